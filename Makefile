@@ -1,0 +1,42 @@
+# make demo   everything on this machine, with tasks that fail on purpose
+# make test   the whole test suite
+# make check  formatting, lint, types, architecture
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check format constraints clean
+
+demo: $(INSTALLED)
+	$(BIN)/stopline demo
+
+test: $(INSTALLED)
+	$(BIN)/pytest -n 2 --dist worksteal
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stopline needs Python 3.11 or later; set PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,test,check]'
+	touch $(INSTALLED)
+
+# Renews constraints.txt with the newest releases that pyproject.toml allows.
+constraints:
+	$(PYTHON) -m venv $(VENV)-constraints
+	$(VENV)-constraints/bin/python -m pip install --quiet '.[worker,test,check]'
+	{ head -1 constraints.txt; $(VENV)-constraints/bin/python -m pip freeze --exclude stopline; } > constraints.new
+	mv constraints.new constraints.txt
+	rm -rf $(VENV)-constraints
+
+clean:
+	rm -rf $(VENV) .stopline .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,51 @@
+"""Celery configuration that producers and workers share: the queues, and how to reach them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kombu import Queue
+
+from stopline.contract import Lane
+
+if TYPE_CHECKING:
+    from stopline.settings import Settings
+
+
+def broker_options(settings: Settings, broker_url: str) -> dict[str, Any]:
+    """Celery options for anybody who talks to the queues."""
+    return {
+        "broker_url": broker_url,
+        # JSON only: a pickle from the queue would run code.
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "task_queues": [Queue(lane.queue, routing_key=lane.queue) for lane in Lane],
+        "task_default_queue": Lane.DEFAULT.queue,
+        # A mistyped queue is an error, not a queue that nobody reads.
+        "task_create_missing_queues": False,
+        # Outcomes are written by the ledger, in the script that ends the request.
+        "task_ignore_result": True,
+        # A pool that is used up says so instead of blocking its caller for ever.
+        "broker_pool_acquire_timeout": 10.0,
+        "broker_connection_timeout": 5.0,
+        "broker_transport_options": transport_options(settings, broker_url),
+        "timezone": "UTC",
+    }
+
+
+def transport_options(settings: Settings, broker_url: str) -> dict[str, Any]:
+    """Options for kombu's Redis transport; none for other brokers, which have their own."""
+    if not broker_url.startswith(("redis", "sentinel")):
+        return {}
+    return {
+        # How long a message may stay with a worker that died (kombu restores it then).
+        # Longer than a lease, so that nothing is delivered again while its call is in flight.
+        "visibility_timeout": settings.visibility_timeout_s,
+        # A connection that a firewall forgot is found by keepalive and by a PING.
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+        "socket_connect_timeout": 5.0,
+        # In the order of -Q: the default lane is emptied before the bulk lane.
+        "queue_order_strategy": "priority",
+    }

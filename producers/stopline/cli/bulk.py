@@ -1,0 +1,212 @@
+"""The bulk command: a file of stop requests as one batch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from stopline import bulk as files
+from stopline.bulk import Format, Line, LineError, RejectedFile, Report, Scan
+from stopline.cli import output
+from stopline.cli.exits import Exit
+from stopline.client import StopClient
+from stopline.contract import Batch, Lane, OutcomeKind, is_identifier
+from stopline.errors import InvalidRequestError, StoplineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stopline.cli.options import AsJson
+
+_LOOK_S = 0.2
+_STDIN = "-"
+_SHOWN_ERRORS = 5
+
+
+def bulk(  # noqa: PLR0913, PLR0917  # each is an option
+    file: Annotated[str, typer.Argument(help="A CSV or JSON-lines file, or - for stdin.")],
+    how: Annotated[Format | None, typer.Option("--format", help="Guessed if left out.")] = None,
+    batch_id: Annotated[str | None, typer.Option(help="A hash of the content if left out.")] = None,
+    lane: Annotated[Lane, typer.Option(help="For lines that name none.")] = Lane.BULK,
+    source: Annotated[str, typer.Option(help="For lines that name none.")] = "bulk",
+    reason: Annotated[str | None, typer.Option(help="For lines that name none.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="One bad line: send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check only.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcomes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Stop many tasks; the same file again resumes what was interrupted and doubles nothing."""
+    if batch_id is not None and not is_identifier(batch_id):
+        raise InvalidRequestError("--batch-id: 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -")
+    defaults = {"lane": lane, "source": source}
+    if reason is not None:
+        defaults["reason"] = reason
+    with _opened(file) as opened, files.seekable(opened) as stream:
+        scanned = files.scan(stream)
+        job = _Job(stream, file, scanned, how, batch_id or scanned.batch_id, defaults)
+        if strict or dry_run:
+            job.check(as_json=as_json, dry_run=dry_run)
+        if not dry_run:
+            job.run(wait=wait, as_json=as_json)
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[IO[bytes]]:
+    if name == _STDIN:
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = Path(name).open("rb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        raise InvalidRequestError(f"cannot read {name}: {error.strerror}") from None
+    with stream:
+        yield stream
+
+
+class _Job:
+    """One run of the command."""
+
+    def __init__(
+        self,
+        stream: IO[bytes],
+        name: str,
+        scanned: Scan,
+        how: Format | None,
+        batch_id: str,
+        defaults: dict[str, Any],
+    ) -> None:
+        self._stream = stream
+        self._scanned = scanned
+        self._how = how or files.guess_format(name, scanned)
+        self._defaults = defaults
+        self._report = Report(batch_id)
+        prefix = batch_id if name == _STDIN else name
+        self._rejected_path = Path(f"{prefix}.rejected.jsonl")
+
+    def _lines(self) -> Iterator[Line | LineError]:
+        self._stream.seek(0)
+        return files.read(self._stream, self._how, self._report.batch_id, self._defaults)
+
+    def check(self, *, as_json: bool, dry_run: bool) -> None:
+        """Read every line and send nothing; bad lines end the command."""
+        good, errors, shown = 0, 0, []
+        for line in self._lines():
+            if isinstance(line, Line):
+                good += 1
+                continue
+            errors += 1
+            if errors <= _SHOWN_ERRORS:
+                shown.append(str(line))
+        if errors:
+            more = f"\n… and {errors - len(shown)} more" if errors > len(shown) else ""
+            raise InvalidRequestError(
+                f"{errors} of {good + errors} lines are bad; nothing was sent.\n"
+                + "\n".join(shown)
+                + more
+            )
+        if dry_run:
+            self._print_check(good, as_json=as_json)
+
+    def _print_check(self, good: int, *, as_json: bool) -> None:
+        document = {"batch_id": self._report.batch_id, "lines": good, "sent": 0}
+        if as_json:
+            output.print_json(document)
+        else:
+            output.console.print(output.facts({**document, "sent": "nothing (dry run)"}))
+
+    def run(self, *, wait: bool, as_json: bool) -> None:
+        """Send the lines, wait if asked to, print the report, and set the exit code."""
+        with StopClient() as client, _progress() as progress:
+            self._send(client, progress)
+            batch = self._wait(client, progress) if wait else None
+        self._print(batch, as_json=as_json)
+        not_stopped = batch is not None and batch.outcomes[OutcomeKind.STOPPED] != batch.total
+        if self._report.rejected or not_stopped:
+            raise typer.Exit(Exit.NOT_ALL_STOPPED)
+
+    def _send(self, client: StopClient, progress: Progress) -> None:
+        lines = self._scanned.lines - (self._how is Format.CSV)
+        bar = progress.add_task("sending", total=lines)
+        rejected = RejectedFile(self._rejected_path)
+        try:
+            files.send(
+                client,
+                self._lines(),
+                self._report,
+                reject=rejected.write,
+                advance=lambda count: progress.advance(bar, count),
+            )
+        except StoplineError as error:
+            done = self._report.receipts.total()
+            if done:
+                output.say(
+                    f"stopline: {done} lines were accepted before this; send the same file again "
+                    "to go on"
+                )
+            raise error from None
+        finally:
+            rejected.close()
+
+    def _wait(self, client: StopClient, progress: Progress) -> Batch:
+        bar: TaskID | None = None
+        while True:
+            batch = client.batch(self._report.batch_id)
+            bar = progress.add_task("outcomes", total=batch.total) if bar is None else bar
+            progress.update(bar, completed=batch.total - batch.pending, total=batch.total)
+            if batch.pending == 0:
+                return batch
+            time.sleep(_LOOK_S)
+
+    def _print(self, batch: Batch | None, *, as_json: bool) -> None:
+        report = self._report
+        rejected_file = str(self._rejected_path) if report.rejected else None
+        if as_json:
+            output.print_json(
+                {
+                    "batch_id": report.batch_id,
+                    "sent": report.sent,
+                    "receipts": dict(report.receipts),
+                    "rejected": report.rejected,
+                    "rejected_file": rejected_file,
+                    "batch": batch.to_json() if batch else None,
+                }
+            )
+            return
+        output.console.print(
+            output.facts(
+                {
+                    "batch": report.batch_id,
+                    **{kind: count or None for kind, count in report.receipts.items()},
+                    "refused lines": f"{report.rejected} → {rejected_file}"
+                    if rejected_file
+                    else None,
+                }
+            )
+        )
+        if not report.sent and report.receipts:
+            output.console.print("Every line was sent before: nothing new was sent.")
+        if batch is not None:
+            output.print_batch(batch)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=output.messages,
+    )

@@ -1,0 +1,203 @@
+"""The demo: the whole system on one machine, with tasks that fail on purpose."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import typer
+from rich.table import Table
+
+from stopline.cli import output
+from stopline.cli.exits import Exit
+from stopline.cli.supervisor import Supervisor
+from stopline.cli.workers import require_worker, start_workers
+from stopline.client import StopClient
+from stopline.contract import Lane, OpenRequest, Outcome, OutcomeKind, Receipt, ReceiptKind
+from stopline.embedded import EmbeddedServer
+from stopline.errors import OutcomeTimeoutError, UnavailableError
+from stopline.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stopline.cli.options import AsJson
+
+_TOKEN: Final = "demo-token"  # noqa: S105  # the simulated API's, which anybody may know
+_USER: Final = "5832d184-dd53-42a0-8ace-0bf8d660f4cc"
+_FAULTS: Final = [
+    {"task_id": "flaky", "replies": [{"http_status": 500, "times": 2}]},
+    {"task_id": "busy", "replies": [{"http_status": 429, "headers": {"Retry-After": "1"}}]},
+    {"task_id": "forbidden", "replies": [{"http_status": 400}], "for_ever": True},
+    {"task_id": "unknown", "replies": [{"body": {"status": "error", "code": 404}}]},
+    {"task_id": "broken", "replies": [{"http_status": 503}], "for_ever": True},
+]
+_SETTINGS: Final = {
+    "max_attempts": 4,
+    "backoff_base_s": 0.1,
+    "backoff_cap_s": 0.5,
+    "drain_s": 5,
+}
+_WAIT_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One task of the demo, what it shows, and how it should come out."""
+
+    shows: str
+    task_id: str
+    receipt: ReceiptKind
+    outcome: OutcomeKind
+    attempts: int | None = None
+
+
+_BEFORE: Final = (
+    Case("stopped at once", "simple", ReceiptKind.ACCEPTED, OutcomeKind.STOPPED, 1),
+    Case("in the emergency lane", "urgent", ReceiptKind.ACCEPTED, OutcomeKind.STOPPED, 1),
+    Case("stopped after retries", "flaky", ReceiptKind.ACCEPTED, OutcomeKind.STOPPED, 3),
+    Case("told to wait (429)", "busy", ReceiptKind.ACCEPTED, OutcomeKind.STOPPED, 2),
+    Case("joined: one call for two", "simple", ReceiptKind.JOINED, OutcomeKind.STOPPED, 1),
+    Case("rejected (400)", "forbidden", ReceiptKind.ACCEPTED, OutcomeKind.REJECTED, 1),
+    Case("not found (code 404)", "unknown", ReceiptKind.ACCEPTED, OutcomeKind.NOT_FOUND, 1),
+    Case("attempts used up", "broken", ReceiptKind.ACCEPTED, OutcomeKind.EXHAUSTED, 4),
+    Case("too late: expired", "late", ReceiptKind.ACCEPTED, OutcomeKind.EXPIRED, 0),
+    Case("cancelled by somebody", "kept", ReceiptKind.ACCEPTED, OutcomeKind.CANCELLED, 0),
+)
+_AFTER: Final = (
+    Case("an event from before the stop", "simple", ReceiptKind.SATISFIED, OutcomeKind.STOPPED, 0),
+    Case("resumed since", "flaky", ReceiptKind.SUPERSEDED, OutcomeKind.SUPERSEDED, 0),
+    Case("stopped again: a new wish", "simple", ReceiptKind.ACCEPTED, OutcomeKind.STOPPED, 1),
+)
+
+
+def demo(as_json: AsJson = False) -> None:
+    """Run the whole system on this machine and show what becomes of a sample of tasks."""
+    require_worker()
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stopline-demo-")))
+        output.say("starting: embedded server, simulated API, workers …")
+        server = stack.enter_context(EmbeddedServer(directory / "data"))
+        api_url = stack.enter_context(_SimulatedApi(directory))
+        settings = Settings.load(redis_url=server.url, broker_url=server.url, **_SETTINGS)
+        client = stack.enter_context(StopClient(settings))
+        early = _submit_early(client)
+        log = stack.enter_context((directory / "workers.log").open("wb"))
+        supervisor = Supervisor(_environment(server.url, api_url), drain_s=5, log=log)
+        stack.callback(supervisor.stop)
+        start_workers(supervisor, 1, "info")
+        rows = [(case, receipt, _wait(client, receipt)) for case, receipt in early]
+        rows += [(case, one, _wait(client, one)) for case, one in _submit_late(client)]
+        good = [_as_expected(*row) for row in rows]
+        if not all(good):
+            output.say((directory / "workers.log").read_text("utf-8", "replace")[-4000:])
+    _print(rows, good, as_json=as_json)
+    if not all(good):
+        raise typer.Exit(Exit.NOT_ALL_STOPPED)
+
+
+def _environment(redis_url: str, api_url: str) -> dict[str, str]:
+    return {
+        "STOPLINE_REDIS_URL": redis_url,
+        "STOPLINE_BROKER_URL": redis_url,
+        "STOPLINE_API_URL": api_url,
+        "STOPLINE_API_TOKEN": _TOKEN,
+        **{f"STOPLINE_{name.upper()}": str(value) for name, value in _SETTINGS.items()},
+    }
+
+
+class _SimulatedApi:
+    """The simulated API as a process, for as long as the context lasts."""
+
+    def __init__(self, directory: Path) -> None:
+        self._faults = directory / "faults.json"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> str:
+        self._faults.write_bytes(orjson.dumps(_FAULTS))
+        command = [sys.executable, "-m", "stopline_worker.simulated_api", "--port", "0", "--json"]
+        self._process = subprocess.Popen(  # noqa: S603  # our own program
+            [*command, "--faults", str(self._faults)],
+            env={**os.environ, "STOPLINE_SIMULATED_TOKEN": _TOKEN},
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None  # noqa: S101  # PIPE above
+        line = self._process.stdout.readline()
+        if not line:
+            raise UnavailableError("The simulated API did not start.")
+        return str(orjson.loads(line)["url"])
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+
+
+def _submit_early(client: StopClient) -> list[tuple[Case, Receipt]]:
+    """Requests that are there before any worker runs, so that joining is no matter of luck."""
+    receipts = []
+    for case in _BEFORE:
+        fields: dict[str, Any] = {"source": "demo", "reason": case.shows}
+        if case.task_id == "late":
+            fields["not_after"] = datetime.now(UTC) + timedelta(seconds=0.3)
+        if case.task_id == "urgent":
+            fields["lane"] = Lane.EMERGENCY
+        receipts.append((case, client.stop(_USER, case.task_id, **fields)))
+        if case.task_id == "kept":
+            client.cancel(receipts[-1][1].request_id, by="demo")
+    return receipts
+
+
+def _submit_late(client: StopClient) -> Iterator[tuple[Case, Receipt]]:
+    """Requests about targets that were stopped before."""
+    earlier = datetime.now(UTC) - timedelta(minutes=5)
+    satisfied, superseded, again = _AFTER
+    yield satisfied, client.stop(_USER, satisfied.task_id, source="demo", issued_at=earlier)
+    client.resumed(_USER, superseded.task_id)
+    yield superseded, client.stop(_USER, superseded.task_id, source="demo", issued_at=earlier)
+    yield again, client.stop(_USER, again.task_id, source="demo")
+
+
+def _wait(client: StopClient, receipt: Receipt) -> Outcome | OpenRequest:
+    try:
+        return client.wait(receipt.request_id, _WAIT_S)
+    except OutcomeTimeoutError:
+        return client.status(receipt.request_id)
+
+
+def _as_expected(case: Case, receipt: Receipt, status: Outcome | OpenRequest) -> bool:
+    return (
+        receipt.receipt is case.receipt
+        and status.outcome is case.outcome
+        and (case.attempts is None or len(status.attempts) == case.attempts)
+    )
+
+
+def _print(
+    rows: list[tuple[Case, Receipt, Outcome | OpenRequest]], good: list[bool], *, as_json: bool
+) -> None:
+    if as_json:
+        output.print_json([status.to_json() for _, _, status in rows])
+        return
+    table = Table("what", "receipt", "outcome", "calls", "detail", "")
+    for (case, receipt, status), fine in zip(rows, good, strict=True):
+        table.add_row(
+            case.shows,
+            output.styled(receipt.receipt),
+            output.styled(status.outcome or "open"),
+            str(len(status.attempts)),
+            status.detail if isinstance(status, Outcome) else "",
+            "ok" if fine else "[red]unexpected[/]",
+        )
+    output.console.print(table)

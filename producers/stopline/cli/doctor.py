@@ -1,0 +1,230 @@
+"""The doctor: checks what makes the promise true, and says what to change."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import typer
+from rich.table import Table
+
+from stopline.cli import output
+from stopline.cli.exits import Exit
+from stopline.client import ledger_url_of
+from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
+from stopline.ledger import Ledger, commands, connect
+from stopline.publisher import Publisher
+from stopline.settings import Settings, read_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from stopline.cli.options import AsJson
+
+_OLDEST_REDIS = (7, 0)
+_CONNECT_S = 5.0
+_CLOCK_OFFSET_S = 1.0
+
+
+class Level(StrEnum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked, and what to do about it."""
+
+    level: Level
+    checked: str
+    found: str
+    advice: str = ""
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check settings, Redis, broker and API; never makes a stop call."""
+    findings = list(_examine())
+    if as_json:
+        for one in findings:
+            output.print_json(
+                {
+                    "level": one.level,
+                    "checked": one.checked,
+                    "found": one.found,
+                    "advice": one.advice,
+                }
+            )
+    else:
+        _print(findings)
+    levels = {one.level for one in findings}
+    if Level.UNREACHABLE in levels:
+        raise typer.Exit(Exit.UNAVAILABLE)
+    if Level.PROBLEM in levels:
+        raise typer.Exit(Exit.BAD_INPUT)
+
+
+def _print(findings: list[Finding]) -> None:
+    colours = {Level.OK: "green", Level.WARNING: "yellow"}
+    table = Table("", "checked", "found", "advice")
+    for one in findings:
+        colour = colours.get(one.level, "red")
+        table.add_row(f"[{colour}]{one.level}[/]", one.checked, one.found, one.advice)
+    output.console.print(table)
+
+
+def _examine() -> Iterator[Finding]:
+    try:
+        settings = Settings.load()
+    except InvalidSettingsError as error:
+        yield Finding(Level.PROBLEM, "settings", str(error), "correct them and run this again")
+        return
+    yield Finding(Level.OK, "settings", "valid; timeouts, lease and visibility timeout nest")
+    yield _token(settings)
+    yield from _ledger(settings)
+    yield _api(settings)
+
+
+def _token(settings: Settings) -> Finding:
+    if settings.api_token is not None:
+        return Finding(Level.OK, "API token", "set")
+    path: Path | None = settings.api_token_file
+    if path is None:
+        return Finding(
+            Level.WARNING, "API token", "none", "workers need STOPLINE_API_TOKEN or …_FILE"
+        )
+    try:
+        read_secret(path, "STOPLINE_API_TOKEN_FILE")
+    except InvalidSettingsError as error:
+        return Finding(Level.PROBLEM, "API token", str(error), "correct the file or its path")
+    return Finding(Level.OK, "API token", f"read from {path}")
+
+
+def _ledger(settings: Settings) -> Iterator[Finding]:
+    try:
+        url = ledger_url_of(settings)
+        ledger = Ledger(connect(url))
+        info = ledger.run(commands.info("everything"))
+    except StoplineError as error:
+        level = Level.UNREACHABLE if isinstance(error, UnavailableError) else Level.PROBLEM
+        yield Finding(level, "ledger", str(error))
+        return
+    yield _version(info)
+    yield _persistence(info)
+    yield _fsync(ledger)
+    yield _eviction(info)
+    yield _memory(info)
+    yield _clock(ledger)
+    yield _broker(settings, url)
+    ledger.close()
+
+
+def _version(info: dict[str, Any]) -> Finding:
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    version = str(info.get("valkey_version") or info.get("redis_version", "0"))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < _OLDEST_REDIS:
+        return Finding(
+            Level.PROBLEM, "server version", f"{name} {version}", "use Redis 7 or Valkey, or later"
+        )
+    return Finding(Level.OK, "server version", f"{name} {version}")
+
+
+def _persistence(info: dict[str, Any]) -> Finding:
+    if info.get("aof_enabled"):
+        return Finding(Level.OK, "persistence", "append-only file on")
+    return Finding(
+        Level.WARNING,
+        "persistence",
+        "no append-only file",
+        "set 'appendonly yes': without it a restart of Redis loses accepted requests",
+    )
+
+
+def _fsync(ledger: Ledger) -> Finding:
+    try:
+        policy = ledger.run(commands.config("appendfsync"))
+    except Exception as error:  # noqa: BLE001  # managed services forbid CONFIG
+        return Finding(Level.WARNING, "appendfsync", f"not told ({type(error).__name__})")
+    if policy in ("everysec", "always"):
+        return Finding(Level.OK, "appendfsync", str(policy))
+    return Finding(
+        Level.WARNING, "appendfsync", str(policy), "set 'appendfsync everysec' or 'always'"
+    )
+
+
+def _eviction(info: dict[str, Any]) -> Finding:
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction" or not info.get("maxmemory"):
+        return Finding(Level.OK, "eviction", "nothing is evicted")
+    return Finding(
+        Level.PROBLEM,
+        "eviction",
+        str(policy),
+        "set 'maxmemory-policy noeviction': requests must not vanish",
+    )
+
+
+def _memory(info: dict[str, Any]) -> Finding:
+    limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    if not limit:
+        return Finding(Level.OK, "memory", f"{used >> 20} MiB used, no maxmemory")
+    share = used / limit
+    found = f"{share:.0%} of maxmemory ({limit >> 20} MiB) used"
+    if share < 0.75:  # noqa: PLR2004  # accepting ends at 90 %
+        return Finding(Level.OK, "memory", found)
+    return Finding(
+        Level.WARNING, "memory", found, "above 90 % nothing is accepted: raise maxmemory"
+    )
+
+
+def _clock(ledger: Ledger) -> Finding:
+    before = time.time()
+    now_s = ledger.run(commands.server_time()) / 1_000_000
+    offset = now_s - (before + time.time()) / 2
+    found = f"{offset:+.3f} s between this host and Redis"
+    if abs(offset) < _CLOCK_OFFSET_S:
+        return Finding(Level.OK, "clock", found)
+    return Finding(
+        Level.WARNING,
+        "clock",
+        found,
+        "Stopline goes by Redis alone, but producers that give issued_at should share its time",
+    )
+
+
+def _broker(settings: Settings, ledger_url: str) -> Finding:
+    publisher = Publisher(settings, settings.queue_url(ledger_url))
+    try:
+        depths = publisher.depths()
+    except StoplineError as error:
+        return Finding(Level.UNREACHABLE, "broker", str(error))
+    finally:
+        publisher.close()
+    waiting = ", ".join(f"{lane}: {count}" for lane, count in depths.items())
+    return Finding(Level.OK, "broker", f"messages waiting: {waiting}")
+
+
+def _api(settings: Settings) -> Finding:
+    parts = urlsplit(str(settings.api_url))
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    host = parts.hostname or ""
+    try:
+        with socket.create_connection((host, port), _CONNECT_S) as connection:
+            if parts.scheme == "https":
+                with ssl.create_default_context().wrap_socket(connection, server_hostname=host):
+                    pass
+    except OSError as error:
+        return Finding(
+            Level.UNREACHABLE, "API", f"{host}:{port}: {error}", "check STOPLINE_API_URL, DNS, TLS"
+        )
+    return Finding(Level.OK, "API", f"{host}:{port} takes connections (no call was made)")

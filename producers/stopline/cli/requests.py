@@ -1,0 +1,143 @@
+"""Commands for single requests and batches: stop, status, batch, cancel, resumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stopline.cli import output
+from stopline.cli.exits import Exit
+from stopline.client import StopClient
+from stopline.contract import CancelResult, Lane, StopRequest
+from stopline.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from stopline.cli.options import AsJson, By, SubUserId, TimeoutS
+
+UserId = Annotated[str, typer.Argument(help="The user that owns the task.")]
+TaskId = Annotated[str, typer.Argument(help="The upstream task.")]
+
+
+def stop(  # noqa: PLR0913, PLR0917  # each is an option
+    user_id: UserId,
+    task_id: TaskId,
+    sub_user_id: SubUserId = None,
+    lane: Annotated[Lane, typer.Option(help="How urgent it is.")] = Lane.DEFAULT,
+    source: Annotated[str, typer.Option(help="Who asks.")] = "cli",
+    reason: Annotated[str | None, typer.Option(help="Why, at most 500 characters.")] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key is accepted once.")
+    ] = None,
+    issued_at: Annotated[
+        str | None, typer.Option(help="When the event behind it happened (RFC 3339).")
+    ] = None,
+    not_after: Annotated[
+        str | None, typer.Option(help="When it is too late to call (RFC 3339).")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
+    timeout_s: TimeoutS = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop one task; prints the receipt, with --wait the outcome."""
+    fields = {
+        "sub_user_id": sub_user_id,
+        "lane": lane,
+        "source": source,
+        "reason": reason,
+        "idempotency_key": idempotency_key,
+        "issued_at": issued_at,
+        "not_after": not_after,
+    }
+    request = StopRequest.parse({"user_id": user_id, "task_id": task_id, **fields})
+    with StopClient() as client:
+        receipt = client.stop_request(request)
+        if not wait:
+            if as_json:
+                output.print_json(receipt.model_dump(mode="json"))
+            else:
+                output.print_receipt(receipt)
+            return
+        outcome = client.wait(receipt.request_id, timeout_s)
+    if as_json:
+        output.print_json(outcome.to_json())
+    else:
+        output.print_status(outcome)
+    if not output.is_stopped(outcome):
+        raise typer.Exit(Exit.NOT_ALL_STOPPED)
+
+
+def status(
+    request_id: Annotated[str, typer.Argument(help="The id from the receipt.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show where a request is, or its outcome, with every attempt."""
+    with StopClient() as client:
+        found = client.status(request_id)
+    if as_json:
+        output.print_json(found.to_json())
+    else:
+        output.print_status(found)
+
+
+def batch(
+    batch_id: Annotated[str, typer.Argument(help="The id that 'bulk' printed.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show the progress and the report of a batch."""
+    with StopClient() as client:
+        found = client.batch(batch_id)
+    if as_json:
+        output.print_json(found.to_json())
+    else:
+        output.print_batch(found)
+
+
+def cancel(
+    request_id: Annotated[str | None, typer.Argument(help="The id from the receipt.")] = None,
+    batch_id: Annotated[str | None, typer.Option("--batch", help="Cancel a whole batch.")] = None,
+    by: By = "cli",
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a request, or every request of a batch."""
+    if (request_id is None) == (batch_id is None):
+        raise InvalidRequestError("give either a request id or --batch")
+    with StopClient() as client:
+        if batch_id is not None:
+            counts = client.cancel_batch(batch_id, by=by)
+        else:
+            result = client.cancel(str(request_id), by=by)
+            counts = {kind: int(kind is result) for kind in CancelResult}
+    if as_json:
+        output.print_json(counts)
+    else:
+        output.console.print(output.facts({kind: count or None for kind, count in counts.items()}))
+    if request_id is not None and counts[CancelResult.UNKNOWN]:
+        raise InvalidRequestError(f"the ledger knows no request {request_id}")
+
+
+def resumed(
+    user_id: UserId,
+    task_id: TaskId,
+    sub_user_id: SubUserId = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            help="When it was resumed (RFC 3339); now if left out.",
+            formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"],
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell that a task was resumed: stops issued before are superseded."""
+    with StopClient() as client:
+        result = client.resumed(user_id, task_id, sub_user_id, at=at)
+    if as_json:
+        output.print_json(result.model_dump(mode="json"))
+    else:
+        superseded = ", ".join(result.superseded) or "nothing"
+        output.console.print(
+            output.facts({"superseded": superseded, "in flight": result.in_flight})
+        )

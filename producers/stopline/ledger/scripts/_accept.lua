@@ -1,0 +1,253 @@
+-- What accept and redrive share: taking one request into the ledger, or finding the request that
+-- already serves its wish.
+local JOINED_MAX = 20
+local ALIASES_MAX = 1000
+local PLACES_A_CHUNK = 100
+-- Above this share of maxmemory nothing is accepted: open requests need the rest to settle.
+local MEMORY_SHARE = 0.9
+local ITEM = {
+  'id', 'target', 'target_digest', 'lane', 'issued_at', 'not_after', 'body', 'joining', 'idempotency_key',
+  'batch_id', 'place', 'alias',
+}
+local URGENCY = {emergency = 1, default = 2, bulk = 3}
+local replies = {}
+local chunks = {}
+
+local function read_item(first)
+  local item = {}
+  for index, name in ipairs(ITEM) do
+    local value = ARGV[first + index - 1]
+    if value ~= '' then item[name] = value end
+  end
+  item.issued_at = math.min(tonumber(item.issued_at) or now, now)
+  item.not_after = tonumber(item.not_after) or now + options.deadline_us
+  return item
+end
+
+local function reply(kind, id, lane, dispatch)
+  for _, field in ipairs({kind, id, lane, dispatch and '1' or ''}) do
+    replies[#replies + 1] = field
+  end
+end
+
+local function refuse(why)
+  reply('refused', why, '', false)
+end
+
+-- Servers before 7, and those that keep INFO from this user, cannot say; then OOM says it.
+local function memory_is_short()
+  local info = redis.pcall('INFO', 'memory')
+  if type(info) ~= 'string' then return false end
+  local limit = tonumber(string.match(info, 'maxmemory:(%d+)')) or 0
+  local used = tonumber(string.match(info, 'used_memory:(%d+)')) or 0
+  return limit > 0 and used > limit * MEMORY_SHARE
+end
+
+local function places_key(item)
+  local chunk = 'loose'
+  if item.place then chunk = math.floor(tonumber(item.place) / PLACES_A_CHUNK) end
+  return BATCH .. item.batch_id .. ':' .. chunk, item.place or item.id, chunk
+end
+
+-- The outcome of an ended request, or nil. A failure that Celery wrote is none of ours.
+local function read_outcome(id)
+  local raw = redis.call('GET', RESULT .. id)
+  local outcome = raw and cjson.decode(raw).result
+  return type(outcome) == 'table' and outcome.outcome and outcome or nil, raw
+end
+
+local function target_of(outcome)
+  local target = outcome.user_id .. '/' .. outcome.task_id
+  return outcome.sub_user_id and target .. '/' .. outcome.sub_user_id or target
+end
+
+-- The request that this item repeats: its id, whether the target is the same, and how it is
+-- known (place, key, id).
+local function find_earlier(item)
+  if item.batch_id then
+    local key, place = places_key(item)
+    local known = redis.call('HGET', key, place)
+    if known then
+      local id, of = string.match(known, '^(%S+) (%S+)$')
+      return id, of == string.sub(item.target_digest, 1, 6), 'place'
+    end
+  end
+  if item.idempotency_key then
+    local known = redis.call('GET', IDEMPOTENCY .. item.idempotency_key)
+    if known then
+      local id, of = string.match(known, '^([^\n]*)\n(.*)$')
+      return id, of == item.target, 'key'
+    end
+  end
+  local request = load_record(item.id)
+  if request and request.state == 'alias' then request = load_record(request.target) end
+  if request then return request.id, request.target == item.target, 'id' end
+  local outcome = read_outcome(item.id)
+  if outcome then return outcome.request_id, target_of(outcome) == item.target, 'id' end
+end
+
+-- So that the same item is known when it comes again.
+local function remember(item, id)
+  if item.idempotency_key then
+    redis.call('SET', IDEMPOTENCY .. item.idempotency_key, id .. '\n' .. item.target,
+      'EX', options.idempotency_ttl_s)
+  end
+  if item.batch_id then
+    local key, place, chunk = places_key(item)
+    redis.call('HSET', key, place, id .. ' ' .. string.sub(item.target_digest, 1, 6))
+    chunks[key] = {item.batch_id, chunk}
+  end
+end
+
+local function count_wish(item, kind)
+  if item.batch_id then
+    count(item.batch_id, 'total', 1)
+    count(item.batch_id, 'pending', 1)
+    count(item.batch_id, 'receipt:' .. kind, 1)
+  end
+end
+
+local function aliases_are_full(request)
+  local _, aliases = string.gsub(request.aliases or '', '[^,]+', '')
+  return aliases >= ALIASES_MAX
+end
+
+-- A sender that knows only its own Celery id gets the outcome under that id too.
+local function add_alias(item, request)
+  if not item.alias or item.id == request.id then return end
+  if string.find(',' .. (request.aliases or '') .. ',', ',' .. item.id .. ',', 1, true) then
+    return
+  end
+  request.aliases = request.aliases and request.aliases .. ',' .. item.id or item.id
+  redis.call('SET', RECORD .. item.id, 'alias\n' .. request.id)
+end
+
+-- A more urgent wish takes the request to its lane.
+local function promote_lane(request, lane)
+  if URGENCY[lane] >= URGENCY[request.lane] then return false end
+  redis.call('ZREM', DUE .. request.lane, request.id)
+  request.lane = lane
+  set_due(request, request.due_at)
+  return request.state == 'queued'
+end
+
+local function join(item, request)
+  request.not_after = math.max(request.not_after, item.not_after)
+  request.wish_at = math.max(request.wish_at, item.issued_at)
+  request.joined_count = (request.joined_count or 0) + 1
+  if request.joined_count <= JOINED_MAX then
+    local entry = '{' .. item.joining .. ',"at":"' .. rfc3339(now) .. '"}'
+    request.joined = request.joined and request.joined .. ',' .. entry or entry
+  end
+  if item.batch_id then request.batches = add_wish(request.batches, item.batch_id) end
+  local dispatch = promote_lane(request, item.lane)
+  add_alias(item, request)
+  save_record(request)
+  remember(item, request.id)
+  count_wish(item, 'joined')
+  reply('joined', request.id, request.lane, dispatch)
+end
+
+local function new_request(item)
+  return {
+    id = item.id, state = 'queued', lane = item.lane,
+    target = item.target, target_digest = item.target_digest,
+    issued_at = item.issued_at, wish_at = item.issued_at, accepted_at = now,
+    not_after = item.not_after, body = item.body,
+    batches = item.batch_id and item.batch_id .. '=1',
+  }
+end
+
+local function create(item, due_at, dispatch)
+  local request = new_request(item)
+  set_due(request, due_at)
+  save_record(request)
+  remember(item, item.id)
+  count_wish(item, 'accepted')
+  reply('accepted', item.id, item.lane, dispatch)
+end
+
+local function finish_at_once(item, kind, outcome, detail, satisfied_by)
+  remember(item, item.id)
+  count_wish(item, kind)
+  finish(new_request(item), outcome, detail, satisfied_by)
+  reply(kind, item.id, item.lane, false)
+end
+
+-- The batch of a repeated item counts the original's outcome too.
+local function count_repeated(item, request, outcome)
+  count(item.batch_id, 'total', 1)
+  count(item.batch_id, 'receipt:duplicate', 1)
+  if request then
+    request.batches = add_wish(request.batches, item.batch_id)
+    count(item.batch_id, 'pending', 1)
+  elseif outcome then
+    count(item.batch_id, 'outcome:' .. outcome.outcome, 1)
+  end
+end
+
+local function repeat_earlier(item, id, known_by)
+  local request = load_record(id)
+  local outcome, raw
+  if not request then outcome, raw = read_outcome(id) end
+  if item.alias and request and item.id ~= id and aliases_are_full(request) then
+    return refuse('aliases')
+  end
+  if known_by == 'key' and item.id ~= id and item.batch_id then
+    count_repeated(item, request, outcome)
+    remember(item, id)
+  end
+  if request then
+    add_alias(item, request)
+    save_record(request)
+  elseif outcome and item.alias and item.id ~= id then
+    write_result(item.id, string.sub(raw, #result_prefix(id) + 1),
+      redis.call('TTL', RESULT .. id))
+  end
+  reply('duplicate', id, request and request.lane or outcome and outcome.lane or item.lane, false)
+end
+
+-- The rules of causal dedup, in their order (docs/semantics.md).
+local function accept(item)
+  local id, same_target, known_by = find_earlier(item)
+  if id and not same_target then return refuse('conflict') end
+  if id then return repeat_earlier(item, id, known_by) end
+  if item.issued_at < now - options.result_ttl_s * 1000000 then return refuse('too_old') end
+  if item.not_after <= now then
+    if not options.expire_late then return refuse('not_after_passed') end
+    return finish_at_once(item, 'accepted', 'expired',
+      '"The time limit had passed when the request was accepted."')
+  end
+  local target = load_target(item.target_digest)
+  if target.resumed_at and target.resumed_at >= item.issued_at then
+    return finish_at_once(item, 'superseded', 'superseded', SUPERSEDED)
+  end
+  if target.succeeded_at and target.succeeded_at >= item.issued_at then
+    return finish_at_once(item, 'satisfied', 'stopped', SATISFIED, target.succeeded_by)
+  end
+  local active = target.active and load_record(target.active)
+  if not active then
+    target.active = item.id
+    save_target(target)
+    return create(item, now + options.look_again_us, true)
+  end
+  -- A call in flight serves only wishes that were issued before it began.
+  local serves = not call_in_flight(active) or active.began_at >= item.issued_at
+  local following = target.next and load_record(target.next)
+  local host = serves and not active.cancelled and active or following
+  if host then
+    if item.alias and aliases_are_full(host) then return refuse('aliases') end
+    return join(item, host)
+  end
+  target.next = item.id
+  save_target(target)
+  create(item, math.max(now + options.look_again_us, active.due_at), false)
+end
+
+local function write_places()
+  for key, place in pairs(chunks) do
+    redis.call('EXPIRE', key, options.result_ttl_s)
+    redis.call('SADD', BATCH .. place[1] .. ':chunks', place[2])
+    redis.call('EXPIRE', BATCH .. place[1] .. ':chunks', options.result_ttl_s)
+  end
+end

@@ -1,0 +1,91 @@
+-- What claim, claim_due and settle share: may an attempt begin, and how one is recorded.
+local grants = {}
+
+local function json_sentence(text)
+  return '"' .. text .. '"'
+end
+
+-- `members`: the attempt's own JSON members; `retry_in` in microseconds, where one follows.
+local function add_attempt(request, members, retry_in)
+  local entry = '{"number":' .. whole(request.attempt) .. ',"started_at":"'
+    .. rfc3339(request.began_at) .. '",' .. members
+    .. (retry_in and string.format(',"retry_in_s":%.3f', retry_in / 1000000) or '') .. '}'
+  request.attempts = request.attempts and request.attempts .. ',' .. entry or entry
+end
+
+-- Why no further attempt may begin: outcome and detail, or nothing.
+local function ending(request, target)
+  if request.cancelled then
+    return 'cancelled', request.cancelled
+  elseif target.resumed_at and target.resumed_at >= request.wish_at then
+    return 'superseded', SUPERSEDED
+  elseif now >= request.not_after then
+    return 'expired', json_sentence('The time limit ' .. rfc3339(request.not_after) .. ' passed.')
+  elseif (request.lost or 0) >= options.claims_lost_max then
+    return 'quarantined', json_sentence(request.lost
+      .. ' workers in a row were lost while they called for it.')
+  elseif (request.attempt or 0) >= options.attempts_max then
+    return 'exhausted', json_sentence('All ' .. options.attempts_max .. ' attempts failed.')
+  end
+end
+
+local function add_grant(request)
+  local target, number, not_after = request.target, request.attempt, request.not_after
+  for _, field in ipairs({request.id, target, whole(number), whole(not_after)}) do
+    grants[#grants + 1] = field
+  end
+end
+
+local function grant(request)
+  request.state = 'calling'
+  request.attempt = (request.attempt or 0) + 1
+  request.began_at = now
+  request.token = options.token
+  set_due(request, now + options.lease_us)
+  save_record(request)
+  add_grant(request)
+end
+
+local function record_loss(request)
+  add_attempt(request,
+    '"error":"the worker was lost: its lease ended without a result","verdict":"RETRY"')
+  request.lost = (request.lost or 0) + 1
+  request.state = 'queued'
+  request.token = nil
+end
+
+-- A next request waits for its target's active one. Where that is gone, it takes its place.
+local function is_active(request, target)
+  if target.active ~= request.id and not (target.active and load_record(target.active)) then
+    target.active = request.id
+    if target.next == request.id then target.next = nil end
+    save_target(target)
+  end
+  return target.active == request.id
+end
+
+local function wait_for_active(request, target)
+  local active = load_record(target.active)
+  set_due(request, math.max(now + options.look_again_us, active.due_at))
+  save_record(request)
+end
+
+-- Grants an attempt for the request if one may begin now, ends the request if none may any more,
+-- and else leaves it as it is. Asking again with the same token grants the same again, so that
+-- a claim whose reply was lost can be repeated.
+local function consider(request)
+  if call_in_flight(request) then
+    if request.token == options.token then add_grant(request) end
+    return
+  end
+  if request.state == 'waiting' and request.due_at > now then return end
+  local target = load_target(request.target_digest)
+  if not is_active(request, target) then return wait_for_active(request, target) end
+  if request.state == 'calling' then record_loss(request) end
+  local outcome, detail = ending(request, target)
+  if outcome then
+    finish_on_target(request, target, outcome, detail)
+  else
+    grant(request)
+  end
+end

@@ -1,0 +1,102 @@
+-- How a request ends. The outcome is one JSON text in the format of Celery's results backend
+-- (celery/backends/base.py, _get_result_meta), so AsyncResult reads it; PUBLISH wakes its get().
+local DEAD_OUTCOMES = {
+  rejected = true, not_found = true, exhausted = true, expired = true, quarantined = true,
+}
+local SATISFIED = '"A call for this target that began after this request was issued succeeded."'
+local SUPERSEDED = '"The target was resumed after this request was issued."'
+local promoted = {}
+
+local function result_prefix(id)
+  return '{"task_id":"' .. id .. '",'
+end
+
+-- The rest is the same for every id that gets this outcome, aliases too.
+local function write_result(id, rest, ttl_s)
+  local value = result_prefix(id) .. rest
+  redis.call('SET', RESULT .. id, value, 'EX', ttl_s)
+  redis.call('PUBLISH', RESULT .. id, value)
+end
+
+local function outcome_json(request, outcome, detail, satisfied_by)
+  local user, task, sub_user = string.match(request.target, '^([^/]+)/([^/]+)/?(.*)$')
+  local parts = {
+    '{"request_id":"', request.id, '","user_id":"', user, '","task_id":"', task,
+    sub_user ~= '' and '","sub_user_id":"' .. sub_user or '', '","lane":"', request.lane, '",',
+    request.body,
+    -- What the sender left to the ledger is not repeated: two of its times make a tenth of it.
+    request.issued_at ~= request.accepted_at
+      and ',"issued_at":"' .. rfc3339(request.issued_at) .. '"' or '',
+    request.not_after ~= request.accepted_at + options.deadline_us
+      and ',"not_after":"' .. rfc3339(request.not_after) .. '"' or '',
+    ',"accepted_at":"', rfc3339(request.accepted_at),
+    '","outcome":"', outcome, '","detail":', detail,
+    satisfied_by and ',"satisfied_by":"' .. satisfied_by .. '"' or '',
+    ',"finished_at":"', rfc3339(now), '"',
+    request.joined_count and ',"joined_count":' .. request.joined_count
+      .. ',"joined":[' .. (request.joined or '') .. ']' or '',
+    request.attempts and ',"attempts":[' .. request.attempts .. ']' or '',
+    '}',
+  }
+  return table.concat(parts)
+end
+
+local function bury(id)
+  redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', whole(now - options.dead_letter_ttl_s * 1000000))
+  redis.call('ZADD', DEAD, whole(now), id)
+end
+
+-- Writes the outcome under every id that waits for it, counts it, and forgets the open request.
+-- `detail` is a JSON string. Does not touch the target.
+local function finish(request, outcome, detail, satisfied_by)
+  local dead = DEAD_OUTCOMES[outcome]
+  local ttl_s = dead and options.dead_letter_ttl_s or options.result_ttl_s
+  local rest = '"status":"SUCCESS","result":'
+    .. outcome_json(request, outcome, detail, satisfied_by)
+    .. ',"date_done":"' .. rfc3339(now) .. '"}'
+  write_result(request.id, rest, ttl_s)
+  for alias in string.gmatch(request.aliases or '', '[^,]+') do
+    write_result(alias, rest, ttl_s)
+    redis.call('DEL', RECORD .. alias)
+  end
+  each_batch(request.batches, function(batch_id, wishes)
+    count(batch_id, 'outcome:' .. outcome, wishes)
+    count(batch_id, 'pending', -wishes)
+  end)
+  if dead then bury(request.id) end
+  forget_record(request)
+end
+
+-- Makes the next request of a target its active one.
+local function promote_next(target)
+  local request = load_record(target.next)
+  target.active, target.next = target.next, nil
+  set_due(request, now)
+  save_record(request)
+  promoted[#promoted + 1] = request.id
+  promoted[#promoted + 1] = request.lane
+end
+
+-- Ends a request and moves its target on: a success is remembered, and the next request is
+-- satisfied by it or takes the place of the ended one.
+local function finish_on_target(request, target, outcome, detail)
+  finish(request, outcome, detail)
+  if target.next == request.id then
+    target.next = nil
+  elseif target.active == request.id then
+    target.active = nil
+    if outcome == 'stopped' then
+      target.succeeded_at, target.succeeded_by = request.began_at, request.id
+    end
+    local following = target.next and load_record(target.next)
+    if following and outcome == 'stopped' and request.began_at >= following.wish_at then
+      target.next = nil
+      finish(following, 'stopped', SATISFIED, request.id)
+    elseif following then
+      promote_next(target)
+    else
+      target.next = nil
+    end
+  end
+  save_target(target)
+end

@@ -1,0 +1,31 @@
+-- requires: clock record batch finish
+-- Ends requests on somebody's word; a call in flight may finish, but no further one begins.
+--
+-- KEYS    none: they follow from the records (the ledger lives on one node)
+-- ARGV    1 options (JSON): detail (a JSON string: who cancelled), result_ttl_s,
+--           dead_letter_ttl_s
+--         2… request ids
+-- returns a word for each id (cancelled, no_further_attempt, already_finished, unknown),
+--         promoted (id, lane; flat)
+local results = {}
+
+local function cancel(id)
+  local request = load_record(id)
+  if request and request.state == 'alias' then request = load_record(request.target) end
+  if not request then
+    return redis.call('EXISTS', RESULT .. id) == 1 and 'already_finished' or 'unknown'
+  end
+  if call_in_flight(request) then
+    request.cancelled = options.detail
+    save_record(request)
+    return 'no_further_attempt'
+  end
+  finish_on_target(request, load_target(request.target_digest), 'cancelled', options.detail)
+  return 'cancelled'
+end
+
+for index = 2, #ARGV do
+  results[#results + 1] = cancel(ARGV[index])
+end
+write_batches()
+return {results, promoted}

@@ -1,0 +1,14 @@
+-- Drops dead letters and quarantined messages from the index. An outcome stays readable under
+-- its id until its time is over; a message is gone.
+--
+-- KEYS    none: the index and the messages are fixed names
+-- ARGV    1 options (JSON): none
+--         2… ids
+-- returns '1' for each id that was in the index, else ''
+local results = {}
+for index = 2, #ARGV do
+  local removed = redis.call('ZREM', DEAD, ARGV[index]) == 1
+  redis.call('DEL', MESSAGE .. ARGV[index])
+  results[#results + 1] = removed and '1' or ''
+end
+return results

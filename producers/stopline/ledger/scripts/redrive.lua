@@ -1,0 +1,21 @@
+-- requires: clock record batch finish accept
+-- Sends dead letters again: each leaves the index in the same step in which a new request with
+-- its target is accepted, so two people who redrive at once redrive once.
+--
+-- KEYS    none: they follow from the requests (the ledger lives on one node)
+-- ARGV    1 options (JSON): as for accept
+--         2… for each dead letter its id, then the new request as for accept
+-- returns now, replies as for accept; 'refused', 'not_dead' where the id is no dead letter
+local short = memory_is_short()
+for first = 2, #ARGV, #ITEM + 1 do
+  if short then
+    refuse('memory')
+  elseif redis.call('ZREM', DEAD, ARGV[first]) == 0 then
+    refuse('not_dead')
+  else
+    accept(read_item(first + 1))
+  end
+end
+write_batches()
+write_places()
+return {whole(now), replies}

@@ -1,0 +1,20 @@
+-- requires: clock record
+-- Extends the leases of calls in flight.
+--
+-- KEYS    none: they follow from the records (the ledger lives on one node)
+-- ARGV    1 options (JSON): lease_us
+--         2… request id, token; for each lease
+-- returns now, '1' for each lease that is extended, '' for one that is lost: somebody else may
+--         be calling for its request
+local kept = {}
+for index = 2, #ARGV, 2 do
+  local request = load_record(ARGV[index])
+  if request and request.token == ARGV[index + 1] and call_in_flight(request) then
+    set_due(request, now + options.lease_us)
+    save_record(request)
+    kept[#kept + 1] = '1'
+  else
+    kept[#kept + 1] = ''
+  end
+end
+return {whole(now), kept}

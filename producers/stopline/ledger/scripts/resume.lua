@@ -1,0 +1,28 @@
+-- requires: clock record batch finish
+-- Learns that somebody resumed a target: what was issued before is superseded, unless its call
+-- is in flight (then no further one begins; `ending` in _attempt.lua).
+--
+-- KEYS    none: they follow from the target (the ledger lives on one node)
+-- ARGV    1 options (JSON): result_ttl_s, dead_letter_ttl_s
+--         2 target digest, 3 when it was resumed (microseconds), or '' for now; never later than now
+-- returns superseded ids, the id in flight or '', promoted (id, lane; flat)
+local target = load_target(ARGV[2])
+local at = math.min(tonumber(ARGV[3]) or now, now)
+local superseded, in_flight = {}, ''
+
+target.resumed_at = math.max(target.resumed_at or at, at)
+save_target(target)
+-- The next one first, so that it is not promoted only to be superseded.
+for _, id in ipairs({target.next or '', target.active or ''}) do
+  local request = load_record(id)
+  if request and request.wish_at <= at then
+    if call_in_flight(request) then
+      in_flight = id
+    else
+      finish_on_target(request, target, 'superseded', SUPERSEDED)
+      superseded[#superseded + 1] = id
+    end
+  end
+end
+write_batches()
+return {superseded, in_flight, promoted}

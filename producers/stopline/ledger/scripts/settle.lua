@@ -1,0 +1,56 @@
+-- requires: clock record batch finish attempt
+-- Records finished attempts. Without a valid lease nothing changes.
+--
+-- KEYS    none: they follow from the records (the ledger lives on one node)
+-- ARGV    1 options (JSON): attempts_max, claims_lost_max, result_ttl_s, dead_letter_ttl_s
+--         2… for each attempt: request id, token, what follows, the attempt's JSON members,
+--           argument; where what follows is
+--             end      argument: outcome, a line break, the detail as a JSON string
+--             retry    argument: microseconds until the next attempt
+--             release  the call did not begin: others may take the request at once
+-- returns now, a word for each attempt (ended, waiting, released, lost),
+--         promoted (id, lane; flat)
+local settled = {}
+
+local function release(request)
+  request.attempt = request.attempt > 1 and request.attempt - 1 or nil
+  request.state, request.token = 'queued', nil
+  set_due(request, now)
+  save_record(request)
+  return 'released'
+end
+
+local function retry(request, members, delay)
+  local target = load_target(request.target_digest)
+  local outcome, detail = ending(request, target)
+  if outcome then
+    add_attempt(request, members)
+    finish_on_target(request, target, outcome, detail)
+    return 'ended'
+  end
+  local at = math.min(now + delay, request.not_after)
+  add_attempt(request, members, at - now)
+  request.state, request.token = 'waiting', nil
+  set_due(request, at)
+  save_record(request)
+  return 'waiting'
+end
+
+local function settle(id, token, follows, members, argument)
+  local request = load_record(id)
+  if not request or request.token ~= token or not call_in_flight(request) then return 'lost' end
+  request.lost = nil
+  if follows == 'release' then return release(request) end
+  if follows == 'retry' then return retry(request, members, tonumber(argument)) end
+  local outcome, detail = string.match(argument, '^([^\n]*)\n(.*)$')
+  add_attempt(request, members)
+  finish_on_target(request, load_target(request.target_digest), outcome, detail)
+  return 'ended'
+end
+
+for index = 2, #ARGV, 5 do
+  settled[#settled + 1] = settle(ARGV[index], ARGV[index + 1], ARGV[index + 2],
+    ARGV[index + 3], ARGV[index + 4])
+end
+write_batches()
+return {whole(now), settled, promoted}

@@ -1,0 +1,50 @@
+"""Logging of Stopline's own processes: JSON lines, or colours on a terminal; always on stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+_NOISY = ("celery.worker.strategy", "celery.app.trace")
+"""They log each message twice; a message of 250 requests says nothing that the ledger does not."""
+
+
+def configure_logging(level: int | str | None = None, path: str | None = None) -> None:
+    """Send everything through one handler: ours, Celery's, and the libraries'."""
+    level = logging.getLevelName(level.upper()) if isinstance(level, str) else level
+    handler = logging.FileHandler(path) if path else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_formatter(colours=path is None and sys.stderr.isatty()))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level or logging.INFO)
+    if root.level > logging.DEBUG:
+        for name in _NOISY:
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _formatter(*, colours: bool) -> logging.Formatter:
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(allow=_FIELDS),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    rendered = (
+        [structlog.dev.ConsoleRenderer()]
+        if colours
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+    )
+
+
+_FIELDS = frozenset({"action", "lane", "requests", "request_id", "error"})
+"""The fields that Stopline adds to its log lines; a library's extras may hold anything."""

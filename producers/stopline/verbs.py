@@ -1,0 +1,313 @@
+"""What a client can do, written once for both clients.
+
+A verb is a generator: it yields steps (run a ledger command, send a message, wait for an outcome)
+and gets each step's result back. `StopClient` and `AsyncStopClient` only take the steps, each in
+its own way (the "sans-IO" pattern, https://sans-io.readthedocs.io).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, TypeVar
+
+from stopline.contract import (
+    MESSAGE_IDS_MAX,
+    Batch,
+    CancelResult,
+    DeadLetter,
+    DeadMessage,
+    Lane,
+    Outcome,
+    Receipt,
+    Refusal,
+    RefusalKind,
+    ResumeResult,
+    Status,
+    StopRequest,
+    new_request_id,
+)
+from stopline.errors import (
+    IdempotencyConflictError,
+    InvalidRequestError,
+    LedgerFullError,
+    UnknownRequestError,
+)
+from stopline.ledger import commands
+from stopline.ledger.commands import Accepted, Command, Policy, Promotion, Submission
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run a ledger command; the step's result is its parsed reply."""
+
+    command: Command[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Send ids to a lane's queue."""
+
+    lane: Lane
+    request_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Republish:
+    """Put a quarantined message back on its queue."""
+
+    message: DeadMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Wait until the outcome is there or the time is over; the step's result is it or None."""
+
+    request_id: str
+    timeout_s: float | None
+
+
+Step = Run | Dispatch | Republish | Await
+Verb = Generator[Step, Any, T]
+
+
+# --- stop --------------------------------------------------------------------------------------
+
+
+def stop(policy: Policy, request: StopRequest) -> Verb[Receipt]:
+    """Accept one request and dispatch it."""
+    replies = yield from submit(policy, [Submission(request)])
+    reply = replies[0]
+    if reply.receipt is None:
+        raise refused(_refusal(reply))
+    return reply.receipt
+
+
+def submit(policy: Policy, submissions: Sequence[Submission]) -> Verb[tuple[Accepted, ...]]:
+    """Accept up to `MESSAGE_IDS_MAX` requests and dispatch them; refusals are returned."""
+    replies: tuple[Accepted, ...] = yield Run(commands.accept(policy, submissions))
+    yield from _dispatch(replies)
+    return replies
+
+
+def submit_many(
+    policy: Policy, requests: Iterable[StopRequest], batch_id: str
+) -> Verb[tuple[Receipt | Refusal, ...]]:
+    """Accept any number of requests as one batch; their order is their place in it."""
+    results: list[Receipt | Refusal] = []
+    for chunk in _chunks(_as_batch(requests, batch_id)):
+        first = len(results)
+        replies = yield from submit(policy, chunk)
+        results += [_result(reply, first + index) for index, reply in enumerate(replies)]
+    return tuple(results)
+
+
+def _as_batch(requests: Iterable[StopRequest], batch_id: str) -> Generator[Submission]:
+    for place, request in enumerate(requests):
+        yield Submission(request.model_copy(update={"batch_id": batch_id}), place=place)
+
+
+def _chunks(submissions: Iterable[Submission]) -> Generator[list[Submission]]:
+    chunk: list[Submission] = []
+    for submission in submissions:
+        chunk.append(submission)
+        if len(chunk) == MESSAGE_IDS_MAX:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _result(reply: Accepted, index: int) -> Receipt | Refusal:
+    if reply.receipt is not None:
+        return reply.receipt
+    refusal = _refusal(reply)
+    if refusal.kind is RefusalKind.MEMORY:
+        raise refused(refusal)
+    return refusal.model_copy(update={"index": index})
+
+
+def _refusal(reply: Accepted) -> Refusal:
+    assert reply.refusal is not None  # noqa: S101  # a reply is a receipt or a refusal
+    return reply.refusal
+
+
+def refused(refusal: Refusal) -> InvalidRequestError | LedgerFullError:
+    """The error that says what a refusal says."""
+    if refusal.kind is RefusalKind.MEMORY:
+        return LedgerFullError(
+            "Redis is close to its maxmemory: new requests are refused, so that open ones can "
+            "settle. Raise maxmemory, or wait for outcomes."
+        )
+    conflict = refusal.kind is RefusalKind.CONFLICT
+    kind = IdempotencyConflictError if conflict else InvalidRequestError
+    field = refusal.field
+    return kind(f"{field}: {refusal.reason}" if field else refusal.reason, field=field)
+
+
+def _dispatch(replies: Iterable[Accepted]) -> Verb[None]:
+    receipts = [reply.receipt for reply in replies if reply.dispatch and reply.receipt]
+    yield from _dispatch_ids((receipt.lane, receipt.request_id) for receipt in receipts)
+
+
+def _dispatch_promoted(promoted: Iterable[Promotion]) -> Verb[None]:
+    yield from _dispatch_ids((one.lane, one.request_id) for one in promoted)
+
+
+def _dispatch_ids(pairs: Iterable[tuple[Lane, str]]) -> Verb[None]:
+    ordered = sorted(pairs, key=lambda pair: pair[0].urgency)
+    for lane, group in groupby(ordered, key=lambda pair: pair[0]):
+        yield Dispatch(lane, tuple(dict.fromkeys(request_id for _, request_id in group)))
+
+
+# --- look --------------------------------------------------------------------------------------
+
+
+def status(request_id: str) -> Verb[Status]:
+    """The outcome or the state of a request, also by an id that follows another request."""
+    found: Status | commands.Alias | None = yield Run(commands.status(request_id))
+    if isinstance(found, commands.Alias):
+        found = yield Run(commands.status(found.request_id))
+    if found is None or isinstance(found, commands.Alias):
+        raise UnknownRequestError(
+            f"The ledger knows no request {request_id}: the id is wrong, or its outcome is older "
+            "than STOPLINE_RESULT_TTL_S."
+        )
+    return found
+
+
+def outcome(request_id: str) -> Verb[Outcome | None]:
+    """The outcome, or None while there is none."""
+    found: Outcome | None = yield Run(commands.outcome(request_id))
+    return found
+
+
+def wait(request_id: str, timeout_s: float | None) -> Verb[Outcome | None]:
+    """The outcome as soon as it is there, or None when the time is over."""
+    found: Outcome | None = yield Await(request_id, timeout_s)
+    return found
+
+
+def batch(batch_id: str) -> Verb[Batch]:
+    """Progress and report of a batch."""
+    found: Batch | None = yield Run(commands.batch(batch_id))
+    if found is None:
+        raise UnknownRequestError(
+            f"The ledger knows no batch {batch_id}: the id is wrong, or the batch is older than "
+            "STOPLINE_RESULT_TTL_S."
+        )
+    return found
+
+
+# --- steer -------------------------------------------------------------------------------------
+
+
+def cancel(policy: Policy, request_ids: Sequence[str], by: str) -> Verb[dict[str, CancelResult]]:
+    """Cancel requests by id."""
+    results: dict[str, CancelResult] = {}
+    for first in range(0, len(request_ids), MESSAGE_IDS_MAX):
+        chunk = request_ids[first : first + MESSAGE_IDS_MAX]
+        words, promoted = yield Run(commands.cancel(policy, chunk, by))
+        results.update(zip(chunk, words, strict=True))
+        yield from _dispatch_promoted(promoted)
+    return results
+
+
+def cancel_batch(policy: Policy, batch_id: str, by: str) -> Verb[dict[CancelResult, int]]:
+    """Cancel every request of a batch; the reply counts what came of it."""
+    yield from batch(batch_id)
+    counts = dict.fromkeys(CancelResult, 0)
+    chunks: tuple[str, ...] = yield Run(commands.batch_chunks(batch_id))
+    for chunk in chunks:
+        request_ids: tuple[str, ...] = yield Run(commands.batch_ids(chunk))
+        results = yield from cancel(policy, request_ids, by)
+        for result in results.values():
+            counts[result] += 1
+    return counts
+
+
+def resumed(policy: Policy, target: str, at: int | None) -> Verb[ResumeResult]:
+    """Tell the ledger that a target was resumed (microseconds; None: now)."""
+    result, promoted = yield Run(commands.resume(policy, target, at))
+    yield from _dispatch_promoted(promoted)
+    return result  # type: ignore[no-any-return]  # a step's result is Any by its nature
+
+
+# --- dead letters ------------------------------------------------------------------------------
+
+
+def dead_page(first: int, size: int) -> Verb[tuple[int, tuple[DeadLetter, ...]]]:
+    """Some dead letters, the oldest first, and how many ids were looked at (0: the end)."""
+    ids: tuple[str, ...] = yield Run(commands.dead_ids(first, first + size - 1))
+    if not ids:
+        return 0, ()
+    letters: tuple[DeadLetter | None, ...] = yield Run(commands.dead_letters(ids))
+    return len(ids), tuple(letter for letter in letters if letter is not None)
+
+
+def dead_letter(letter_id: str) -> Verb[DeadLetter]:
+    """One dead letter or quarantined message."""
+    letters: tuple[DeadLetter | None, ...] = yield Run(commands.dead_letters([letter_id]))
+    if letters[0] is None:
+        raise UnknownRequestError(f"There is no dead letter {letter_id}.")
+    return letters[0]
+
+
+def redrive(policy: Policy, letters: Sequence[DeadLetter], by: str) -> Verb[dict[str, Receipt]]:
+    """Send dead letters again, each as a new request; a quarantined message as it came.
+
+    Returns:
+        The receipt of each new request by the id of the dead letter. Letters that somebody else
+        took meanwhile, and messages, have none.
+    """
+    receipts: dict[str, Receipt] = {}
+    outcomes = [letter for letter in letters if isinstance(letter, Outcome)]
+    for first in range(0, len(outcomes), MESSAGE_IDS_MAX):
+        chunk = outcomes[first : first + MESSAGE_IDS_MAX]
+        pairs = [(letter.request_id, _again(letter, by)) for letter in chunk]
+        replies: tuple[Accepted, ...] = yield Run(commands.redrive(policy, pairs))
+        yield from _dispatch(replies)
+        for letter, reply in zip(chunk, replies, strict=True):
+            if reply.receipt is not None:
+                receipts[letter.request_id] = reply.receipt
+    yield from _redrive_messages([one for one in letters if isinstance(one, DeadMessage)])
+    return receipts
+
+
+def _again(letter: Outcome, by: str) -> Submission:
+    """A new wish for the same target, issued now: the old one has its outcome for good."""
+    request = StopRequest(
+        user_id=letter.user_id,
+        task_id=letter.task_id,
+        sub_user_id=letter.sub_user_id,
+        lane=letter.lane,
+        source=by,
+        reason=letter.reason,
+        request_id=new_request_id(),
+    )
+    return Submission(request, redrive_of=letter.request_id)
+
+
+def _redrive_messages(messages: Sequence[DeadMessage]) -> Verb[None]:
+    for message in messages:
+        if message.truncated or message.queue is None:
+            raise InvalidRequestError(
+                f"Message {message.message_id} was kept only in part, so it cannot be sent "
+                "again. Send a right one, and discard this."
+            )
+        # Sent before it is dropped: a crash in between sends it twice rather than never.
+        yield Republish(message)
+        yield Run(commands.discard([message.message_id]))
+
+
+def discard(letter_ids: Sequence[str]) -> Verb[dict[str, bool]]:
+    """Drop dead letters; whether each was one."""
+    results: dict[str, bool] = {}
+    for first in range(0, len(letter_ids), MESSAGE_IDS_MAX):
+        chunk = letter_ids[first : first + MESSAGE_IDS_MAX]
+        found: tuple[bool, ...] = yield Run(commands.discard(chunk))
+        results.update(zip(chunk, found, strict=True))
+    return results

@@ -1,0 +1,121 @@
+"""The Celery app: `celery -A stopline_worker.app worker -Q stopline.default,stopline.bulk`.
+
+Importing it does no IO: settings are read when Celery first needs its configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from celery import Celery, signals
+
+from stopline.broker import broker_options
+from stopline.contract import Lane
+from stopline.errors import StoplineError, UnavailableError
+from stopline.logs import configure_logging
+from stopline_worker import tasks, transport
+from stopline_worker.api_token import ApiToken
+from stopline_worker.runtime import runtime
+from stopline_worker.supervised import drain_with_supervisor
+
+_SETTINGS_EXIT = 2
+_UNAVAILABLE_EXIT = 3
+_IN_PROCESS_POOLS = ("solo", "thread")
+
+
+def _configuration() -> dict[str, Any]:
+    """Celery's configuration, each setting with its reason."""
+    try:
+        settings, ledger_url = runtime.settings, runtime.ledger_url
+    except StoplineError as error:
+        _exit(error)
+    return {
+        **broker_options(settings, settings.queue_url(ledger_url)),
+        # Where the errors of bad `stopline.stop` messages go; outcomes the ledger writes itself.
+        "result_backend": ledger_url,
+        "result_expires": settings.result_ttl_s,
+        "task_store_errors_even_if_ignored": True,
+        "redis_socket_keepalive": True,
+        "redis_backend_health_check_interval": 25,
+        # Keeps what stock Celery deletes.
+        "worker_consumer": "stopline_worker.quarantine:QuarantiningConsumer",
+        # One message ahead per process: what is prefetched cannot be taken by another worker.
+        "worker_prefetch_multiplier": 1,
+        # A broker that is away is waited for, at the start and later, without an end.
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        # Ending the tasks would end the pool processes with all their calls in flight.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # A second signal (cold shutdown) still leaves calls the time to finish. To Celery the
+        # worker looks idle meanwhile, since its tasks end when the engine has taken over.
+        "worker_soft_shutdown_timeout": settings.drain_s,
+        "worker_enable_soft_shutdown_on_idle": True,
+        # On a busy machine a pool process may take more than the 4 s it has by default.
+        "worker_proc_alive_timeout": 30.0,
+        # Tasks are handed over in milliseconds; limits would only cost.
+        "worker_disable_rate_limits": True,
+        "worker_pool": "prefork",
+    }
+
+
+def _exit(error: StoplineError) -> None:
+    sys.stderr.write(f"stopline: {error}\n")
+    code = _UNAVAILABLE_EXIT if isinstance(error, UnavailableError) else _SETTINGS_EXIT
+    raise SystemExit(code)
+
+
+def _served_lanes() -> list[Lane]:
+    """The lanes of this worker's queues, as `-Q` chose them."""
+    queues = app.amqp.queues.consume_from
+    return [lane for lane in Lane if lane.queue in queues]
+
+
+def _check_start(instance: Any, **_: Any) -> None:
+    try:
+        ApiToken.from_settings(runtime.settings)
+    except StoplineError as error:
+        _exit(error)
+    pool = instance.pool_cls if isinstance(instance.pool_cls, str) else instance.pool_cls.__module__
+    if "gevent" in pool or "eventlet" in pool:
+        sys.stderr.write(
+            "stopline: the gevent and eventlet pools cannot run the engine's event loop; use "
+            "prefork (the default) or threads. Concurrency of calls is STOPLINE_MAX_IN_FLIGHT.\n"
+        )
+        raise SystemExit(_SETTINGS_EXIT)
+
+
+def _watch_supervisor(**_: Any) -> None:
+    drain_with_supervisor()
+
+
+def _start_engine(**_: Any) -> None:
+    runtime.start_engine(_served_lanes())
+
+
+def _start_engine_in_process(sender: Any, **_: Any) -> None:
+    if any(name in type(sender.pool).__module__ for name in _IN_PROCESS_POOLS):
+        runtime.start_engine(_served_lanes())
+
+
+def _stop_engine(**_: Any) -> None:
+    runtime.stop_engine()
+
+
+def _configure_logging(loglevel: int | None = None, logfile: str | None = None, **_: Any) -> None:
+    configure_logging(loglevel, logfile)
+
+
+transport.install()
+app = Celery("stopline", set_as_current=True)
+app.add_defaults(_configuration)
+tasks.register(app)
+
+signals.setup_logging.connect(_configure_logging, weak=False)
+signals.celeryd_init.connect(_check_start, weak=False)
+signals.worker_init.connect(_watch_supervisor, weak=False)
+# The prefork pool has an engine in each process, the in-process pools one in the worker itself.
+signals.worker_process_init.connect(_start_engine, weak=False)
+signals.worker_process_shutdown.connect(_stop_engine, weak=False)
+signals.worker_ready.connect(_start_engine_in_process, weak=False)
+signals.worker_shutdown.connect(_stop_engine, weak=False)

@@ -1,0 +1,93 @@
+"""One attempt: check the deadline, call, judge, and say how it is to be settled."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from stopline.contract import OutcomeKind, Verdict
+from stopline.ledger.commands import Grant, Settlement, json_string, members
+from stopline_worker.verdict import CallErrorKind, Judgement, NoReply, Reply, judge
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from stopline_worker.backoff import Backoff
+
+_OUTCOMES = {
+    Verdict.STOPPED: OutcomeKind.STOPPED,
+    Verdict.REJECTED: OutcomeKind.REJECTED,
+    Verdict.NOT_FOUND: OutcomeKind.NOT_FOUND,
+}
+INTERRUPTED = NoReply(CallErrorKind.INTERRUPTED, "the worker stopped before the reply came")
+
+
+class Api(Protocol):
+    """What an attempt needs of the upstream."""
+
+    async def call(self, target: str) -> Reply | NoReply:
+        """Make one call; a failed one is a `NoReply`, not an exception."""
+
+
+class Token(Protocol):
+    """What an attempt needs of the API token."""
+
+    def reread(self) -> bool:
+        """Read the token again; whether it changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What came of a call, and how long it took by the monotonic clock."""
+
+    result: Reply | NoReply
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Makes attempts; holds what all of them share."""
+
+    api: Api
+    token: Token
+    backoff: Backoff
+    random: Random
+
+    async def call(self, grant: Grant) -> Measured:
+        """Make the call of an attempt."""
+        began = time.monotonic()
+        result = await self.api.call(grant.target)
+        return Measured(result, time.monotonic() - began)
+
+    def conclude(self, grant: Grant, lease_token: str, measured: Measured) -> Settlement:
+        """Judge a call and say how its attempt is to be settled."""
+        judgement = judge(measured.result)
+        if judgement.reread_token:
+            self.token.reread()
+        attempt = _members(judgement, measured.duration_s)
+        if judgement.verdict is not Verdict.RETRY:
+            outcome = f"{_OUTCOMES[judgement.verdict]}\n{json_string(judgement.detail)}"
+            return Settlement(grant.request_id, lease_token, "end", attempt, outcome)
+        delay_s = self.delay_s(grant, measured, judgement)
+        delay_us = str(round(delay_s * 1_000_000))
+        return Settlement(grant.request_id, lease_token, "retry", attempt, delay_us)
+
+    def delay_s(self, grant: Grant, measured: Measured, judgement: Judgement) -> float:
+        """How long to wait before the next attempt."""
+        if measured.result is INTERRUPTED:
+            return 0.0  # not the API's doing: another worker may call at once
+        return self.backoff.delay_s(grant.attempt, self.random, at_least_s=judgement.retry_after_s)
+
+
+def _members(judgement: Judgement, duration_s: float) -> str:
+    return members(
+        {
+            "duration_ms": round(duration_s * 1000, 1),
+            "http_status": judgement.http_status,
+            "code": judgement.code,
+            "message": judgement.message,
+            "error": judgement.error,
+            "verdict": judgement.verdict,
+        }
+    )

@@ -1,0 +1,345 @@
+"""The engine: an asyncio loop that holds many calls in flight at once.
+
+    submit ─┐                        ┌─ attempt: deadline → call → verdict → settle
+    sweep ──┴─ slots ─ claim ─ begin ┴─ attempt …
+    renew: leases in flight          drain: claim no more, finish, release the rest
+
+Who claims takes slots first, so a call begins as soon as it is claimed and its lease is spent on
+the call, not on waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stopline.contract import MESSAGE_IDS_MAX, Lane
+from stopline.errors import UnavailableError
+from stopline.ledger import commands
+from stopline.ledger.commands import Claimed, Grant, Promotion, Settlement
+from stopline_worker.attempt import INTERRUPTED, Attempts, Measured
+from stopline_worker.clock import LedgerClock
+from stopline_worker.settler import LOST, Settler
+from stopline_worker.slots import Slots
+from stopline_worker.verdict import CallErrorKind, NoReply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from stopline.ledger import AsyncLedger
+    from stopline.ledger.commands import Command, Policy
+
+_log = logging.getLogger(__name__)
+
+_SWEEP_INTERVAL_S = 1.0
+"""How long an idle engine waits before it looks at the due index again."""
+_SOON_S = 0.005
+_LEDGER_AWAY_S = 1.0
+_SETTLE_AT_EXIT_S = 5.0
+_RENEWALS_A_LEASE = 3
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A claimed request from its claim to its settlement.
+
+    Attributes:
+        grant: the right to make this attempt.
+        token: of its lease.
+        lease_end_us: when the lease ends, by the ledger's clock; renewing moves it.
+        calling: its call is on the wire, and may be taken off it.
+        interrupted: the engine drains and does not wait for this call any longer.
+        lost: somebody else may be calling by now, so nothing is settled.
+    """
+
+    grant: Grant
+    token: str
+    lease_end_us: int
+    calling: bool = False
+    interrupted: bool = False
+    lost: bool = False
+    task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    def abandon(self) -> None:
+        """Take the call off the wire; what is already being settled goes on."""
+        if self.task is not None and self.calling:
+            self.task.cancel()
+
+
+class Engine:
+    """Claims requests, makes their calls, and settles them. Lives on one event loop."""
+
+    def __init__(
+        self,
+        ledger: AsyncLedger,
+        attempts: Attempts,
+        policy: Policy,
+        lanes: Iterable[Lane],
+        *,
+        max_in_flight: int,
+    ) -> None:
+        self._ledger = ledger
+        self._attempts = attempts
+        self._policy = policy
+        self._lanes = tuple(lanes)
+        self._slots = Slots(max_in_flight)
+        self._max_in_flight = max_in_flight
+        self._settler = Settler(ledger, policy, self._claim_promoted)
+        self._clock = LedgerClock()
+        self._flights: set[Flight] = set()
+        self._name = secrets.token_hex(4)
+        self._claims = 0
+        self._draining = False
+        self._look_now = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._claiming: set[asyncio.Task[Claimed]] = set()
+        self._promoting: set[asyncio.Task[None]] = set()
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to sweep, renew and settle."""
+        self._loops = [
+            asyncio.create_task(self._sweep_for_ever(), name="sweep"),
+            asyncio.create_task(self._renew_for_ever(), name="renew"),
+            asyncio.create_task(self._settler.run(), name="settle"),
+        ]
+
+    async def drain(self, limit_s: float) -> None:
+        """Claim no more, let calls finish within the limit, release the rest, and stop."""
+        self._draining = True
+        sweep, renew, settle = self._loops
+        sweep.cancel()
+        await asyncio.gather(*self._claiming, return_exceptions=True)
+        await self._flown(limit_s)
+        for flight in tuple(self._flights):
+            flight.interrupted = True
+            flight.abandon()
+        await self._flown(_SETTLE_AT_EXIT_S)
+        for loop in (renew, settle):
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+
+    async def _flown(self, limit_s: float) -> None:
+        tasks = [flight.task for flight in self._flights if flight.task]
+        if tasks:
+            await asyncio.wait(tasks, timeout=limit_s)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are between claim and settlement."""
+        return len(self._flights)
+
+    # --- ways in ------------------------------------------------------------------------------
+
+    async def submit(self, request_ids: Sequence[str], timeout_s: float) -> None:
+        """Claim the ids of a dispatch message as room comes free; returns once they are claimed.
+
+        Gives up after the timeout: by then the ids are due, and any engine's sweep finds them.
+        """
+        waiting = deque(request_ids)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while waiting and not self._draining:
+                    room = await self._slots.take(min(len(waiting), MESSAGE_IDS_MAX))
+                    chunk = [waiting.popleft() for _ in range(room)]
+                    token = self._next_token()
+                    await self._claim(room, token, commands.claim(self._policy, chunk, token))
+        except TimeoutError:
+            _log.debug(
+                "no room for a message, left to the sweep",
+                extra={"action": "submit_full", "requests": len(waiting)},
+            )
+
+    def _claim_promoted(self, promoted: tuple[Promotion, ...]) -> None:
+        """Take the next requests of targets that are free now, where this engine serves them."""
+        lowest = max((lane.urgency for lane in self._lanes), default=-1)
+        ids = [one.request_id for one in promoted if one.lane.urgency <= lowest]
+        if not ids or self._draining:
+            return  # they are due: the sweep of their lane takes them
+        task = asyncio.create_task(self._submit_quietly(ids))
+        self._promoting.add(task)
+        task.add_done_callback(self._promoting.discard)
+
+    async def _submit_quietly(self, request_ids: list[str]) -> None:
+        try:
+            await self.submit(request_ids, self._policy.look_again_s)
+        except UnavailableError as error:
+            _log.warning("ledger away: %s", error, extra={"action": "claim_failed"})
+
+    # --- claiming -----------------------------------------------------------------------------
+
+    def _next_token(self) -> str:
+        self._claims += 1
+        return f"{self._name}:{self._claims:x}"
+
+    async def _claim(self, room: int, token: str, command: Command[Claimed]) -> Claimed:
+        """Run a claim and begin what it grants.
+
+        Shielded, because a claim whose reply nobody reads would hold its leases for nothing.
+        """
+        task = asyncio.create_task(self._claim_into(room, token, command))
+        self._claiming.add(task)
+        task.add_done_callback(self._claiming.discard)
+        return await asyncio.shield(task)
+
+    async def _claim_into(self, room: int, token: str, command: Command[Claimed]) -> Claimed:
+        """Fill the room that was taken; slots that the claim leaves empty go back."""
+        started = self._clock.started()
+        begun = 0
+        try:
+            claimed = await self._ledger.run(command)
+            self._clock.observe(claimed.now, started)
+            for grant in claimed.grants:
+                self._begin(grant, token, claimed.now)
+                begun += 1
+        finally:
+            self._slots.give_back(room - begun)
+        self._claim_promoted(claimed.promoted)
+        return claimed
+
+    def _begin(self, grant: Grant, token: str, now_us: int) -> None:
+        lease_us = round(self._policy.lease_s * 1_000_000)
+        flight = Flight(grant, token, now_us + lease_us)
+        self._flights.add(flight)
+        flight.task = asyncio.create_task(self._fly(flight))
+
+    # --- an attempt ---------------------------------------------------------------------------
+
+    async def _fly(self, flight: Flight) -> None:
+        try:
+            settlement = await self._attempt(flight)
+            if settlement is not None:
+                await self._settle(flight, settlement)
+        except Exception:  # noqa: BLE001  # a fault of ours must not take the other calls with it
+            _log.exception(
+                "attempt failed inside Stopline; its lease will end",
+                extra={"action": "attempt_failed", "request_id": flight.grant.request_id},
+            )
+        finally:
+            self._flights.discard(flight)
+            self._slots.give_back(1)
+
+    async def _attempt(self, flight: Flight) -> Settlement | None:
+        """Deadline, call, verdict. None: the lease is lost, and nothing is to be settled."""
+        if self._lease_ended(flight):
+            return None
+        if flight.interrupted or self._clock.now_us() >= flight.grant.not_after:
+            return Settlement(flight.grant.request_id, flight.token, "release")
+        measured = await self._call(flight)
+        if measured is None:
+            return None
+        return self._attempts.conclude(flight.grant, flight.token, measured)
+
+    async def _call(self, flight: Flight) -> Measured | None:
+        started = asyncio.get_running_loop().time()
+        flight.calling = True
+        try:
+            return await self._attempts.call(flight.grant)
+        except asyncio.CancelledError:
+            if flight.lost:
+                return None
+            if not flight.interrupted:
+                raise
+            took_s = asyncio.get_running_loop().time() - started
+            return Measured(INTERRUPTED, took_s)
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not take the other calls with it
+            _log.exception(
+                "call failed inside Stopline",
+                extra={"action": "call_failed", "request_id": flight.grant.request_id},
+            )
+            took_s = asyncio.get_running_loop().time() - started
+            return Measured(NoReply(CallErrorKind.INTERNAL, type(error).__name__), took_s)
+        finally:
+            flight.calling = False
+
+    async def _settle(self, flight: Flight, settlement: Settlement) -> None:
+        word = await self._settler.settle(settlement, lambda: self._lease_ended(flight))
+        if word == LOST:
+            _log.warning(
+                "lease lost before its result was written",
+                extra={"action": "lease_lost", "request_id": flight.grant.request_id},
+            )
+        elif settlement.follows == "retry":
+            delay_s = int(settlement.argument) / 1_000_000
+            asyncio.get_running_loop().call_later(delay_s, self._look_now.set)
+
+    def _lease_ended(self, flight: Flight) -> bool:
+        return flight.lost or self._clock.now_us() >= flight.lease_end_us
+
+    # --- loops --------------------------------------------------------------------------------
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            try:
+                pause_s = await self._sweep()
+            except UnavailableError as error:
+                _log.warning("ledger away: %s", error, extra={"action": "sweep_failed"})
+                pause_s = _LEDGER_AWAY_S
+            except Exception:  # noqa: BLE001  # a fault of ours must not take the other calls with it
+                _log.exception("sweep failed", extra={"action": "sweep_failed"})
+                pause_s = _LEDGER_AWAY_S
+            await self._pause(pause_s)
+
+    async def _sweep(self) -> float:
+        """Claim what is due, as far as there is room.
+
+        Returns:
+            Seconds until it is worth looking again.
+        """
+        room = await self._slots.take(min(self._max_in_flight, MESSAGE_IDS_MAX))
+        self._look_now.clear()
+        token = self._next_token()
+        claimed = await self._claim(
+            room, token, commands.claim_due(self._policy, self._lanes, token, limit=room)
+        )
+        if claimed.next_due is None:
+            return _SWEEP_INTERVAL_S
+        due_in_s = (claimed.next_due - self._clock.now_us()) / 1_000_000
+        # This clock may be a little ahead: do not ask in circles until the ledger's is there.
+        return max(0.0 if claimed.grants else _SOON_S, due_in_s)
+
+    async def _pause(self, longest_s: float) -> None:
+        # Engines that started together do not sweep together for ever.
+        interval_s = _SWEEP_INTERVAL_S * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
+        try:
+            async with asyncio.timeout(min(longest_s, interval_s)):
+                await self._look_now.wait()
+        except TimeoutError:
+            pass
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._policy.lease_s / _RENEWALS_A_LEASE)
+            try:
+                await self._renew()
+            except Exception as error:  # noqa: BLE001  # the leases decide; the loop goes on
+                _log.warning("leases not renewed: %s", error, extra={"action": "renew_failed"})
+
+    async def _renew(self) -> None:
+        flights = list(self._flights)
+        for first in range(0, len(flights), MESSAGE_IDS_MAX):
+            chunk = flights[first : first + MESSAGE_IDS_MAX]
+            started = self._clock.started()
+            renewed = await self._ledger.run(
+                commands.renew(self._policy, [(one.grant.request_id, one.token) for one in chunk])
+            )
+            self._clock.observe(renewed.now, started)
+            for flight, kept in zip(chunk, renewed.kept, strict=True):
+                self._mark_renewed(flight, renewed.now, kept=kept)
+
+    def _mark_renewed(self, flight: Flight, now_us: int, *, kept: bool) -> None:
+        if kept:
+            flight.lease_end_us = now_us + round(self._policy.lease_s * 1_000_000)
+        elif flight in self._flights and flight.calling:
+            flight.lost = True
+            flight.abandon()
+            _log.warning(
+                "lease lost, call abandoned",
+                extra={"action": "lease_lost", "request_id": flight.grant.request_id},
+            )

@@ -1,0 +1,110 @@
+"""The engine's thread: the border between Celery's blocking tasks and the engine's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import uvloop
+
+from stopline.client import policy_of
+from stopline.ledger import AsyncLedger, connect_async
+from stopline_worker.api_token import ApiToken
+from stopline_worker.attempt import Attempts
+from stopline_worker.backoff import Backoff
+from stopline_worker.engine import Engine
+from stopline_worker.task_stop import TaskStopApi
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Sequence
+
+    from stopline.contract import Lane
+    from stopline.ledger.commands import Command, Policy
+    from stopline.settings import Settings
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+_START_TIMEOUT_S = 20.0
+_STOP_MARGIN_S = 10.0
+
+
+class EngineThread:
+    """Runs one engine in a thread of its own. The composition root of a worker process."""
+
+    def __init__(self, settings: Settings, ledger_url: str, lanes: Iterable[Lane]) -> None:
+        self._settings = settings
+        self._ledger_url = ledger_url
+        self._lanes = tuple(lanes)
+        self.policy: Policy = policy_of(settings)
+        self._ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="stopline-engine", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self._engine: Engine
+        self._ledger: AsyncLedger
+
+    def start(self) -> None:
+        """Start the engine; returns when it takes requests. Does not wait for Redis."""
+        self._thread.start()
+        self._ready.result(_START_TIMEOUT_S)
+
+    def drain(self) -> None:
+        """Let calls finish within DRAIN_S, release the rest, and end the thread."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(self._settings.drain_s + _STOP_MARGIN_S)
+
+    def submit(self, request_ids: Sequence[str]) -> None:
+        """Hand the ids of a dispatch message over; blocks while the engine is full.
+
+        Raises:
+            UnavailableError: the ledger is away; the ids are swept when it is back.
+        """
+        self._call(self._engine.submit(request_ids, self.policy.look_again_s))
+
+    def run(self, command: Command[T]) -> T:
+        """Run a ledger command on the engine's connections; raises as the ledger does."""
+        return self._call(self._ledger.run(command))
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._main())
+        except BaseException as error:
+            if not self._ready.done():
+                self._ready.set_exception(error)
+            _log.exception("the engine ended", extra={"action": "engine_failed"})
+            raise
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        token = ApiToken.from_settings(self._settings)
+        api = TaskStopApi(self._settings, token)
+        self._ledger = AsyncLedger(connect_async(self._ledger_url))
+        self._engine = Engine(
+            self._ledger,
+            Attempts(
+                api=api,
+                token=token,
+                backoff=Backoff(self._settings.backoff_base_s, self._settings.backoff_cap_s),
+                random=random.Random(),  # noqa: S311  # jitter is no secret
+            ),
+            self.policy,
+            self._lanes,
+            max_in_flight=self._settings.max_in_flight,
+        )
+        self._engine.start()
+        self._ready.set_result(None)
+        await self._stop.wait()
+        await self._engine.drain(self._settings.drain_s)
+        await api.close()
+        await self._ledger.close()

@@ -1,0 +1,87 @@
+"""What one worker process holds: its settings, its ledger, and its engine. Nothing at import."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from stopline.client import ledger_url_of, policy_of
+from stopline.errors import StoplineError
+from stopline.ledger import Ledger, connect
+from stopline.settings import Settings
+from stopline_worker.engine_thread import EngineThread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stopline.contract import Lane
+    from stopline.ledger.commands import Command, Policy
+
+_log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """The process's state, made when first asked for."""
+
+    def __init__(self) -> None:
+        self._engine: EngineThread | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; raises `InvalidSettingsError`."""
+        return Settings.load()
+
+    @cached_property
+    def ledger_url(self) -> str:
+        """The ledger's URL; raises `NoServerError`."""
+        return ledger_url_of(self.settings)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The ledger's limits."""
+        return policy_of(self.settings)
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        return Ledger(connect(self.ledger_url))
+
+    @property
+    def engine(self) -> EngineThread:
+        """The running engine.
+
+        Raises:
+            RuntimeError: this process has none: it is no pool process of a worker.
+        """
+        if self._engine is None:
+            msg = "no engine runs in this process"
+            raise RuntimeError(msg)
+        return self._engine
+
+    def start_engine(self, lanes: Iterable[Lane]) -> None:
+        """Start this process's engine; does nothing if it runs."""
+        if self._engine is None:
+            engine = EngineThread(self.settings, self.ledger_url, lanes)
+            engine.start()
+            self._engine = engine
+
+    def stop_engine(self) -> None:
+        """Drain this process's engine, if it has one."""
+        if self._engine is not None:
+            self._engine.drain()
+            self._engine = None
+
+    def keep(self, command: Command[Any]) -> bool:
+        """Keep a message in quarantine; False if the ledger is away."""
+        try:
+            self._ledger.run(command)
+        except StoplineError as error:
+            _log.error(
+                "message not kept: %s", error, extra={"action": "quarantine_failed"}
+            )  # the error says it all
+            return False
+        _log.warning("message kept in quarantine", extra={"action": "quarantined"})
+        return True
+
+
+runtime = Runtime()

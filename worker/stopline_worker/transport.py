@@ -1,0 +1,86 @@
+"""kombu's Redis transport, except that garbage on a queue is kept instead of ending the worker.
+
+kombu parses what it pops from a queue's list before Celery sees it; anything but its own envelope
+raises out of the event loop, and the popped item is gone (kombu 5.7, `Channel._brpop_read`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from queue import Empty
+from typing import Any, Final
+
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import redis as kombu_redis
+
+from stopline_worker.quarantine import keep
+from stopline_worker.runtime import runtime
+
+_ALIASES: Final = {
+    "redis": "stopline_worker.transport:Transport",
+    "rediss": "stopline_worker.transport:Transport",
+}
+
+
+def install() -> None:
+    """Use this transport for `redis://` and `rediss://` in this process."""
+    TRANSPORT_ALIASES.update(_ALIASES)
+
+
+class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu ships no types
+    """A channel that keeps what is no JSON."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)
+        except json.JSONDecodeError as error:
+            _keep(error.doc.encode("utf-8", "surrogateescape"), "is no JSON")
+        except UnicodeDecodeError as error:
+            _keep(bytes(error.object), "is no UTF-8")
+        raise Empty
+
+
+class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no types
+    """A transport that keeps what is no envelope of kombu's."""
+
+    Channel = Channel
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        problem = _malformed(message)
+        if problem is None:
+            super()._deliver(message, queue)
+        else:
+            _keep(json.dumps(message).encode(), problem, queue)
+
+
+def _keep(body: bytes, problem: str, queue: str | None = None) -> None:
+    # It was popped, and there is nothing to acknowledge: while the ledger is away, the log has it.
+    runtime.keep(
+        keep(runtime.policy, body, f"the queue's entry {problem}", queue=queue, truncated=True)
+    )
+
+
+def _malformed(message: Any) -> str | None:
+    """Why an entry is no envelope of kombu's virtual transports, or None if it is one."""
+    match message:
+        case {
+            "body": str(body),
+            "properties": {"delivery_tag": str(), "delivery_info": dict()} as properties,
+            "headers": dict(),
+        }:
+            return _undecodable(body, properties.get("body_encoding"))
+        case _:
+            return "is no message of kombu's"
+
+
+def _undecodable(body: str, encoding: object) -> str | None:
+    if encoding not in {"base64", None}:
+        return "has an unknown body encoding"
+    try:
+        if encoding:
+            base64.b64decode(body)
+    except binascii.Error:
+        return "has a body that is no base64"
+    return None

@@ -1,0 +1,216 @@
+"""The verdict: what one reply, or the lack of one, means for the request. Pure.
+
+| reply | verdict |
+|---|---|
+| 2xx, JSON, `code` 200, `status` success | STOPPED |
+| 2xx, JSON, another `code` | as if that were the HTTP status; an unknown one: RETRY |
+| 2xx, not JSON, or not an object, or longer than the cap | RETRY |
+| 3xx | REJECTED: never followed, the token would leak |
+| 404 | NOT_FOUND |
+| 408, 425, 429, 5xx | RETRY, after `Retry-After` at the earliest |
+| 401, 403 | RETRY, with the token read again: it may have been rotated |
+| other 4xx | REJECTED |
+| no reply: connect, read, write, TLS, protocol error, timeout | RETRY |
+
+The API documents its success and no error at all, so everything that is not known to be final is
+tried again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+
+from stopline.contract import Verdict
+
+BODY_BYTES_MAX: Final = 64 * 1024
+MESSAGE_CHARACTERS_MAX: Final = 200
+
+_RETRY_STATUSES: Final = frozenset(
+    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+)
+_TOKEN_STATUSES: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the API answered.
+
+    Attributes:
+        status: the HTTP status.
+        body: the body as it came, up to `BODY_BYTES_MAX`.
+        too_large: the body was longer.
+        encoded: the body has a content encoding, which was not asked for.
+        retry_after: the header, if any.
+        date: the `Date` header, if any: the API's clock, which its dates are meant by.
+    """
+
+    status: int
+    body: bytes = b""
+    too_large: bool = False
+    encoded: bool = False
+    retry_after: str | None = None
+    date: str | None = None
+
+
+class CallErrorKind(StrEnum):
+    """Why there was no reply."""
+
+    CONNECT = "connect"
+    READ = "read"
+    WRITE = "write"
+    TLS = "tls"
+    PROTOCOL = "protocol"
+    PROXY = "proxy"
+    TIMEOUT = "timeout"
+    INTERRUPTED = "interrupted"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class NoReply:
+    """A call that ended without a reply; `message` names the error for people."""
+
+    kind: CallErrorKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict with what led to it.
+
+    Attributes:
+        verdict: the verdict.
+        detail: one sentence for people.
+        http_status: of the reply, if there was one.
+        code: the `code` of the reply's JSON, if it has one.
+        message: the `message` of the reply's JSON, cut to `MESSAGE_CHARACTERS_MAX`.
+        error: what went wrong, where the reply alone does not say it.
+        retry_after_s: the least wait that the API asked for.
+        reread_token: the token may have been rotated.
+    """
+
+    verdict: Verdict
+    detail: str
+    http_status: int | None = None
+    code: int | None = None
+    message: str | None = None
+    error: str | None = None
+    retry_after_s: float = 0.0
+    reread_token: bool = False
+
+
+def judge(result: Reply | NoReply) -> Judgement:
+    """The verdict on one call."""
+    if isinstance(result, NoReply):
+        error = f"{result.kind}: {result.message}"
+        return Judgement(Verdict.RETRY, f"No reply ({error}).", error=error)
+    return _judge_reply(result)
+
+
+def _judge_reply(reply: Reply) -> Judgement:
+    fields, unreadable = _read_body(reply)
+    code, message = _code(fields), _message(fields)
+    error = None
+    if not _is_success(reply.status):
+        verdict, judged_by = _by_status(reply.status), reply.status
+    elif fields is None:
+        verdict, judged_by, error = Verdict.RETRY, reply.status, f"body: {unreadable}"
+    elif code == HTTPStatus.OK:
+        stopped = fields.get("status") == "success"
+        verdict, judged_by = (Verdict.STOPPED if stopped else Verdict.RETRY), code
+        error = None if stopped else "body: code is 200 but status is not 'success'"
+    else:
+        judged_by = code if code is not None else reply.status
+        verdict = _by_status(judged_by)
+        error = "body: it has no whole number as its code" if code is None else None
+    return Judgement(
+        verdict=verdict,
+        detail=_detail(verdict, reply.status, code, message, error),
+        http_status=reply.status,
+        code=code,
+        message=message,
+        error=error,
+        retry_after_s=_retry_after_s(reply) if verdict is Verdict.RETRY else 0.0,
+        reread_token=judged_by in _TOKEN_STATUSES,
+    )
+
+
+def _is_success(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _by_status(status: int) -> Verdict:
+    if status == HTTPStatus.NOT_FOUND:
+        return Verdict.NOT_FOUND
+    if status in _RETRY_STATUSES or status in _TOKEN_STATUSES:
+        return Verdict.RETRY
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Verdict.REJECTED
+    return Verdict.RETRY
+
+
+def _read_body(reply: Reply) -> tuple[dict[str, Any] | None, str]:
+    """The body's JSON object, or None and why it has none."""
+    if reply.too_large:
+        return None, f"it is longer than {BODY_BYTES_MAX} bytes"
+    if reply.encoded:
+        return None, "it has a content encoding that was not asked for"
+    try:
+        fields = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        return None, "it is no JSON"
+    return (fields, "") if isinstance(fields, dict) else (None, "it is no JSON object")
+
+
+def _code(fields: dict[str, Any] | None) -> int | None:
+    code = fields.get("code") if fields else None
+    return code if isinstance(code, int) and not isinstance(code, bool) else None
+
+
+def _message(fields: dict[str, Any] | None) -> str | None:
+    message = fields.get("message") if fields else None
+    return message[:MESSAGE_CHARACTERS_MAX] if isinstance(message, str) else None
+
+
+def _detail(
+    verdict: Verdict, status: int, code: int | None, message: str | None, error: str | None
+) -> str:
+    if verdict is Verdict.STOPPED:
+        return "The API confirmed the stop."
+    facts = [f"HTTP {status}"]
+    facts += [f"code {code}"] if code is not None else []
+    facts += [error] if error else []
+    facts += [f"message {message!r}"] if message else []
+    subject = {
+        Verdict.REJECTED: "The API rejected the call",
+        Verdict.NOT_FOUND: "The API knows no such task",
+        Verdict.RETRY: "The API did not confirm the stop",
+    }[verdict]
+    return f"{subject} ({', '.join(facts)})."
+
+
+def _retry_after_s(reply: Reply) -> float:
+    """Seconds, or a date (RFC 9110 §10.2.3), which is measured by the API's own clock."""
+    value = (reply.retry_after or "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:10])
+    at = _http_date(value)
+    if at is None:
+        return 0.0
+    now = _http_date(reply.date or "") or datetime.now(UTC)
+    return max(0.0, (at - now).total_seconds())
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
