@@ -99,7 +99,7 @@ class Scan:
     @property
     def batch_id(self) -> str:
         """The default batch id: the same content, the same id."""
-        return f"bulk-{self.digest[:16]}"
+        return f"bulk-{self.digest[:12]}"
 
 
 @contextmanager

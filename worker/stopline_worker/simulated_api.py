@@ -20,7 +20,8 @@ import sys
 import time
 from collections import defaultdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import orjson
 import typer
@@ -29,9 +30,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from stopline.contract import describe
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SUCCESS: Final = {"status": "success", "code": 200, "message": "暂停任务成功"}
 _DRIP_S: Final = 1.0

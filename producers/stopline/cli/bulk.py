@@ -22,14 +22,13 @@ from stopline import bulk as files
 from stopline.bulk import Format, Line, LineError, RejectedFile, Report, Scan
 from stopline.cli import output
 from stopline.cli.exits import Exit
+from stopline.cli.options import AsJson
 from stopline.client import StopClient
 from stopline.contract import Batch, Lane, OutcomeKind, is_identifier
 from stopline.errors import InvalidRequestError, StoplineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from stopline.cli.options import AsJson
 
 _LOOK_S = 0.2
 _STDIN = "-"

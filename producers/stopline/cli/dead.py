@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stopline.cli import output
+from stopline.cli.options import AsJson, By
 from stopline.client import StopClient
 from stopline.contract import DEAD_OUTCOMES, DeadLetter, DeadMessage, Outcome, OutcomeKind
 from stopline.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from stopline.cli.options import AsJson, By
 
 app = typer.Typer(help="Look at what was not stopped, send it again, or drop it.")
 

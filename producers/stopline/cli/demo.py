@@ -18,6 +18,7 @@ from rich.table import Table
 
 from stopline.cli import output
 from stopline.cli.exits import Exit
+from stopline.cli.options import AsJson
 from stopline.cli.supervisor import Supervisor
 from stopline.cli.workers import require_worker, start_workers
 from stopline.client import StopClient
@@ -28,8 +29,6 @@ from stopline.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from stopline.cli.options import AsJson
 
 _TOKEN: Final = "demo-token"  # noqa: S105  # the simulated API's, which anybody may know
 _USER: Final = "5832d184-dd53-42a0-8ace-0bf8d660f4cc"

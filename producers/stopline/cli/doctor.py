@@ -7,6 +7,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from stopline.cli import output
 from stopline.cli.exits import Exit
+from stopline.cli.options import AsJson
 from stopline.client import ledger_url_of
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
 from stopline.ledger import Ledger, commands, connect
@@ -23,9 +25,6 @@ from stopline.settings import Settings, read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-    from stopline.cli.options import AsJson
 
 _OLDEST_REDIS = (7, 0)
 _CONNECT_S = 5.0

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from datetime import datetime
+from typing import Annotated
 
 import typer
 
 from stopline.cli import output
 from stopline.cli.exits import Exit
+from stopline.cli.options import AsJson, By, SubUserId, TimeoutS
 from stopline.client import StopClient
 from stopline.contract import CancelResult, Lane, StopRequest
 from stopline.errors import InvalidRequestError
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from stopline.cli.options import AsJson, By, SubUserId, TimeoutS
 
 UserId = Annotated[str, typer.Argument(help="The user that owns the task.")]
 TaskId = Annotated[str, typer.Argument(help="The upstream task.")]

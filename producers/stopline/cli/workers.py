@@ -8,21 +8,18 @@ import socket
 import sys
 from contextlib import ExitStack
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from stopline.cli import output
+from stopline.cli.options import AsJson
 from stopline.cli.supervisor import Supervisor, stopline_command
 from stopline.contract import Lane
 from stopline.embedded import EmbeddedServer
 from stopline.errors import InvalidSettingsError
 from stopline.settings import Settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from stopline.cli.options import AsJson
 
 Lanes = Annotated[
     list[Lane] | None, typer.Option("--lane", help="A lane to serve; all if left out.")

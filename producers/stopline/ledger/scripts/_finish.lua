@@ -1,5 +1,6 @@
 -- How a request ends. The outcome is one JSON text in the format of Celery's results backend
 -- (celery/backends/base.py, _get_result_meta), so AsyncResult reads it; PUBLISH wakes its get().
+-- Left out, as Celery reads them as null anyway: traceback and children.
 local DEAD_OUTCOMES = {
   rejected = true, not_found = true, exhausted = true, expired = true, quarantined = true,
 }
@@ -53,7 +54,7 @@ local function finish(request, outcome, detail, satisfied_by)
   local ttl_s = dead and options.dead_letter_ttl_s or options.result_ttl_s
   local rest = '"status":"SUCCESS","result":'
     .. outcome_json(request, outcome, detail, satisfied_by)
-    .. ',"date_done":"' .. rfc3339(now) .. '"}'
+    .. ',"date_done":"' .. string.sub(rfc3339(now), 1, 19) .. 'Z"}'
   write_result(request.id, rest, ttl_s)
   for alias in string.gmatch(request.aliases or '', '[^,]+') do
     write_result(alias, rest, ttl_s)

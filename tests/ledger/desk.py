@@ -1,0 +1,166 @@
+"""Producer and worker of a ledger in one pair of hands: what the ledger's tests are written in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from stopline.contract import (
+    Lane,
+    OpenRequest,
+    Outcome,
+    OutcomeKind,
+    Receipt,
+    ReceiptKind,
+    StopRequest,
+    from_microseconds,
+)
+from stopline.ledger import commands, keys
+from stopline.ledger.commands import Alias, Claimed, Grant, Policy, Settlement, Submission
+from stopline.verbs import refused
+
+if TYPE_CHECKING:
+    from stopline.contract import Batch, CancelResult, ResumeResult
+    from tests.support.virtual_time import VirtualTime
+
+POLICY = Policy(deadline_s=3600, lease_s=30, look_again_s=5, attempts_max=4)
+ATTEMPT = '"duration_ms":1.0,"http_status":500,"verdict":"RETRY"'
+ATTEMPT_STOPPED = '"duration_ms":1.0,"http_status":200,"code":200,"verdict":"STOPPED"'
+
+
+class Desk:
+    """Runs the ledger's verbs by short names; time passes by a microsecond with each."""
+
+    def __init__(self, time: VirtualTime) -> None:
+        self.time = time
+        self.ledger = time.ledger
+        self.policy = POLICY
+        self._claims = 0
+
+    def run(self, command: commands.Command[Any]) -> Any:
+        self.time.tick()
+        return self.ledger.run(command)
+
+    # --- producer -----------------------------------------------------------------------------
+
+    def stop(
+        self,
+        task_id: str = "t",
+        *,
+        place: int | None = None,
+        alias: bool = False,
+        expire_late: bool = False,
+        issued_ago_s: float | None = None,
+        lasts_s: float | None = None,
+        **fields: Any,
+    ) -> Receipt:
+        """Accept one stop; raises what a client would raise."""
+        if issued_ago_s is not None:
+            fields["issued_at"] = from_microseconds(
+                self.time.now_us - round(issued_ago_s * 1_000_000)
+            )
+        if lasts_s is not None:
+            fields["not_after"] = from_microseconds(self.time.now_us + round(lasts_s * 1_000_000))
+        request = StopRequest.parse({"user_id": "u", "task_id": task_id, **fields})
+        submission = Submission(request, place=place, alias=alias)
+        reply = self.run(commands.accept(self.policy, [submission], expire_late=expire_late))[0]
+        if reply.receipt is None:
+            raise refused(reply.refusal)
+        return reply.receipt
+
+    def dispatched(self, submission: Submission) -> bool:
+        """Whether accepting a submission asks for a dispatch message."""
+        return bool(self.run(commands.accept(self.policy, [submission]))[0].dispatch)
+
+    def cancel(self, request_id: str, by: str = "tester") -> CancelResult:
+        words, _ = self.run(commands.cancel(self.policy, [request_id], by))
+        return words[0]
+
+    def resume(self, task_id: str = "t", *, ago_s: float = 0) -> ResumeResult:
+        at = self.time.now_us - round(ago_s * 1_000_000) if ago_s else None
+        result, _ = self.run(commands.resume(self.policy, f"u/{task_id}", at))
+        return result
+
+    # --- worker -------------------------------------------------------------------------------
+
+    def token(self) -> str:
+        self._claims += 1
+        return f"desk:{self._claims}"
+
+    def claim(self, *request_ids: str, token: str | None = None) -> Claimed:
+        return self.run(commands.claim(self.policy, request_ids, token or self.token()))
+
+    def begin(self, request_id: str) -> Call:
+        """Claim one request, which must be granted, and begin its call."""
+        token = self.token()
+        claimed = self.claim(request_id, token=token)
+        (grant,) = claimed.grants
+        return Call(self, grant, token)
+
+    def sweep(self, *lanes: Lane, limit: int = 100, token: str | None = None) -> Claimed:
+        return self.run(
+            commands.claim_due(
+                self.policy, lanes or tuple(Lane), token or self.token(), limit=limit
+            )
+        )
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def status(self, request_id: str) -> Outcome | OpenRequest | Alias | None:
+        return self.run(commands.status(request_id))
+
+    def outcome(self, request_id: str) -> OutcomeKind | None:
+        found = self.run(commands.outcome(request_id))
+        return found.outcome if found else None
+
+    def document(self, request_id: str) -> Outcome:
+        found = self.run(commands.outcome(request_id))
+        assert found is not None
+        return found
+
+    def batch(self, batch_id: str) -> Batch:
+        found = self.run(commands.batch(batch_id))
+        assert found is not None
+        return found
+
+    def due(self) -> set[str]:
+        """All ids in the due indexes; each is in one only."""
+        found: list[str] = []
+        for lane in Lane:
+            found += [one.decode() for one in self.ledger.client.zrange(keys.due(lane), 0, -1)]
+        assert len(found) == len(set(found))
+        return set(found)
+
+
+class Call:
+    """A call in flight."""
+
+    def __init__(self, desk: Desk, grant: Grant, token: str) -> None:
+        self._desk = desk
+        self.grant = grant
+        self.token = token
+        self._settlement = Settlement(grant.request_id, token, "end", ATTEMPT_STOPPED)
+
+    def _settle(self, **changes: str) -> str:
+        settlement = replace(self._settlement, **changes)
+        return self._desk.run(commands.settle(self._desk.policy, [settlement])).words[0]
+
+    def succeed(self) -> str:
+        return self._settle(argument='stopped\n"The API confirmed the stop."')
+
+    def reject(self) -> str:
+        return self._settle(members=ATTEMPT, argument='rejected\n"The API rejected the call."')
+
+    def fail(self, *, retry_in_s: float = 1.0) -> str:
+        delay = str(round(retry_in_s * 1_000_000))
+        return self._settle(follows="retry", members=ATTEMPT, argument=delay)
+
+    def release(self) -> str:
+        return self._settle(follows="release", members="", argument="")
+
+    def renew(self) -> bool:
+        lease = (self.grant.request_id, self.token)
+        return self._desk.run(commands.renew(self._desk.policy, [lease])).kept[0]
+
+
+ACCEPTED, JOINED = ReceiptKind.ACCEPTED, ReceiptKind.JOINED

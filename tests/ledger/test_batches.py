@@ -1,0 +1,85 @@
+"""Batches: every wish counts, and sending again doubles nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from stopline.contract import OutcomeKind, ReceiptKind
+from stopline.errors import IdempotencyConflictError
+from stopline.ledger import commands
+from tests.ledger.desk import Desk
+
+
+def test_it_counts_joined_wishes_and_is_finished_when_each_has_an_outcome(desk: Desk) -> None:
+    first = desk.stop("a", batch_id="b", place=1)
+    desk.stop("a", batch_id="b", place=2)
+    second = desk.stop("c", batch_id="b", place=3)
+    batch = desk.batch("b")
+    assert (batch.total, batch.pending, batch.finished_at) == (3, 3, None)
+    desk.begin(first.request_id).succeed()
+    assert desk.batch("b").pending == 1
+    desk.begin(second.request_id).reject()
+    batch = desk.batch("b")
+    assert (batch.pending, batch.finished_at is not None) == (0, True)
+    assert batch.outcomes[OutcomeKind.STOPPED] == 2
+    assert batch.outcomes[OutcomeKind.REJECTED] == 1
+    assert batch.receipts[ReceiptKind.JOINED] == 1
+
+
+def test_wishes_of_several_batches_in_one_request_count_in_each(desk: Desk) -> None:
+    first = desk.stop(batch_id="x", place=1)
+    desk.stop(batch_id="y", place=1)
+    desk.begin(first.request_id).succeed()
+    assert desk.batch("x").outcomes[OutcomeKind.STOPPED] == 1
+    assert desk.batch("y").outcomes[OutcomeKind.STOPPED] == 1
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_the_same_place_again_is_a_duplicate_and_counts_nothing(desk: Desk, ended: bool) -> None:
+    first = desk.stop(batch_id="b", place=1)
+    if ended:
+        desk.begin(first.request_id).succeed()
+    before = desk.batch("b")
+    again = desk.stop(batch_id="b", place=1)
+    assert (again.receipt, again.request_id) == (ReceiptKind.DUPLICATE, first.request_id)
+    assert desk.batch("b") == before
+
+
+def test_a_place_that_now_holds_another_target_is_a_conflict(desk: Desk) -> None:
+    """An edited file under its old batch id: the new target must not be swallowed."""
+    desk.stop("a", batch_id="b", place=1)
+    with pytest.raises(IdempotencyConflictError):
+        desk.stop("other", batch_id="b", place=1)
+
+
+def test_a_satisfied_wish_counts_at_once(desk: Desk) -> None:
+    first = desk.stop()
+    desk.time.advance(10)
+    desk.begin(first.request_id).succeed()
+    desk.stop(issued_ago_s=5, batch_id="b", place=1)
+    batch = desk.batch("b")
+    assert (batch.total, batch.pending) == (1, 0)
+    assert batch.outcomes[OutcomeKind.STOPPED] == 1
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_line_whose_key_is_known_counts_the_originals_outcome(desk: Desk, ended: bool) -> None:
+    first = desk.stop(idempotency_key="k")
+    call = desk.begin(first.request_id)
+    if ended:
+        call.succeed()
+    desk.stop(idempotency_key="k", batch_id="b", place=1)
+    if not ended:
+        call.succeed()
+    batch = desk.batch("b")
+    assert (batch.total, batch.pending) == (1, 0)
+    assert batch.outcomes[OutcomeKind.STOPPED] == 1
+
+
+def test_all_its_requests_are_known_by_id(desk: Desk) -> None:
+    ids = {desk.stop(str(n), batch_id="b", place=n).request_id for n in range(250)}
+    ids.add(desk.stop("loose", batch_id="b").request_id)
+    chunks = desk.run(commands.batch_chunks("b"))
+    assert len(chunks) == 4
+    found = [one for chunk in chunks for one in desk.run(commands.batch_ids(chunk))]
+    assert set(found) == ids

@@ -1,0 +1,79 @@
+"""Dead letters: found, sent again as a new wish, dropped."""
+
+from __future__ import annotations
+
+import pytest
+
+from stopline.contract import DeadMessage, Outcome, OutcomeKind, StopRequest
+from stopline.ledger import commands
+from stopline.ledger.commands import Submission
+from tests.ledger.desk import Desk
+
+
+def _dead(desk: Desk) -> list[str]:
+    return list(desk.run(commands.dead_ids(0, -1)))
+
+
+def _rejected(desk: Desk, task_id: str = "t") -> str:
+    receipt = desk.stop(task_id)
+    desk.begin(receipt.request_id).reject()
+    return receipt.request_id
+
+
+def _redrive(desk: Desk, letter_id: str, task_id: str = "t") -> commands.Accepted:
+    submission = Submission(StopRequest(user_id="u", task_id=task_id), redrive_of=letter_id)
+    return desk.run(commands.redrive(desk.policy, [(letter_id, submission)]))[0]
+
+
+def test_a_rejected_request_is_one_and_a_stopped_one_is_not(desk: Desk) -> None:
+    letter_id = _rejected(desk, "a")
+    desk.begin(desk.stop("b").request_id).succeed()
+    assert _dead(desk) == [letter_id]
+    (letter,) = desk.run(commands.dead_letters([letter_id]))
+    assert isinstance(letter, Outcome)
+    assert letter.outcome is OutcomeKind.REJECTED
+
+
+def test_redriving_makes_a_new_request_and_keeps_the_old_outcome(desk: Desk) -> None:
+    letter_id = _rejected(desk)
+    reply = _redrive(desk, letter_id)
+    assert reply.receipt is not None
+    assert reply.dispatch
+    assert _dead(desk) == []
+    assert desk.outcome(letter_id) is OutcomeKind.REJECTED
+    desk.begin(reply.receipt.request_id).succeed()
+    document = desk.document(reply.receipt.request_id)
+    assert (document.outcome, document.redrive_of) == (OutcomeKind.STOPPED, letter_id)
+
+
+def test_redriving_twice_redrives_once(desk: Desk) -> None:
+    letter_id = _rejected(desk)
+    assert _redrive(desk, letter_id).receipt is not None
+    second = _redrive(desk, letter_id)
+    assert second.refusal is not None
+    assert second.refusal.kind == "not_dead"
+
+
+def test_a_dropped_one_is_gone_from_the_list_and_its_outcome_stays(desk: Desk) -> None:
+    letter_id = _rejected(desk)
+    assert desk.run(commands.discard([letter_id, "nobody"])) == (True, False)
+    assert _dead(desk) == []
+    assert desk.outcome(letter_id) is OutcomeKind.REJECTED
+
+
+def test_a_message_is_kept_whole(desk: Desk) -> None:
+    fields = {"reason": "no JSON", "body": "e30=", "queue": "stopline.default"}
+    desk.run(commands.quarantine(desk.policy, "m1", fields))
+    (message,) = desk.run(commands.dead_letters(_dead(desk)))
+    assert isinstance(message, DeadMessage)
+    assert (message.message_id, message.body, message.reason) == ("m1", "e30=", "no JSON")
+    assert desk.run(commands.discard(["m1"])) == (True,)
+    assert desk.run(commands.dead_letters(["m1"])) == (None,)
+
+
+@pytest.mark.parametrize("days", [15])
+def test_the_index_forgets_what_is_over(desk: Desk, days: int) -> None:
+    _rejected(desk, "a")
+    desk.time.advance(days * 86400)
+    second = _rejected(desk, "b")
+    assert _dead(desk) == [second]

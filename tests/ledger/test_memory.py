@@ -1,0 +1,99 @@
+"""What the ledger takes of Redis, and what it does when there is little left. Real server only."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stopline.contract import MESSAGE_IDS_MAX, Lane, OutcomeKind, RefusalKind, StopRequest
+from stopline.ledger import Ledger, commands
+from stopline.ledger.commands import Policy, Settlement, Submission
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POLICY = Policy()
+_MEMBERS = (
+    '"duration_ms":12.3,"http_status":200,"code":200,"message":"暂停任务成功","verdict":"STOPPED"'
+)
+_STOPPED = 'stopped\n"The API confirmed the stop."'
+_REQUESTS = 10_000
+
+
+def _chunks(count: int) -> Iterator[list[Submission]]:
+    for first in range(0, count, MESSAGE_IDS_MAX):
+        yield [
+            Submission(
+                StopRequest(
+                    user_id=str(uuid.uuid4()),
+                    task_id=str(uuid.uuid4()),
+                    lane=Lane.BULK,
+                    source="bulk",
+                    batch_id="bulk-0123456789ab",
+                ),
+                place=first + index,
+            )
+            for index in range(MESSAGE_IDS_MAX)
+        ]
+
+
+def _accept(ledger: Ledger, chunk: list[Submission]) -> list[str]:
+    ledger.run(commands.accept(POLICY, chunk))
+    return [one.request.request_id for one in chunk]
+
+
+def _used(ledger: Ledger) -> int:
+    return int(ledger.run(commands.info("memory"))["used_memory"])
+
+
+def _settle(ledger: Ledger, ids: list[str], token: str) -> tuple[str, ...]:
+    settlements = [Settlement(one, token, "end", _MEMBERS, _STOPPED) for one in ids]
+    return ledger.run(commands.settle(POLICY, settlements)).words
+
+
+def test_a_request_in_flight_takes_900_bytes_and_a_settled_one_1000(real_ledger: Ledger) -> None:
+    """All keys counted, with UUIDs as ids and a batch around them."""
+    (warm_up,) = [_accept(real_ledger, chunk) for chunk in _chunks(MESSAGE_IDS_MAX)]
+    real_ledger.run(commands.claim(POLICY, warm_up, "t"))
+    _settle(real_ledger, warm_up, "t")  # the scripts themselves are loaded once
+    real_ledger.client.delete(*real_ledger.client.keys())
+    before = _used(real_ledger)
+    chunks = [_accept(real_ledger, chunk) for chunk in _chunks(_REQUESTS)]
+    for ids in chunks:
+        real_ledger.run(commands.claim(POLICY, ids, "0123abcd:1f"))
+    assert (_used(real_ledger) - before) / _REQUESTS <= 900
+    for ids in chunks:
+        _settle(real_ledger, ids, "0123abcd:1f")
+    assert (_used(real_ledger) - before) / _REQUESTS <= 1000
+
+
+def test_near_the_limit_nothing_is_accepted_and_everything_settles(real_ledger: Ledger) -> None:
+    client = real_ledger.client
+    chunks = [_accept(real_ledger, chunk) for chunk in _chunks(1000)]
+    for ids in chunks:
+        real_ledger.run(commands.claim(POLICY, ids, "t"))
+    client.config_set("maxmemory", int(_used(real_ledger) * 1.05))
+    (reply,) = real_ledger.run(commands.accept(POLICY, next(_chunks(250))[:1]))
+    assert reply.refusal is not None
+    assert reply.refusal.kind is RefusalKind.MEMORY
+    for ids in chunks:
+        assert set(_settle(real_ledger, ids, "t")) == {"ended"}
+
+
+def test_settling_finds_room_although_redis_is_full(real_ledger: Ledger) -> None:
+    (ids,) = [_accept(real_ledger, chunk) for chunk in _chunks(250)]
+    real_ledger.run(commands.claim(POLICY, ids, "t"))
+    real_ledger.client.config_set("maxmemory", int(_used(real_ledger) * 0.9))
+    assert set(_settle(real_ledger, ids, "t")) == {"ended"}
+    outcome = real_ledger.run(commands.outcome(ids[0]))
+    assert outcome is not None
+    assert outcome.outcome is OutcomeKind.STOPPED
+
+
+@pytest.mark.parametrize("name", ["accept", "settle"])
+def test_scripts_say_that_they_look_after_memory_themselves(name: str) -> None:
+    from stopline.ledger import scripts
+
+    assert scripts.source(name).startswith("#!lua flags=allow-oom\n")

@@ -1,0 +1,1 @@
+"""Helpers of the tests: a ledger whose clock the test moves, and processes."""

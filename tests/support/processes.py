@@ -1,0 +1,197 @@
+"""Real processes for end-to-end tests: the simulated API, workers, and what they did."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+import psutil
+
+from stopline import Lane, Settings, StopClient
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TOKEN = "t0ken-that-nobody-may-see"  # noqa: S105  # the tests' own
+
+
+class SimulatedApi:
+    """The simulated API as a process."""
+
+    def __init__(self, directory: Path, *, token: str = TOKEN) -> None:
+        self._faults = directory / "faults.json"
+        self._token = token
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def start(self, rules: Sequence[dict[str, Any]] = (), *, latency_ms: float = 0) -> Self:
+        self._faults.write_bytes(orjson.dumps(list(rules)))
+        command = [sys.executable, "-m", "stopline_worker.simulated_api", "--port", "0", "--json"]
+        command += ["--faults", str(self._faults), "--latency-ms", str(latency_ms)]
+        self._process = subprocess.Popen(
+            command,
+            env={**os.environ, "STOPLINE_SIMULATED_TOKEN": self._token},
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        self.url = orjson.loads(self._process.stdout.readline())["url"]
+        return self
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+
+    def _get(self, query: str = "") -> Any:
+        with urllib.request.urlopen(f"{self.url}/simulator/calls{query}", timeout=30) as reply:
+            return orjson.loads(reply.read())
+
+    def calls(self, target: str) -> list[dict[str, Any]]:
+        """The calls of one target, in order."""
+        return self._get("?" + urllib.parse.urlencode({"target": target}))
+
+    @property
+    def total(self) -> dict[str, int]:
+        """How many calls there were in all."""
+        return self._get()
+
+
+class Worker:
+    """A Celery worker as a process, as `stopline worker` runs it."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self._environment = environment
+        self._log = log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(
+        self,
+        lanes: Sequence[Lane] = tuple(Lane),
+        *,
+        concurrency: int = 1,
+        log_level: str = "info",
+    ) -> Self:
+        command = [sys.executable, "-m", "stopline.cli", "worker", "--log-level", log_level]
+        command += ["--concurrency", str(concurrency)]
+        for lane in lanes:
+            command += ["--lane", lane]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, **self._environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self
+
+    @property
+    def pool(self) -> list[psutil.Process]:
+        """The pool's processes."""
+        assert self.process is not None
+        return psutil.Process(self.process.pid).children()
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait(self, limit_s: float = 60) -> int:
+        assert self.process is not None
+        return self.process.wait(limit_s)
+
+    def kill(self) -> None:
+        """Kill all of it, as a machine that loses its power does."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        children = self.pool
+        self.process.kill()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        self.process.wait()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text("utf-8", "replace")
+
+
+class Stack:
+    """Everything a test needs around a Redis: API, workers, client. Stops them at the end."""
+
+    def __init__(self, directory: Path, redis_url: str) -> None:
+        self.directory = directory
+        self.redis_url = redis_url
+        self.api = SimulatedApi(directory)
+        self.settings: dict[str, object] = {
+            "redis_url": redis_url,
+            "api_token": TOKEN,
+            "backoff_base_s": 0.05,
+            "backoff_cap_s": 0.2,
+            "drain_s": 5,
+        }
+        self._exits = ExitStack()
+        self._workers = 0
+        self._client: StopClient | None = None
+
+    def __enter__(self) -> Self:
+        self._exits.callback(self.api.stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings as variables."""
+        settings = {"api_url": self.api.url, **self.settings}
+        return {
+            f"STOPLINE_{name.upper()}": str(value)
+            for name, value in settings.items()
+            if value is not None
+        }
+
+    @property
+    def client(self) -> StopClient:
+        if self._client is None:
+            settings = {name: one for name, one in self.settings.items() if one is not None}
+            self._client = StopClient(Settings.load(**settings))
+            self._exits.callback(self._client.close)
+        return self._client
+
+    def worker(self, *lanes: Lane, concurrency: int = 1, log_level: str = "info") -> Worker:
+        """Start a worker; it is killed at the end of the test."""
+        self._workers += 1
+        log = self.directory / f"worker-{self._workers}.log"
+        worker = Worker(self.environment, log)
+        self._exits.callback(worker.kill)
+        return worker.start(lanes or tuple(Lane), concurrency=concurrency, log_level=log_level)
+
+    def run(
+        self, *arguments: str, stdin: bytes | None = None, limit_s: float = 120
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command of the command line."""
+        return subprocess.run(
+            [sys.executable, "-m", "stopline.cli", *arguments],
+            env={**os.environ, "COLUMNS": "200", **self.environment},
+            cwd=self.directory,
+            input=stdin,
+            capture_output=True,
+            timeout=limit_s,
+            check=False,
+        )
+
+    def wait_ready(self) -> None:
+        """Wait until a worker calls: one request through the whole path."""
+        receipt = self.client.stop("warm-up", f"w{time.monotonic_ns()}", lane=Lane.EMERGENCY)
+        self.client.wait(receipt.request_id, 60)
