@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 import psutil
+import redis
+from celery import Celery
 
 from stopline import Lane, Settings, StopClient
 
@@ -195,3 +197,11 @@ class Stack:
         """Wait until a worker calls: one request through the whole path."""
         receipt = self.client.stop("warm-up", f"w{time.monotonic_ns()}", lane=Lane.EMERGENCY)
         self.client.wait(receipt.request_id, 60)
+
+    def client_of_server(self) -> redis.Redis:
+        """A plain client of the Redis."""
+        return redis.Redis.from_url(self.redis_url)
+
+    def celery(self) -> Celery:
+        """An app of a service that has nothing but Celery."""
+        return Celery(broker=self.redis_url, backend=self.redis_url, set_as_current=False)
