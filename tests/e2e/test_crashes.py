@@ -54,9 +54,7 @@ def test_the_whole_worker_killed_in_the_middle_of_a_batch(stack: Stack) -> None:
         call_timeout_s=2, read_timeout_s=2, connect_timeout_s=2, lease_s=3, max_in_flight=20
     )
     worker = stack.worker(concurrency=2)
-    requests = [
-        StopRequest(user_id="u", task_id=str(n), lane=Lane.BULK) for n in range(5000)
-    ]
+    requests = [StopRequest(user_id="u", task_id=str(n), lane=Lane.BULK) for n in range(5000)]
     submitted = stack.client.stop_many(requests)
     _in_flight(stack, 500)
     worker.kill()

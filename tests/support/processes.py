@@ -83,11 +83,16 @@ class Worker:
         *,
         concurrency: int = 1,
         log_level: str = "info",
+        pool: str = "prefork",
     ) -> Self:
         command = [sys.executable, "-m", "stopline.cli", "worker", "--log-level", log_level]
         command += ["--concurrency", str(concurrency)]
         for lane in lanes:
             command += ["--lane", lane]
+        if pool != "prefork":  # then as an operator of Celery would
+            queues = ",".join(lane.queue for lane in lanes)
+            command = [sys.executable, "-m", "celery", "-A", "stopline_worker.app", "worker"]
+            command += ["-Q", queues, "--pool", pool, "--concurrency", str(concurrency)]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -171,13 +176,21 @@ class Stack:
             self._exits.callback(self._client.close)
         return self._client
 
-    def worker(self, *lanes: Lane, concurrency: int = 1, log_level: str = "info") -> Worker:
+    def worker(
+        self,
+        *lanes: Lane,
+        concurrency: int = 1,
+        log_level: str = "info",
+        pool: str = "prefork",
+    ) -> Worker:
         """Start a worker; it is killed at the end of the test."""
         self._workers += 1
         log = self.directory / f"worker-{self._workers}.log"
         worker = Worker(self.environment, log)
         self._exits.callback(worker.kill)
-        return worker.start(lanes or tuple(Lane), concurrency=concurrency, log_level=log_level)
+        return worker.start(
+            lanes or tuple(Lane), concurrency=concurrency, log_level=log_level, pool=pool
+        )
 
     def run(
         self, *arguments: str, stdin: bytes | None = None, limit_s: float = 120
