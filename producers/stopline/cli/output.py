@@ -37,7 +37,9 @@ _STYLES = {
 
 def print_json(document: object) -> None:
     """One JSON document on a line of stdout."""
-    sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE))
+    # Enum members serve as keys, too.
+    option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+    sys.stdout.buffer.write(orjson.dumps(document, option=option))
     sys.stdout.buffer.flush()
 
 

@@ -1,0 +1,231 @@
+"""`stopline up` and `stopline demo`, as a person starts them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import psutil
+import pytest
+
+from stopline import Lane, OutcomeKind, Settings, StopClient
+from stopline.embedded import find_running
+from tests.conftest import wait_until
+from tests.support.processes import TOKEN, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LINES = 10_000
+
+
+@pytest.fixture
+def embedded(stack: Stack) -> Stack:
+    """A stack whose commands use the embedded server."""
+    stack.settings.update(redis_url=None, data_dir=stack.directory / "data")
+    return stack
+
+
+@contextmanager
+def _up(stack: Stack, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    data_dir = Path(str(stack.settings["data_dir"]))
+    before = find_running(data_dir)  # of an owner that was killed
+    with (stack.directory / "up.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stopline.cli", "up", *arguments],
+            env={**os.environ, **stack.environment},
+            cwd=stack.directory,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_until(
+            lambda: find_running(data_dir) not in (None, before), what="the embedded server"
+        )
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        process.kill()
+
+
+def _batch_file(stack: Stack, lines: int = LINES) -> Path:
+    path = stack.directory / "targets.csv"
+    rows = "".join(f"user-{n % 7},task-{n}\n" for n in range(lines))
+    path.write_text("user_id,task_id\n" + rows)
+    return path
+
+
+def test_a_file_of_10_000_targets_is_one_call_each_and_again_is_none(embedded: Stack) -> None:
+    embedded.api.start()
+    path = _batch_file(embedded)
+    with _up(embedded):
+        first = embedded.run("bulk", str(path), "--wait", "--json", limit_s=170)
+        assert first.returncode == 0, first.stderr.decode()
+        report = orjson.loads(first.stdout)
+        assert report["receipts"] == {"accepted": LINES}
+        assert report["batch"]["outcomes"]["stopped"] == LINES
+        total = embedded.api.total
+        assert (total["calls"], total["most_calls_of_a_target"]) == (LINES, 1)
+
+        again = embedded.run("bulk", str(path), "--wait")
+        assert again.returncode == 0
+        assert b"Every line was sent before" in again.stdout
+        assert embedded.api.total == total
+
+
+def test_the_progress_bar_moves(embedded: Stack) -> None:
+    embedded.api.start()
+    path = _batch_file(embedded)
+    controller, terminal = pty.openpty()
+    with _up(embedded):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stopline.cli", "bulk", str(path), "--wait"],
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "120", **embedded.environment},
+            cwd=embedded.directory,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+        )
+        os.close(terminal)
+        shown = b""
+        with suppress(OSError):  # the terminal ends with the process
+            while block := os.read(controller, 65536):
+                shown += block
+        os.close(controller)
+        assert process.wait(60) == 0
+    for name in (b"sending", b"outcomes"):
+        counts = set(re.findall(name + rb".*?(\d+)/" + str(LINES).encode(), shown))
+        assert len(counts) >= 3, name
+        assert str(LINES).encode() in counts
+
+
+def _peak_memory(stack: Stack, path: Path) -> int:
+    """The peak of a bulk command's resident memory, in KiB."""
+    command = [sys.executable, "-m", "stopline.cli", "bulk", str(path), "--json"]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **stack.environment},
+        cwd=stack.directory,
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss
+
+
+def test_the_memory_of_bulk_does_not_grow_with_the_file(stack: Stack) -> None:
+    small = _peak_memory(stack, _batch_file(stack, 10_000))
+    large = _peak_memory(stack, _batch_file(stack, 100_000))
+    assert large <= small * 1.10
+
+
+def test_bulk_killed_in_the_middle_is_completed_by_the_same_command(embedded: Stack) -> None:
+    embedded.api.start()
+    path = _batch_file(embedded)
+    with _up(embedded):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stopline.cli", "bulk", str(path), "--json"],
+            env={**os.environ, **embedded.environment},
+            cwd=embedded.directory,
+            stdout=subprocess.DEVNULL,
+        )
+        wait_until(lambda: embedded.api.total["calls"] > 0, what="the first call")
+        process.kill()
+        process.wait()
+        again = embedded.run("bulk", str(path), "--wait", "--json", limit_s=170)
+        assert again.returncode == 0, again.stderr.decode()
+        batch = orjson.loads(again.stdout)["batch"]
+        assert (batch["total"], batch["outcomes"]["stopped"]) == (LINES, LINES)
+        assert embedded.api.total["most_calls_of_a_target"] == 1
+
+
+def test_what_was_accepted_is_there_at_the_next_start(embedded: Stack) -> None:
+    embedded.api.start([{"task_id": "t", "replies": [{"action": "hang"}]}])
+    embedded.settings.update(drain_s=0)
+    with _up(embedded):
+        shown = embedded.run("stop", "u", "t", "--json")
+        request_id = orjson.loads(shown.stdout)["request_id"]
+        wait_until(lambda: embedded.api.total["calls"], what="the call that hangs")
+    with _up(embedded):
+        settings = Settings.load(data_dir=embedded.settings["data_dir"])
+        with StopClient(settings) as client:
+            assert client.wait(request_id, 60).outcome is OutcomeKind.STOPPED
+
+
+def test_up_killed_with_kill_9_leaves_no_worker_and_the_next_start_goes_on(
+    embedded: Stack,
+) -> None:
+    embedded.api.start()
+    with _up(embedded) as process:
+        assert embedded.run("stop", "u", "a", "--wait").returncode == 0
+        children = psutil.Process(process.pid).children(recursive=True)
+        workers = [one for one in children if "valkey-server" not in one.name()]
+        assert workers
+        process.kill()
+        psutil.wait_procs(workers, timeout=60)
+        assert not [one for one in workers if one.is_running()]
+    with _up(embedded):
+        assert embedded.run("stop", "u", "b", "--wait").returncode == 0
+
+
+def test_a_second_up_says_that_there_is_one(embedded: Stack) -> None:
+    embedded.api.start()
+    with _up(embedded):
+        second = embedded.run("up")
+        assert second.returncode == 2
+        assert b"Another process already runs the embedded server" in second.stderr
+
+
+def test_time_to_stop_on_an_idle_system_is_under_15_ms(embedded: Stack) -> None:
+    """From `client.stop` to the call's arrival at the API; a median, with room for bad luck."""
+    embedded.api.start()
+    with _up(embedded):
+        settings = Settings.load(data_dir=embedded.settings["data_dir"])
+        with StopClient(settings) as client:
+            for lane in Lane:  # both workers are up, and their connections open
+                client.wait(client.stop("warm-up", lane, lane=lane).request_id, 60)
+            took = []
+            for n in range(60):
+                asked_at = time.time()
+                client.wait(client.stop("u", str(n)).request_id, 60)
+                (call,) = embedded.api.calls(f"u/{n}")
+                took.append(call["at"] - asked_at)
+    assert statistics.median(took) < 0.015
+
+
+def test_the_demo_shows_each_outcome(stack: Stack) -> None:
+    shown = stack.run("demo", limit_s=170)
+    assert shown.returncode == 0, shown.stderr.decode()
+    text = shown.stdout.decode()
+    for words in (
+        "stopped at once",
+        "stopped after retries",
+        "joined",
+        "rejected",
+        "not_found",
+        "expired",
+    ):
+        assert words in text
+    assert "unexpected" not in text
+
+
+def test_the_token_is_asked_for_before_anything_starts(embedded: Stack) -> None:
+    embedded.settings.update(api_token=None)
+    shown = embedded.run("up")
+    assert shown.returncode == 2
+    assert b"No API token" in shown.stderr
+    assert TOKEN.encode() not in shown.stderr
+    assert not Path(str(embedded.settings["data_dir"])).exists()
