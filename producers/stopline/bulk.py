@@ -50,7 +50,7 @@ _REQUIRED: Final = ("user_id", "task_id")
 _LINE_BYTES_MAX: Final = 2 * REQUEST_BYTES_MAX
 """JSON may write a character in six bytes; no good line is longer than this."""
 _SHOWN_BYTES_MAX: Final = 1024
-_BLOCK: Final = 1 << 20
+_BLOCK: Final = 1 << 16
 
 
 class Format(StrEnum):
