@@ -72,7 +72,7 @@ class LineError(InvalidRequestError):
 
     def to_json(self) -> bytes:
         """The line of `.rejected.jsonl`."""
-        shown = self.raw[:_SHOWN_BYTES_MAX].decode("utf-8", "backslashreplace")
+        shown = self.raw.rstrip(b"\r\n")[:_SHOWN_BYTES_MAX].decode("utf-8", "backslashreplace")
         return orjson.dumps(
             {"line": self.number, "field": self.field, "reason": self.reason, "input": shown},
             option=orjson.OPT_APPEND_NEWLINE,

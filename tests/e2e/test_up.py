@@ -49,9 +49,7 @@ def _up(stack: Stack, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
             stderr=log,
         )
     try:
-        wait_until(
-            lambda: find_running(data_dir) not in (None, before), what="the embedded server"
-        )
+        wait_until(lambda: find_running(data_dir) not in (None, before), what="the embedded server")
         yield process
     finally:
         process.send_signal(signal.SIGINT)

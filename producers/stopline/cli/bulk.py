@@ -36,7 +36,9 @@ _SHOWN_ERRORS = 5
 
 
 def bulk(  # noqa: PLR0913, PLR0917  # each is an option
-    file: Annotated[str, typer.Argument(help="A CSV or JSON-lines file, or - for stdin.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A CSV or JSON-lines file, or - for stdin.")
+    ],
     how: Annotated[Format | None, typer.Option("--format", help="Guessed if left out.")] = None,
     batch_id: Annotated[str | None, typer.Option(help="A hash of the content if left out.")] = None,
     lane: Annotated[Lane, typer.Option(help="For lines that name none.")] = Lane.BULK,

@@ -20,7 +20,7 @@ app = typer.Typer(help="Look at what was not stopped, send it again, or drop it.
 
 _CHUNK = 250
 
-Ids = Annotated[list[str] | None, typer.Argument(help="Ids of dead letters.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of dead letters.")]
 OfOutcome = Annotated[
     OutcomeKind | None, typer.Option("--outcome", help="Only those with this outcome.")
 ]
@@ -92,7 +92,7 @@ def list_(
 
 
 @app.command()
-def show(letter_id: Annotated[str, typer.Argument()], as_json: AsJson = False) -> None:
+def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False) -> None:
     """Show one whole."""
     with StopClient() as client:
         letter = client.dead_letter(letter_id)

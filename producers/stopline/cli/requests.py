@@ -14,8 +14,8 @@ from stopline.client import StopClient
 from stopline.contract import CancelResult, Lane, StopRequest
 from stopline.errors import InvalidRequestError
 
-UserId = Annotated[str, typer.Argument(help="The user that owns the task.")]
-TaskId = Annotated[str, typer.Argument(help="The upstream task.")]
+UserId = Annotated[str, typer.Argument(metavar="USER_ID", help="The user that owns the task.")]
+TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="The upstream task.")]
 
 
 def stop(  # noqa: PLR0913, PLR0917  # each is an option
@@ -67,7 +67,9 @@ def stop(  # noqa: PLR0913, PLR0917  # each is an option
 
 
 def status(
-    request_id: Annotated[str, typer.Argument(help="The id from the receipt.")],
+    request_id: Annotated[
+        str, typer.Argument(metavar="REQUEST_ID", help="The id from the receipt.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show where a request is, or its outcome, with every attempt."""
@@ -80,7 +82,9 @@ def status(
 
 
 def batch(
-    batch_id: Annotated[str, typer.Argument(help="The id that 'bulk' printed.")],
+    batch_id: Annotated[
+        str, typer.Argument(metavar="BATCH_ID", help="The id that 'bulk' printed.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show the progress and the report of a batch."""
@@ -93,7 +97,9 @@ def batch(
 
 
 def cancel(
-    request_id: Annotated[str | None, typer.Argument(help="The id from the receipt.")] = None,
+    request_id: Annotated[
+        str | None, typer.Argument(metavar="REQUEST_ID", help="The id from the receipt.")
+    ] = None,
     batch_id: Annotated[str | None, typer.Option("--batch", help="Cancel a whole batch.")] = None,
     by: By = "cli",
     as_json: AsJson = False,
@@ -106,13 +112,13 @@ def cancel(
             counts = client.cancel_batch(batch_id, by=by)
         else:
             result = client.cancel(str(request_id), by=by)
+            if result is CancelResult.UNKNOWN:
+                raise InvalidRequestError(f"the ledger knows no request {request_id}")
             counts = {kind: int(kind is result) for kind in CancelResult}
     if as_json:
         output.print_json(counts)
     else:
         output.console.print(output.facts({kind: count or None for kind, count in counts.items()}))
-    if request_id is not None and counts[CancelResult.UNKNOWN]:
-        raise InvalidRequestError(f"the ledger knows no request {request_id}")
 
 
 def resumed(
