@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     """Neither the environment nor a .env file of whoever runs the tests reaches them."""
-    import os
-
     for name in list(os.environ):
         if name.startswith("STOPLINE_"):
             monkeypatch.delenv(name)
@@ -68,8 +68,6 @@ def fake_ledger() -> Iterator[Ledger]:
 
 def free_port() -> int:
     """A port that nobody listens on."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

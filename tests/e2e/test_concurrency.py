@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from typing import TYPE_CHECKING
 
 from stopline import OutcomeKind, Receipt, Settings, StopClient
-from tests.support.processes import Stack
+
+if TYPE_CHECKING:
+    from tests.support.processes import Stack
 
 PROCESSES = 4
 STOPS = 200

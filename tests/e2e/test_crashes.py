@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from stopline import Lane, OutcomeKind, State, StopRequest
 from tests.conftest import wait_until
-from tests.support.processes import Stack
+
+if TYPE_CHECKING:
+    from tests.support.processes import Stack
 
 CALLS = 100
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stopline import DeadMessage, InvalidRequestError, Lane, OutcomeKind, StopRequest
 from stopline.contract import STOP_TASK
 from tests.conftest import wait_until
-from tests.support.processes import Stack
+
+if TYPE_CHECKING:
+    from tests.support.processes import Stack
 
 
 def _stop(stack: Stack, queue: str = Lane.DEFAULT.queue, **fields: Any) -> Any:

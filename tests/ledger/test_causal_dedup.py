@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from stopline.contract import Lane, OpenRequest, OutcomeKind, ReceiptKind, State, StopRequest
 from stopline.errors import IdempotencyConflictError, InvalidRequestError
 from stopline.ledger import commands
 from stopline.ledger.commands import Alias, Submission
-from tests.ledger.desk import Desk
+
+if TYPE_CHECKING:
+    from tests.ledger.desk import Desk
 
 
 class TestIdempotency:

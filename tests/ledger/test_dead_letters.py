@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from stopline.contract import DeadMessage, Outcome, OutcomeKind, StopRequest
 from stopline.ledger import commands
 from stopline.ledger.commands import Submission
-from tests.ledger.desk import Desk
+
+if TYPE_CHECKING:
+    from tests.ledger.desk import Desk
 
 
 def _dead(desk: Desk) -> list[str]:

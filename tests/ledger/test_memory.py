@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stopline.contract import MESSAGE_IDS_MAX, Lane, OutcomeKind, RefusalKind, StopRequest
-from stopline.ledger import Ledger, commands
+from stopline.ledger import Ledger, commands, scripts
 from stopline.ledger.commands import Policy, Settlement, Submission
 
 if TYPE_CHECKING:
@@ -94,6 +94,4 @@ def test_settling_finds_room_although_redis_is_full(real_ledger: Ledger) -> None
 
 @pytest.mark.parametrize("name", ["accept", "settle"])
 def test_scripts_say_that_they_look_after_memory_themselves(name: str) -> None:
-    from stopline.ledger import scripts
-
     assert scripts.source(name).startswith("#!lua flags=allow-oom\n")

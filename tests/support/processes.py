@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,10 +19,11 @@ from celery import Celery
 from stopline import Lane, Settings, StopClient
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Sequence
     from pathlib import Path
 
-TOKEN = "t0ken-that-nobody-may-see"  # noqa: S105  # the tests' own
+TOKEN = "t0ken-that-nobody-may-see"
 
 
 class SimulatedApi:

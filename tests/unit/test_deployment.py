@@ -1,0 +1,103 @@
+"""The compose file: what it runs is what `stopline up` runs, safely."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stopline.cli import app
+from stopline.cli.supervisor import stopline_command
+from stopline.cli.workers import start_workers
+from stopline.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+def test_there_is_a_redis_and_a_worker_for_each_group_of_lanes(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == {"redis", "worker", "worker-emergency"}
+
+
+def test_containers_run_what_up_runs(compose: dict[str, Any]) -> None:
+    class Recorder:
+        def __init__(self) -> None:
+            self.commands: list[list[str]] = []
+
+        def add(self, _name: str, command: list[str]) -> None:
+            self.commands.append(command)
+
+    recorder = Recorder()
+    start_workers(recorder, None, "info")  # type: ignore[arg-type]  # a stand-in
+    services = compose["services"]
+    contained = [services[name]["command"] for name in ("worker", "worker-emergency")]
+    assert [stopline_command(*command) for command in contained] == recorder.commands
+
+
+@pytest.mark.parametrize("name", ["redis", "worker", "worker-emergency"])
+def test_each_container_has_no_rights_and_looks_after_itself(
+    compose: dict[str, Any], name: str
+) -> None:
+    service = compose["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert not service["user"].startswith("0")
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"][0] == "CMD-SHELL"
+
+
+def test_redis_keeps_what_it_is_given(compose: dict[str, Any]) -> None:
+    redis = compose["services"]["redis"]
+    command = redis["command"][-1]
+    for words in ("--appendonly yes", "--maxmemory-policy noeviction", "--dir /data"):
+        assert words in command
+    assert redis["image"] == "redis:8"
+    assert redis["volumes"] == ["redis-data:/data"]
+    assert "ports" not in redis
+
+
+def test_secrets_come_from_files_only(compose: dict[str, Any]) -> None:
+    assert {one["file"] for one in compose["secrets"].values()} == {
+        "./secrets/api_token",
+        "./secrets/redis_password",
+    }
+    for service in compose["services"].values():
+        for name, value in service["environment"].items():
+            secret = "TOKEN" in name or "PASSWORD" in name
+            assert not secret or (name.endswith("_FILE") and value.startswith("/run/secrets/"))
+            assert "@" not in value
+
+
+def test_every_variable_is_a_setting(compose: dict[str, Any]) -> None:
+    known = {f"STOPLINE_{name.upper()}" for name in Settings.model_fields}
+    for name in ("worker", "worker-emergency"):
+        assert set(compose["services"][name]["environment"]) <= known
+
+
+def test_a_container_is_given_longer_than_its_calls(compose: dict[str, Any]) -> None:
+    grace = compose["services"]["worker"]["stop_grace_period"]
+    assert int(grace.removesuffix("s")) > Settings.load().drain_s + 10
+
+
+def test_the_image_is_built_in_two_stages_and_runs_without_root() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    assert sum(line.startswith("FROM ") for line in lines) == 2
+    assert lines.index("USER 10001:10001") > max(
+        index for index, line in enumerate(lines) if line.startswith("RUN ")
+    )
+
+
+def test_the_readme_lists_every_setting_and_command() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.splitlines()) <= 150
+    for name in Settings.model_fields:
+        assert f"`{name.upper()}`" in readme, name
+    for command in app.registered_commands:
+        assert f"`{command.name}" in readme, command.name
