@@ -231,6 +231,7 @@ class RefusalKind(StrEnum):
     CONFLICT = "conflict"
     TOO_OLD = "too_old"
     NOT_AFTER_PASSED = "not_after_passed"
+    TOO_FAR = "too_far"
     ALIASES = "aliases"
     MEMORY = "memory"
     NOT_DEAD = "not_dead"

@@ -262,8 +262,14 @@ def redrive(policy: Policy, letters: Sequence[DeadLetter], by: str) -> Verb[dict
     Returns:
         The receipt of each new request by the id of the dead letter. Letters that somebody else
         took meanwhile, and messages, have none.
+
+    Raises:
+        InvalidRequestError: a message was kept only in part; nothing was sent.
+        LedgerFullError: Redis is close to its maxmemory.
     """
     receipts: dict[str, Receipt] = {}
+    messages = [letter for letter in letters if isinstance(letter, DeadMessage)]
+    _check_whole(messages)
     outcomes = [letter for letter in letters if isinstance(letter, Outcome)]
     for first in range(0, len(outcomes), MESSAGE_IDS_MAX):
         chunk = outcomes[first : first + MESSAGE_IDS_MAX]
@@ -273,7 +279,9 @@ def redrive(policy: Policy, letters: Sequence[DeadLetter], by: str) -> Verb[dict
         for letter, reply in zip(chunk, replies, strict=True):
             if reply.receipt is not None:
                 receipts[letter.request_id] = reply.receipt
-    yield from _redrive_messages([one for one in letters if isinstance(one, DeadMessage)])
+            elif _refusal(reply).kind is not RefusalKind.NOT_DEAD:
+                raise refused(_refusal(reply))
+    yield from _redrive_messages(messages)
     return receipts
 
 
@@ -291,13 +299,17 @@ def _again(letter: Outcome, by: str) -> Submission:
     return Submission(request, redrive_of=letter.request_id)
 
 
-def _redrive_messages(messages: Sequence[DeadMessage]) -> Verb[None]:
+def _check_whole(messages: Iterable[DeadMessage]) -> None:
     for message in messages:
         if message.truncated or message.queue is None:
             raise InvalidRequestError(
                 f"Message {message.message_id} was kept only in part, so it cannot be sent "
                 "again. Send a right one, and discard this."
             )
+
+
+def _redrive_messages(messages: Iterable[DeadMessage]) -> Verb[None]:
+    for message in messages:
         # Sent before it is dropped: a crash in between sends it twice rather than never.
         yield Republish(message)
         yield Run(commands.discard([message.message_id]))

@@ -69,13 +69,25 @@ class Model:
         if self.active is None:
             return None
         wish = self.open[self.active]
-        serves = not wish.in_flight(now) or (wish.began_at or 0) >= issued_at
-        return self.active if serves and not wish.cancelled else self.next
+        return self.active if self._serves(wish, now, issued_at) else self.next
+
+    def _serves(self, wish: Wish, now: int, issued_at: int) -> bool:
+        if wish.cancelled:
+            return False
+        if wish.in_flight(now):
+            return (wish.began_at or 0) >= issued_at
+        lost = wish.lost + (wish.lease_end is not None)
+        return wish.attempts < self.attempts_max and lost < self.lost_max
 
     def claim(self, request_id: str, now: int) -> bool:
         """Whether an attempt is granted."""
         wish = self.open.get(request_id)
-        if wish is None or request_id != self.active or wish.in_flight(now):
+        if wish is None or wish.in_flight(now):
+            return False
+        if request_id != self.active:  # the next one waits for it, but not beyond its deadline
+            ending = self._ending(wish, now)
+            if ending is not None:
+                self._end(request_id, ending)
             return False
         if wish.retry_at is not None and wish.retry_at > now:
             return False

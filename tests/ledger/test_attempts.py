@@ -17,6 +17,27 @@ def test_a_claim_is_exclusive(desk: Desk) -> None:
     assert desk.claim(receipt.request_id).grants == ()
 
 
+def test_a_sweep_whose_reply_was_lost_can_be_repeated(desk: Desk) -> None:
+    receipts = [desk.stop(str(n)) for n in range(3)]
+    desk.time.advance(10)
+    first = desk.sweep(token="engine:1", limit=2)
+    desk.time.advance(1)
+    again = desk.sweep(token="engine:1", limit=2)
+    assert first.grants == again.grants
+    rest = desk.sweep(token="engine:2")
+    granted = {one.request_id for one in (*again.grants, *rest.grants)}
+    assert granted == {receipt.request_id for receipt in receipts}
+
+
+def test_an_alias_in_the_index_does_not_stop_the_sweep(desk: Desk) -> None:
+    first = desk.stop()
+    desk.stop(request_id="celery-id", alias=True)
+    desk.ledger.client.zadd(keys.due(Lane.DEFAULT), {"celery-id": 1})
+    desk.time.advance(10)
+    assert [one.request_id for one in desk.sweep().grants] == [first.request_id]
+    assert desk.due() == {first.request_id}
+
+
 def test_a_claim_whose_reply_was_lost_can_be_repeated(desk: Desk) -> None:
     receipt = desk.stop()
     first = desk.claim(receipt.request_id, token="mine")

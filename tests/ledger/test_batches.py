@@ -80,6 +80,17 @@ def test_a_line_whose_key_is_known_counts_the_originals_outcome(desk: Desk, ende
     assert batch.outcomes[OutcomeKind.STOPPED] == 1
 
 
+def test_the_same_requests_in_another_batch_count_there_too(desk: Desk) -> None:
+    """A `stop_many` that is tried again without a batch id of its own."""
+    first = desk.stop(request_id="r1", batch_id="x", place=0)
+    desk.stop(request_id="r1", batch_id="y", place=0)
+    desk.stop(request_id="r1", batch_id="y", place=0)
+    desk.begin(first.request_id).succeed()
+    for batch_id in ("x", "y"):
+        assert desk.batch(batch_id).total == 1
+        assert desk.batch(batch_id).outcomes[OutcomeKind.STOPPED] == 1
+
+
 def test_all_its_requests_are_known_by_id(desk: Desk) -> None:
     ids = {desk.stop(str(n), batch_id="b", place=n).request_id for n in range(250)}
     ids.add(desk.stop("loose", batch_id="b").request_id)

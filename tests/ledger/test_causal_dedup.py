@@ -377,8 +377,61 @@ class TestAliases:
         with pytest.raises(InvalidRequestError, match="too many senders"):
             desk.stop(alias=True)
 
+    def test_an_id_of_another_request_is_a_conflict_and_harms_none(self, desk: Desk) -> None:
+        """Its record must not become a pointer to the request that the key leads to."""
+        live = desk.stop("a", request_id="r1")
+        desk.stop("b", idempotency_key="k")
+        with pytest.raises(IdempotencyConflictError):
+            desk.stop("b", request_id="r1", idempotency_key="k", alias=True)
+        assert isinstance(desk.status(live.request_id), OpenRequest)
+        desk.time.advance(10)
+        assert len(desk.sweep().grants) == 2
+
+
+class TestUrgency:
+    """An urgent wish must not wait behind a lane that is full."""
+
+    @pytest.mark.parametrize("joins", [False, True])
+    def test_the_request_it_waits_for_is_taken_to_its_lane(self, desk: Desk, joins: bool) -> None:
+        first = desk.stop(lane=Lane.BULK)
+        call = desk.begin(first.request_id)
+        if joins:
+            desk.stop(lane=Lane.DEFAULT)
+        desk.stop(lane=Lane.EMERGENCY)
+        call.fail(retry_in_s=1)
+        desk.time.advance(1)
+        (grant,) = desk.sweep(Lane.EMERGENCY).grants
+        assert grant.request_id == first.request_id
+
+    def test_a_next_request_expires_at_its_own_deadline(self, desk: Desk) -> None:
+        first = desk.stop()
+        desk.begin(first.request_id).fail(retry_in_s=1)
+        desk.time.advance(1)
+        call = desk.begin(first.request_id)
+        second = desk.stop(lasts_s=10)
+        desk.time.advance(10)
+        assert desk.sweep().grants == ()
+        assert desk.outcome(second.request_id) is OutcomeKind.EXPIRED
+        assert call.succeed() == "ended"
+
+    def test_no_wish_joins_a_request_that_will_not_be_called_for_again(self, desk: Desk) -> None:
+        first = desk.stop()
+        for _ in range(3):
+            desk.begin(first.request_id).fail(retry_in_s=0)
+        desk.begin(first.request_id)
+        desk.time.advance(31)  # the last attempt's worker is lost
+        second = desk.stop()
+        assert second.request_id != first.request_id
+        desk.sweep()
+        assert desk.outcome(first.request_id) is OutcomeKind.EXHAUSTED
+        assert [one.request_id for one in desk.sweep().grants] == [second.request_id]
+
 
 class TestBounds:
+    def test_a_time_limit_beyond_the_memory_of_outcomes_is_refused(self, desk: Desk) -> None:
+        with pytest.raises(InvalidRequestError, match="not_after: this is later"):
+            desk.stop(lasts_s=8 * 86400)
+
     def test_a_time_limit_in_the_past_is_refused(self, desk: Desk) -> None:
         with pytest.raises(InvalidRequestError, match="not_after: this time has passed"):
             desk.stop(lasts_s=-1)

@@ -58,6 +58,16 @@ def test_redriving_twice_redrives_once(desk: Desk) -> None:
     assert second.refusal.kind == "not_dead"
 
 
+def test_a_redrive_whose_reply_was_lost_can_be_repeated(desk: Desk) -> None:
+    letter_id = _rejected(desk)
+    new = Submission(StopRequest(user_id="u", task_id="t"), redrive_of=letter_id)
+    command = commands.redrive(desk.policy, [(letter_id, new)])
+    first, again = desk.run(command)[0], desk.run(command)[0]
+    assert first.receipt is not None
+    assert again.receipt is not None
+    assert first.receipt.request_id == again.receipt.request_id
+
+
 def test_a_dropped_one_is_gone_from_the_list_and_its_outcome_stays(desk: Desk) -> None:
     letter_id = _rejected(desk)
     assert desk.run(commands.discard([letter_id, "nobody"])) == (True, False)

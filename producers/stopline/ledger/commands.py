@@ -76,6 +76,10 @@ REFUSALS: Final[dict[RefusalKind, tuple[str | None, str]]] = {
         "this is longer ago than the ledger remembers (STOPLINE_RESULT_TTL_S)",
     ),
     RefusalKind.NOT_AFTER_PASSED: ("not_after", "this time has passed"),
+    RefusalKind.TOO_FAR: (
+        "not_after",
+        "this is later than outcomes are kept for (STOPLINE_RESULT_TTL_S)",
+    ),
     RefusalKind.ALIASES: (
         None,
         "too many senders wait for this target under ids of their own; use a client",
@@ -157,6 +161,7 @@ class Grant:
     target: str
     attempt: int
     not_after: int
+    lease_end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,9 +337,9 @@ def redrive(
 def _grants(flat: Sequence[bytes]) -> tuple[Grant, ...]:
     words = [_text(word) for word in flat]
     return tuple(
-        Grant(request_id, target, int(attempt), int(not_after))
-        for request_id, target, attempt, not_after in zip(
-            words[::4], words[1::4], words[2::4], words[3::4], strict=True
+        Grant(request_id, target, int(attempt), int(not_after), int(lease_end))
+        for request_id, target, attempt, not_after, lease_end in zip(
+            *(words[field::5] for field in range(5)), strict=True
         )
     )
 
@@ -351,7 +356,10 @@ def claim(policy: Policy, request_ids: Iterable[str], token: str) -> Command[Cla
 
 
 def claim_due(policy: Policy, lanes: Sequence[Lane], token: str, *, limit: int) -> Command[Claimed]:
-    """Claim up to `limit` due requests of some lanes, the most urgent first."""
+    """Claim up to `limit` due requests of some lanes, the most urgent first.
+
+    The token is `engine:number`; the token of the engine's last sweep repeats that sweep.
+    """
     ordered = sorted(lanes, key=lambda lane: lane.urgency)
     return Command(
         "claim_due", (_options(policy, token=token, limit=limit), *ordered), _parse_claimed

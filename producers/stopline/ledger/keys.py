@@ -14,6 +14,7 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:b:<batch_id>:<n>` | hash | its n-th hundred: place → request id, digest |
 | `{stopline}:b:<batch_id>:chunks` | set | the n of these hundreds |
 | `{stopline}:dead` | sorted set | ids of dead letters and messages by when they died |
+| `{stopline}:s:<engine>` | string | an engine's last sweep: its token, and what it granted |
 | `{stopline}:m:<message_id>` | string | a quarantined message, JSON |
 | `celery-task-meta-<request_id>` | string | the outcome, as Celery's results backend has it |
 """
@@ -34,6 +35,7 @@ IDEMPOTENCY: Final = "{stopline}:i:"
 BATCH: Final = "{stopline}:b:"
 DEAD: Final = "{stopline}:dead"
 MESSAGE: Final = "{stopline}:m:"
+SWEEP: Final = "{stopline}:s:"
 RESULT: Final = "celery-task-meta-"
 
 LUA_NAMES: Final = {
@@ -44,6 +46,7 @@ LUA_NAMES: Final = {
     "BATCH": BATCH,
     "DEAD": DEAD,
     "MESSAGE": MESSAGE,
+    "SWEEP": SWEEP,
     "RESULT": RESULT,
 }
 

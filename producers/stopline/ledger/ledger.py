@@ -38,7 +38,8 @@ ScriptSource = Callable[[str], str]
 
 _TIMEOUT_S = 5.0
 _PASSING = (ReadOnlyError, MasterDownError, TryAgainError)
-"""Answers of a server that is changing its role; any other refusal is a fault of ours."""
+_PASSING_CODES = ("NOREPLICAS", "MISCONF", "BUSY", "CLUSTERDOWN", "LOADING", "UNBLOCKED")
+"""What a server answers that cannot serve right now; any other refusal is a fault of ours."""
 _RETRIES = 3
 """Every verb may be repeated: accepting knows its request ids, and the rest needs a lease."""
 
@@ -65,6 +66,10 @@ def connect_async(url: str, *, timeout_s: float = _TIMEOUT_S) -> redis.asyncio.R
     return redis.asyncio.Redis.from_url(url, retry=retry, **_connection_options(timeout_s))
 
 
+def _is_passing(error: ResponseError) -> bool:
+    return isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES)
+
+
 def _translate(error: RedisError | OSError) -> Exception:
     if isinstance(error, AuthenticationError | NoPermissionError):
         return InvalidSettingsError(
@@ -72,7 +77,7 @@ def _translate(error: RedisError | OSError) -> Exception:
         )
     if isinstance(error, OutOfMemoryError):
         return LedgerFullError(f"Redis is full: {error}. Raise maxmemory, or wait for outcomes.")
-    if isinstance(error, ResponseError) and not isinstance(error, _PASSING):
+    if isinstance(error, ResponseError) and not _is_passing(error):
         return error
     return UnavailableError(
         f"The ledger cannot be reached: {error}. Is STOPLINE_REDIS_URL right, and Redis up?"

@@ -61,9 +61,20 @@ local function target_of(outcome)
   return outcome.sub_user_id and target .. '/' .. outcome.sub_user_id or target
 end
 
+-- The request behind an id that is known: its id and its target.
+local function find_by_id(id)
+  local request = load_record(id)
+  if request and request.state == 'alias' then request = load_record(request.target) end
+  if request then return request.id, request.target end
+  local outcome = read_outcome(id)
+  if outcome then return outcome.request_id, target_of(outcome) end
+end
+
 -- The request that this item repeats: its id, whether the target is the same, and how it is
--- known (place, key, id).
+-- known (place, key, id). An id of another target comes first: its record must not be touched.
 local function find_earlier(item)
+  local known_id, known_target = find_by_id(item.id)
+  if known_id and known_target ~= item.target then return known_id, false, 'id' end
   if item.batch_id then
     local key, place = places_key(item)
     local known = redis.call('HGET', key, place)
@@ -79,11 +90,7 @@ local function find_earlier(item)
       return id, of == item.target, 'key'
     end
   end
-  local request = load_record(item.id)
-  if request and request.state == 'alias' then request = load_record(request.target) end
-  if request then return request.id, request.target == item.target, 'id' end
-  local outcome = read_outcome(item.id)
-  if outcome then return outcome.request_id, target_of(outcome) == item.target, 'id' end
+  if known_id then return known_id, true, 'id' end
 end
 
 -- So that the same item is known when it comes again.
@@ -122,9 +129,10 @@ local function add_alias(item, request)
   redis.call('SET', RECORD .. item.id, 'alias\n' .. request.id)
 end
 
--- A more urgent wish takes the request to its lane.
+-- A more urgent wish takes the request to its lane. Whether it is to be dispatched there; nil if
+-- it stays where it is.
 local function promote_lane(request, lane)
-  if URGENCY[lane] >= URGENCY[request.lane] then return false end
+  if URGENCY[lane] >= URGENCY[request.lane] then return nil end
   redis.call('ZREM', DUE .. request.lane, request.id)
   request.lane = lane
   set_due(request, request.due_at)
@@ -193,7 +201,7 @@ local function repeat_earlier(item, id, known_by)
   if item.alias and request and item.id ~= id and aliases_are_full(request) then
     return refuse('aliases')
   end
-  if known_by == 'key' and item.id ~= id and item.batch_id then
+  if known_by ~= 'place' and item.batch_id then
     count_repeated(item, request, outcome)
     remember(item, id)
   end
@@ -201,10 +209,22 @@ local function repeat_earlier(item, id, known_by)
     add_alias(item, request)
     save_record(request)
   elseif outcome and item.alias and item.id ~= id then
-    write_result(item.id, string.sub(raw, #result_prefix(id) + 1),
-      redis.call('TTL', RESULT .. id))
+    write_result(item.id, string.sub(raw, #result_prefix(outcome.request_id) + 1),
+      math.max(1, redis.call('TTL', RESULT .. id)))
   end
-  reply('duplicate', id, request and request.lane or outcome and outcome.lane or item.lane, false)
+  -- Its sender may have died between accepting it and sending its message.
+  local dispatch = request and request.state == 'queued' and known_by ~= 'key'
+  reply('duplicate', id, request and request.lane or outcome and outcome.lane or item.lane,
+    dispatch)
+end
+
+-- Whether the active request can still fulfil the wish: a call in flight only if it began after
+-- the wish was issued, none that was cancelled, and else only if another attempt will be made.
+local function serves(active, item)
+  if active.cancelled then return false end
+  if call_in_flight(active) then return active.began_at >= item.issued_at end
+  local lost = (active.lost or 0) + (active.state == 'calling' and 1 or 0)
+  return (active.attempt or 0) < options.attempts_max and lost < options.claims_lost_max
 end
 
 -- The rules of causal dedup, in their order (docs/semantics.md).
@@ -218,6 +238,7 @@ local function accept(item)
     return finish_at_once(item, 'accepted', 'expired',
       '"The time limit had passed when the request was accepted."')
   end
+  if item.not_after > now + options.result_ttl_s * 1000000 then return refuse('too_far') end
   local target = load_target(item.target_digest)
   if target.resumed_at and target.resumed_at >= item.issued_at then
     return finish_at_once(item, 'superseded', 'superseded', SUPERSEDED)
@@ -231,17 +252,15 @@ local function accept(item)
     save_target(target)
     return create(item, now + options.look_again_us, true)
   end
-  -- A call in flight serves only wishes that were issued before it began.
-  local serves = not call_in_flight(active) or active.began_at >= item.issued_at
   local following = target.next and load_record(target.next)
-  local host = serves and not active.cancelled and active or following
-  if host then
-    if item.alias and aliases_are_full(host) then return refuse('aliases') end
-    return join(item, host)
-  end
+  local host = serves(active, item) and active or following
+  if host and item.alias and aliases_are_full(host) then return refuse('aliases') end
+  if host ~= active and promote_lane(active, item.lane) ~= nil then save_record(active) end
+  if host then return join(item, host) end
   target.next = item.id
   save_target(target)
-  create(item, math.max(now + options.look_again_us, active.due_at), false)
+  local at = math.max(now + options.look_again_us, active.due_at)
+  create(item, math.min(at, item.not_after), false)
 end
 
 local function write_places()

@@ -30,8 +30,10 @@ local function ending(request, target)
 end
 
 local function add_grant(request)
-  local target, number, not_after = request.target, request.attempt, request.not_after
-  for _, field in ipairs({request.id, target, whole(number), whole(not_after)}) do
+  for _, field in ipairs({
+    request.id, request.target, whole(request.attempt), whole(request.not_after),
+    whole(request.due_at),
+  }) do
     grants[#grants + 1] = field
   end
 end
@@ -54,7 +56,7 @@ local function record_loss(request)
   request.token = nil
 end
 
--- A next request waits for its target's active one. Where that is gone, it takes its place.
+-- Only the active request of a target is called for. Where it is gone, the next takes its place.
 local function is_active(request, target)
   if target.active ~= request.id and not (target.active and load_record(target.active)) then
     target.active = request.id
@@ -64,9 +66,13 @@ local function is_active(request, target)
   return target.active == request.id
 end
 
+-- A next request is looked at again when the active one is, or at its own deadline.
 local function wait_for_active(request, target)
+  local outcome, detail = ending(request, target)
+  if outcome then return finish_on_target(request, target, outcome, detail) end
   local active = load_record(target.active)
-  set_due(request, math.max(now + options.look_again_us, active.due_at))
+  local at = math.max(now + options.look_again_us, active.due_at)
+  set_due(request, math.min(at, request.not_after))
   save_record(request)
 end
 

@@ -2,25 +2,55 @@
 -- Claims what is due in some lanes, the most urgent lane and the longest due first.
 --
 -- KEYS    none: they follow from the lanes (the ledger lives on one node)
--- ARGV    1 options (JSON): as for claim, and `limit`, the requests to look at
+-- ARGV    1 options (JSON): as for claim, and `limit`, the requests to look at; the token is
+--           `engine:number`, and a sweep with the token of the engine's last one repeats that
 --         2… lanes, the most urgent first
--- returns now, grants (id, target, attempt, not_after; flat), promoted (id, lane; flat),
---         when the next request of these lanes is due, or ''
+-- returns now, grants (id, target, attempt, not_after, lease's end; flat), promoted (id, lane;
+--         flat), when the next request of these lanes is due, or ''
+local last_sweep = SWEEP .. string.match(options.token, '^[^:]+')
+
+-- What the sweep with this token granted, if its reply was lost; else nothing.
+local function granted_before()
+  local token, ids = string.match(redis.call('GET', last_sweep) or '', '^([^\n]*)\n(.*)$')
+  return token == options.token and ids or ''
+end
+
+local function look_at(key, id)
+  local request = load_record(id)
+  if request and request.state ~= 'alias' then
+    consider(request)
+  else
+    redis.call('ZREM', key, id)
+  end
+end
+
+-- The ids that are due in a lane, as many as there is room for.
+local function due_in(key, room)
+  if room <= 0 then return {} end
+  return redis.call('ZRANGEBYSCORE', key, '-inf', whole(now), 'LIMIT', 0, room)
+end
+
 local room = options.limit
+for id in string.gmatch(granted_before(), '[^\n]+') do
+  local request = load_record(id)
+  if request and call_in_flight(request) and request.token == options.token then
+    add_grant(request)
+    room = room - 1
+  end
+end
 local next_due
 for index = 2, #ARGV do
   local key = DUE .. ARGV[index]
-  local ids = {}
-  if room > 0 then
-    ids = redis.call('ZRANGEBYSCORE', key, '-inf', whole(now), 'LIMIT', 0, room)
-  end
+  local ids = due_in(key, room)
   room = room - #ids
-  for _, id in ipairs(ids) do
-    local request = load_record(id)
-    if request then consider(request) else redis.call('ZREM', key, id) end
-  end
+  for _, id in ipairs(ids) do look_at(key, id) end
   local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
   if first and (not next_due or tonumber(first) < next_due) then next_due = tonumber(first) end
+end
+if #grants > 0 then
+  local ids = {options.token}
+  for index = 1, #grants, 5 do ids[#ids + 1] = grants[index] end
+  redis.call('SET', last_sweep, table.concat(ids, '\n'), 'PX', math.ceil(options.lease_us / 1000))
 end
 write_batches()
 return {whole(now), grants, promoted, next_due and whole(next_due) or ''}

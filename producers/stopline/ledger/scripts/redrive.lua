@@ -1,6 +1,7 @@
 -- requires: clock record batch finish accept
 -- Sends dead letters again: each leaves the index in the same step in which a new request with
--- its target is accepted, so two people who redrive at once redrive once.
+-- its target is accepted, so two people who redrive at once redrive once. Repeated with the same
+-- new ids, after a lost reply, it tells what came of the first time.
 --
 -- KEYS    none: they follow from the requests (the ledger lives on one node)
 -- ARGV    1 options (JSON): as for accept
@@ -10,7 +11,7 @@ local short = memory_is_short()
 for first = 2, #ARGV, #ITEM + 1 do
   if short then
     refuse('memory')
-  elseif redis.call('ZREM', DEAD, ARGV[first]) == 0 then
+  elseif redis.call('ZREM', DEAD, ARGV[first]) == 0 and not find_by_id(ARGV[first + 1]) then
     refuse('not_dead')
   else
     accept(read_item(first + 1))
