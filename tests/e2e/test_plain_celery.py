@@ -133,6 +133,17 @@ _POISON: dict[str, bytes | str] = {
     "a list": "[1, 2]",
     "no envelope": '{"body": "x"}',
     "no base64": _envelope("!", _TASK),
+    "no ASCII": _envelope("é", _TASK),
+    "an encoding that is a list": _envelope(
+        "e30=", _TASK, properties={"delivery_tag": "t", "delivery_info": {}, "body_encoding": []}
+    ),
+    "nesting without an end": "[" * 200_000,
+    "an integer without an end": "9" * 10_000,
+    "half a character": _envelope("W1tdLCB7fSwge31d", _TASK, **{"content-type": "\ud800"}),
+    "a stop with half a character": _envelope(
+        "W1tdLCB7InJlYXNvbiI6ICJcdWQ4MDAifSwge31d", {"task": "stopline.stop", "id": "y"}
+    ),
+    "a dispatch with names": _envelope("W1tdLCB7ImEiOiAxfSwge31d", _TASK),
     "a body that is no JSON": _envelope("e3t7", _TASK),
     "a body of another shape": _envelope("NQ==", _TASK),
     "an unknown task": _envelope("W1tdLCB7fSwge31d", {"task": "nobody.knows", "id": "x"}),

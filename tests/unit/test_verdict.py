@@ -98,6 +98,8 @@ def test_no_other_reply_has_the_token_read_again() -> None:
         ("²", 0),
         ("", 0),
         ("9" * 400, 9999999999),
+        ("Sun, 22 Nov 99999999999 10:00:00 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 -9999", 0),
         (None, 0),
     ],
 )

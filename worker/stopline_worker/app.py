@@ -5,6 +5,7 @@ Importing it does no IO: settings are read when Celery first needs its configura
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -19,6 +20,7 @@ from stopline_worker.api_token import ApiToken
 from stopline_worker.runtime import runtime
 from stopline_worker.supervised import drain_with_supervisor
 
+_log = logging.getLogger(__name__)
 _SETTINGS_EXIT = 2
 _UNAVAILABLE_EXIT = 3
 _IN_PROCESS_POOLS = ("solo", "thread")
@@ -90,12 +92,17 @@ def _watch_supervisor(**_: Any) -> None:
 
 
 def _start_engine(**_: Any) -> None:
-    runtime.start_engine(_served_lanes())
+    try:
+        runtime.start_engine(_served_lanes())
+    except Exception:  # noqa: BLE001  # whatever it is, there is no engine
+        # Celery would log this and go on: a worker that takes messages and calls nobody.
+        _log.exception("the engine did not start", extra={"action": "engine_failed"})
+        raise SystemExit(1) from None
 
 
 def _start_engine_in_process(sender: Any, **_: Any) -> None:
     if any(name in type(sender.pool).__module__ for name in _IN_PROCESS_POOLS):
-        runtime.start_engine(_served_lanes())
+        _start_engine()
 
 
 def _stop_engine(**_: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from stopline.contract import OutcomeKind, Verdict
@@ -36,6 +36,9 @@ class Token(Protocol):
     def reread(self) -> bool:
         """Read the token again; whether it changed."""
 
+    def redact(self, text: str) -> str:
+        """The text without the token."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -62,7 +65,7 @@ class Attempts:
 
     def conclude(self, grant: Grant, lease_token: str, measured: Measured) -> Settlement:
         """Judge a call and say how its attempt is to be settled."""
-        judgement = judge(measured.result)
+        judgement = self._redacted(judge(measured.result))
         if judgement.reread_token:
             self.token.reread()
         attempt = _members(judgement, measured.duration_s)
@@ -72,6 +75,16 @@ class Attempts:
         delay_s = self.delay_s(grant, measured, judgement)
         delay_us = str(round(delay_s * 1_000_000))
         return Settlement(grant.request_id, lease_token, "retry", attempt, delay_us)
+
+    def _redacted(self, judgement: Judgement) -> Judgement:
+        """The judgement without the token, should the API have echoed it, escaped or not."""
+        redact = self.token.redact
+        return replace(
+            judgement,
+            detail=redact(judgement.detail),
+            message=redact(judgement.message) if judgement.message else None,
+            error=redact(judgement.error) if judgement.error else None,
+        )
 
     def delay_s(self, grant: Grant, measured: Measured, judgement: Judgement) -> float:
         """How long to wait before the next attempt."""

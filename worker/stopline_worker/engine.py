@@ -94,6 +94,7 @@ class Engine:
         self._flights: set[Flight] = set()
         self._name = secrets.token_hex(4)
         self._claims = 0
+        self._sweep_token: str | None = None
         self._draining = False
         self._look_now = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -115,6 +116,8 @@ class Engine:
         self._draining = True
         sweep, renew, settle = self._loops
         sweep.cancel()
+        for task in tuple(self._promoting):
+            task.cancel()
         await asyncio.gather(*self._claiming, return_exceptions=True)
         await self._flown(limit_s)
         for flight in tuple(self._flights):
@@ -142,11 +145,10 @@ class Engine:
 
         Gives up after the timeout: by then the ids are due, and any engine's sweep finds them.
         """
-        waiting = deque(request_ids)
+        waiting = deque(dict.fromkeys(request_ids))
         try:
             async with asyncio.timeout(timeout_s):
-                while waiting and not self._draining:
-                    room = await self._slots.take(min(len(waiting), MESSAGE_IDS_MAX))
+                while waiting and (room := await self._take_room(len(waiting))):
                     chunk = [waiting.popleft() for _ in range(room)]
                     token = self._next_token()
                     await self._claim(room, token, commands.claim(self._policy, chunk, token))
@@ -155,6 +157,14 @@ class Engine:
                 "no room for a message, left to the sweep",
                 extra={"action": "submit_full", "requests": len(waiting)},
             )
+
+    async def _take_room(self, wanted: int) -> int:
+        """Take slots as they come free; none once the engine drains."""
+        room = await self._slots.take(min(wanted, MESSAGE_IDS_MAX))
+        if self._draining:
+            self._slots.give_back(room)
+            return 0
+        return room
 
     def _claim_promoted(self, promoted: tuple[Promotion, ...]) -> None:
         """Take the next requests of targets that are free now, where this engine serves them."""
@@ -196,16 +206,15 @@ class Engine:
             claimed = await self._ledger.run(command)
             self._clock.observe(claimed.now, started)
             for grant in claimed.grants:
-                self._begin(grant, token, claimed.now)
+                self._begin(grant, token)
                 begun += 1
         finally:
             self._slots.give_back(room - begun)
         self._claim_promoted(claimed.promoted)
         return claimed
 
-    def _begin(self, grant: Grant, token: str, now_us: int) -> None:
-        lease_us = round(self._policy.lease_s * 1_000_000)
-        flight = Flight(grant, token, now_us + lease_us)
+    def _begin(self, grant: Grant, token: str) -> None:
+        flight = Flight(grant, token, grant.lease_end)
         self._flights.add(flight)
         flight.task = asyncio.create_task(self._fly(flight))
 
@@ -234,7 +243,24 @@ class Engine:
         measured = await self._call(flight)
         if measured is None:
             return None
-        return self._attempts.conclude(flight.grant, flight.token, measured)
+        return self._conclude(flight, measured)
+
+    def _conclude(self, flight: Flight, measured: Measured) -> Settlement:
+        try:
+            return self._attempts.conclude(flight.grant, flight.token, measured)
+        except Exception as error:  # noqa: BLE001  # a fault of ours, recorded as one
+            # Left alone it would look like a lost worker, three times over like poison.
+            failed = self._internal_error(flight, error)
+            return self._attempts.conclude(
+                flight.grant, flight.token, Measured(failed, measured.duration_s)
+            )
+
+    def _internal_error(self, flight: Flight, error: Exception) -> NoReply:
+        _log.exception(
+            "call failed inside Stopline",
+            extra={"action": "call_failed", "request_id": flight.grant.request_id},
+        )
+        return NoReply(CallErrorKind.INTERNAL, type(error).__name__)
 
     async def _call(self, flight: Flight) -> Measured | None:
         started = asyncio.get_running_loop().time()
@@ -249,12 +275,8 @@ class Engine:
             took_s = asyncio.get_running_loop().time() - started
             return Measured(INTERRUPTED, took_s)
         except Exception as error:  # noqa: BLE001  # a fault of ours must not take the other calls with it
-            _log.exception(
-                "call failed inside Stopline",
-                extra={"action": "call_failed", "request_id": flight.grant.request_id},
-            )
-            took_s = asyncio.get_running_loop().time() - started
-            return Measured(NoReply(CallErrorKind.INTERNAL, type(error).__name__), took_s)
+            failed = self._internal_error(flight, error)
+            return Measured(failed, asyncio.get_running_loop().time() - started)
         finally:
             flight.calling = False
 
@@ -267,7 +289,8 @@ class Engine:
             )
         elif settlement.follows == "retry":
             delay_s = int(settlement.argument) / 1_000_000
-            asyncio.get_running_loop().call_later(delay_s, self._look_now.set)
+            if delay_s < _SWEEP_INTERVAL_S:  # what is later, the next sweeps find in time
+                asyncio.get_running_loop().call_later(delay_s, self._look_now.set)
 
     def _lease_ended(self, flight: Flight) -> bool:
         return flight.lost or self._clock.now_us() >= flight.lease_end_us
@@ -294,10 +317,12 @@ class Engine:
         """
         room = await self._slots.take(min(self._max_in_flight, MESSAGE_IDS_MAX))
         self._look_now.clear()
-        token = self._next_token()
+        # After a failure the same again: the ledger may have granted what no reply told of.
+        token = self._sweep_token = self._sweep_token or self._next_token()
         claimed = await self._claim(
             room, token, commands.claim_due(self._policy, self._lanes, token, limit=room)
         )
+        self._sweep_token = None
         if claimed.next_due is None:
             return _SWEEP_INTERVAL_S
         due_in_s = (claimed.next_due - self._clock.now_us()) / 1_000_000

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import signal
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,11 +80,13 @@ class EngineThread:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._main())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # whatever ended it, the process ends too
             if not self._ready.done():
                 self._ready.set_exception(error)
             _log.exception("the engine ended", extra={"action": "engine_failed"})
-            raise
+            # A worker without its engine takes messages and calls nobody. Its pool, or its
+            # supervisor, starts it again.
+            os.kill(os.getpid(), signal.SIGTERM)
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -31,13 +31,13 @@ _AWAY_S: Final = 1.0
 def keep_message(policy: Policy, message: Message, reason: str) -> Command[None]:
     """The command that keeps a message of kombu's."""
     body = message.body
-    raw = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else bytes(body or b"")
+    raw = body.encode("utf-8", "replace") if isinstance(body, str) else bytes(body or b"")
     headers = _plain(message.headers)
     return keep(
         policy,
         raw,
         reason,
-        queue=(message.delivery_info or {}).get("routing_key"),
+        queue=_text((message.delivery_info or {}).get("routing_key")),
         content_type=_text(message.content_type),
         content_encoding=_text(message.content_encoding),
         headers=headers,
@@ -52,7 +52,7 @@ def keep(policy: Policy, body: bytes, reason: str, **fields: Any) -> Command[Non
         policy,
         new_request_id(),
         {
-            "reason": reason,
+            "reason": _text(reason),
             "body": base64.b64encode(body[:BODY_BYTES_MAX]).decode(),
             "truncated": truncated,
             **fields,
@@ -61,7 +61,8 @@ def keep(policy: Policy, body: bytes, reason: str, **fields: Any) -> Command[Non
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    """Text that any JSON can hold: without lone surrogates."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
 def _plain(headers: object) -> dict[str, Any] | None:
@@ -83,10 +84,11 @@ class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no t
         handle = super().create_task_handler(*args, **kwargs)
 
         def on_task_received(message: Message) -> None:
-            if problem := _malformed(message):
-                return self._quarantine(message, problem)
             try:
-                handle(message)
+                if problem := _malformed(message):
+                    self._quarantine(message, problem)
+                else:
+                    handle(message)
             except self.connection_errors:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it raises, the message is kept

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stopline.client import ledger_url_of, policy_of
-from stopline.errors import StoplineError
 from stopline.ledger import Ledger, connect
 from stopline.settings import Settings
 from stopline_worker.engine_thread import EngineThread
@@ -75,10 +74,9 @@ class Runtime:
         """Keep a message in quarantine; False if the ledger is away."""
         try:
             self._ledger.run(command)
-        except StoplineError as error:
-            _log.error(
-                "message not kept: %s", error, extra={"action": "quarantine_failed"}
-            )  # the error says it all
+        except Exception:  # noqa: BLE001  # see below
+            # Whatever it is, it must not end the consumer.
+            _log.exception("message not kept", extra={"action": "quarantine_failed"})
             return False
         _log.warning("message kept in quarantine", extra={"action": "quarantined"})
         return True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stopline.contract import MESSAGE_IDS_MAX
+from stopline.errors import UnavailableError
 from stopline.ledger import commands
 
 if TYPE_CHECKING:
@@ -74,12 +75,24 @@ class Settler:
         command = commands.settle(self._policy, [one.settlement for one in batch])
         try:
             settled = await self._ledger.run(command)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the leases decide
+        except UnavailableError as error:
             await self._keep(batch, error)
+            return
+        except Exception:  # noqa: BLE001  # a fault of ours: logged by whom it concerns
+            await self._send_singly(batch)
             return
         for one, word in zip(batch, settled.words, strict=True):
             _resolve(one, word)
         self._on_promoted(settled.promoted)
+
+    async def _send_singly(self, batch: list[_Pending]) -> None:
+        """Find the settlement that the ledger chokes on, so that it spoils no other."""
+        if len(batch) > 1:
+            for one in batch:
+                await self._send([one])
+        else:
+            _log.exception("attempt cannot be settled", extra={"action": "settle_failed"})
+            _resolve(batch[0], LOST)
 
     async def _keep(self, batch: list[_Pending], error: Exception) -> None:
         _log.warning("ledger away, settling again: %s", error, extra={"action": "settle_failed"})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import orjson
 from celery.exceptions import Reject
 
 from stopline.contract import (
@@ -16,9 +17,9 @@ from stopline.contract import (
     StopRequest,
     is_identifier,
 )
-from stopline.errors import InvalidRequestError, LedgerFullError, StoplineError, UnavailableError
+from stopline.errors import InvalidRequestError
 from stopline.ledger import commands
-from stopline.ledger.commands import Accepted, Submission
+from stopline.ledger.commands import Submission
 from stopline.verbs import refused
 from stopline_worker.quarantine import keep
 from stopline_worker.runtime import runtime
@@ -45,40 +46,44 @@ def register(app: Celery) -> None:
     )(_stop)
 
 
-def _dispatch(task: Task, request_ids: Any, /) -> None:
+def _dispatch(task: Task, /, *args: Any, **kwargs: Any) -> None:
     """Hand ids to the engine; returns once they are claimed."""
-    if not _are_ids(request_ids):
-        return _keep(task, f"{DISPATCH_TASK} takes one list of at most {MESSAGE_IDS_MAX} ids")
+    match args:
+        case [list() as request_ids] if not kwargs and _are_ids(request_ids):
+            _submit(request_ids)
+        case _:
+            _keep(task, f"{DISPATCH_TASK} takes one list of at most {MESSAGE_IDS_MAX} ids")
+
+
+def _are_ids(values: list[object]) -> bool:
+    return len(values) <= MESSAGE_IDS_MAX and all(is_identifier(one) for one in values)
+
+
+def _submit(request_ids: list[str]) -> None:
     try:
         runtime.engine.submit(request_ids)
-    except UnavailableError as error:
-        _log.warning("ids left to the sweep: %s", error, extra={"action": "dispatch_failed"})
-
-
-def _are_ids(value: object) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) <= MESSAGE_IDS_MAX
-        and all(is_identifier(one) for one in value)
-    )
+    except Exception as error:  # noqa: BLE001  # the ledger has them: any engine's sweep will do
+        _log.warning("ids left to the sweep: %r", error, extra={"action": "dispatch_failed"})
 
 
 def _stop(task: Task, /, *args: Any, **fields: Any) -> None:
     """Accept a request under its Celery task id, then hand it to the engine."""
     try:
-        request = _parse(task.request.id, args, fields)
-        accepted = _accept(request)
-        if accepted.refusal is not None:
-            raise refused(accepted.refusal)
+        accepted = _accept(_parse(task.request.id, args, fields))
     except InvalidRequestError as error:
         _keep(task, str(error))
         raise  # so that the sender's AsyncResult.get() raises it too
-    except (UnavailableError, LedgerFullError) as error:
-        _log.warning("request back to its queue: %s", error, extra={"action": "stop_requeued"})
-        time.sleep(_AWAY_S)
-        raise Reject(str(error), requeue=True) from error
-    if accepted.dispatch and accepted.receipt is not None:
-        _submit(accepted.receipt.request_id)
+    except Exception as error:  # noqa: BLE001
+        # Whatever it is, the message is all there is of this request: it stays.
+        _log.warning("request back to its queue: %r", error, extra={"action": "stop_requeued"})
+        _requeue(error)
+    if accepted.dispatch:
+        _submit([accepted.request_id])
+
+
+def _requeue(error: Exception) -> NoReturn:
+    time.sleep(_AWAY_S)  # not to spin while the ledger is away and the broker is not
+    raise Reject(type(error).__name__, requeue=True) from error
 
 
 def _parse(task_id: str, args: tuple[Any, ...], fields: dict[str, Any]) -> StopRequest:
@@ -92,21 +97,27 @@ def _parse(task_id: str, args: tuple[Any, ...], fields: dict[str, Any]) -> StopR
     return StopRequest.parse({**fields, "request_id": task_id})
 
 
-def _accept(request: StopRequest) -> Accepted:
-    submission = Submission(request, alias=True)
-    return runtime.engine.run(commands.accept(runtime.policy, [submission], expire_late=True))[0]
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    request_id: str
+    dispatch: bool
 
 
-def _submit(request_id: str) -> None:
-    try:
-        runtime.engine.submit([request_id])
-    except StoplineError as error:
-        _log.warning("id left to the sweep: %s", error, extra={"action": "dispatch_failed"})
+def _accept(request: StopRequest) -> _Accepted:
+    command = commands.accept(runtime.policy, [Submission(request, alias=True)], expire_late=True)
+    (reply,) = runtime.engine.run(command)
+    if reply.refusal is not None:
+        raise refused(reply.refusal)
+    if reply.receipt is None:
+        msg = "the ledger gave neither a receipt nor a refusal"
+        raise RuntimeError(msg)
+    return _Accepted(reply.receipt.request_id, reply.dispatch)
 
 
 def _keep(task: Task, reason: str) -> None:
     request = task.request
-    body = orjson.dumps([request.args, request.kwargs, {}], default=repr)
+    # Not orjson: it refuses lone surrogates and large integers, which JSON may hold.
+    body = json.dumps([request.args, request.kwargs, {}], default=repr).encode()
     kept = runtime.keep(
         keep(
             runtime.policy,
@@ -118,6 +129,5 @@ def _keep(task: Task, reason: str) -> None:
             headers={"task": task.name, "id": request.id, "lang": "py", "argsrepr": ""},
         )
     )
-    if not kept:
-        time.sleep(_AWAY_S)
-        raise Reject(reason, requeue=True)
+    if not kept and task.acks_late:
+        _requeue(InvalidRequestError(reason))

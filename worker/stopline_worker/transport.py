@@ -7,7 +7,6 @@ raises out of the event loop, and the popped item is gone (kombu 5.7, `Channel._
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from queue import Empty
 from typing import Any, Final
@@ -24,9 +23,30 @@ _ALIASES: Final = {
 }
 
 
+_loads: Final = kombu_redis.loads
+
+
+class UnreadableEntryError(ValueError):
+    """An entry of a queue that kombu cannot parse; `entry` is what was popped."""
+
+    def __init__(self, entry: object, reason: str) -> None:
+        super().__init__(reason)
+        self.entry = entry if isinstance(entry, bytes) else str(entry).encode("utf-8", "replace")
+
+
+def _loads_or_tell(text: Any) -> Any:
+    """Kombu's parser, whose every error has what it could not parse."""
+    try:
+        return _loads(text)
+    except Exception as error:
+        raise UnreadableEntryError(text, f"is no JSON ({type(error).__name__})") from error
+
+
 def install() -> None:
     """Use this transport for `redis://` and `rediss://` in this process."""
     TRANSPORT_ALIASES.update(_ALIASES)
+    # The module's own name for its parser: there is no other place to learn what was popped.
+    kombu_redis.loads = _loads_or_tell
 
 
 class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu ships no types
@@ -35,8 +55,8 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu ships no type
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)
-        except json.JSONDecodeError as error:
-            _keep(error.doc.encode("utf-8", "surrogateescape"), "is no JSON")
+        except UnreadableEntryError as error:
+            _keep(error.entry, str(error))
         except UnicodeDecodeError as error:
             _keep(bytes(error.object), "is no UTF-8")
         raise Empty
@@ -76,11 +96,11 @@ def _malformed(message: Any) -> str | None:
 
 
 def _undecodable(body: str, encoding: object) -> str | None:
-    if encoding not in {"base64", None}:
+    if encoding not in ("base64", None):  # it may be unhashable
         return "has an unknown body encoding"
     try:
         if encoding:
             base64.b64decode(body)
-    except binascii.Error:
+    except ValueError:
         return "has a body that is no base64"
     return None

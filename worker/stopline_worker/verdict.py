@@ -202,15 +202,16 @@ def _retry_after_s(reply: Reply) -> float:
     if value.isascii() and value.isdigit():
         return float(value[:10])
     at = _http_date(value)
-    if at is None:
-        return 0.0
     now = _http_date(reply.date or "") or datetime.now(UTC)
-    return max(0.0, (at - now).total_seconds())
+    try:
+        return max(0.0, (at - now).total_seconds()) if at else 0.0
+    except OverflowError:  # a time zone that leads out of the calendar
+        return 0.0
 
 
 def _http_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
