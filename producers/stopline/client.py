@@ -234,7 +234,10 @@ class StopClient:
         return self._take(verbs.resumed(self._policy, target, _moment(at)))
 
     def dead_letters(self) -> Iterator[DeadLetter]:
-        """Every dead letter and quarantined message, the oldest first."""
+        """Every dead letter and quarantined message, the oldest first.
+
+        Gather them before you redrive or discard some: that moves the places of the others.
+        """
         first = 0
         while True:
             looked_at, letters = self._take(verbs.dead_page(first, _PAGE))
@@ -451,14 +454,20 @@ class AsyncStopClient:
         look = commands.outcome(request_id)
         if found := await self._ledger.run(look):
             return found
-        with suppress(TimeoutError), translated():
-            async with asyncio.timeout(timeout_s), self._ledger.client.pubsub() as channel:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                return await self._watch(request_id)
+        return await self._ledger.run(look)
+
+    async def _watch(self, request_id: str) -> Outcome:
+        # A timeout of Redis is an error here; that of the caller comes as a cancellation.
+        with translated():
+            async with self._ledger.client.pubsub() as channel:
                 await channel.subscribe(keys.result(request_id))
                 while True:
                     await channel.get_message(timeout=_LOOK_AGAIN_S)
-                    if found := await self._ledger.run(look):
+                    if found := await self._ledger.run(commands.outcome(request_id)):
                         return found
-        return await self._ledger.run(look)
 
 
 def _no_outcome(request_id: str, timeout_s: float | None) -> OutcomeTimeoutError:

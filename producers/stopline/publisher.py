@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _BROKER_ERRORS = (KombuError, OperationalError, RedisError, OSError, TimeoutError)
 # Two quick tries: a message is worth less than its sender's time.
+_SOCKET_TIMEOUT_S = 5.0
 _RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
@@ -34,7 +35,12 @@ class Publisher:
 
     def __init__(self, settings: Settings, broker_url: str) -> None:
         self._app = Celery("stopline-producer", set_as_current=False)
-        self._app.conf.update(broker_options(settings, broker_url))
+        options = broker_options(settings, broker_url)
+        if options["broker_transport_options"]:
+            # A producer never blocks on a reply as a worker does, so a broker that does not
+            # answer is given up.
+            options["broker_transport_options"]["socket_timeout"] = _SOCKET_TIMEOUT_S
+        self._app.conf.update(options)
 
     def dispatch(self, lane: Lane, request_ids: Sequence[str]) -> bool:
         """Send ids to a lane, at most `MESSAGE_IDS_MAX` a message.
@@ -103,7 +109,7 @@ class Publisher:
             UnavailableError: the broker cannot be reached.
         """
         try:
-            with self._app.connection_for_read(transport_options=_NO_WAITING) as connection:
+            with self._app.connection_for_read() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
                 channel = connection.default_channel
                 return {lane: _depth(channel, lane.queue) for lane in Lane}
@@ -116,9 +122,6 @@ class Publisher:
     def close(self) -> None:
         """Close the connections."""
         self._app.close()
-
-
-_NO_WAITING = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0}
 
 
 def _depth(channel: Any, queue: str) -> int:

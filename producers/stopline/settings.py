@@ -17,6 +17,7 @@ from pydantic import (
     PositiveInt,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -111,6 +112,15 @@ class Settings(BaseSettings):
             relation = "less than" if strictly else "at most"
             msg = f"{variable(smaller)} ({low:g}) must be {relation} {variable(larger)} ({high:g})"
             raise ValueError(msg)
+
+    @field_validator("api_proxy")
+    @classmethod
+    def _is_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value else None
+        if parts and not (parts.scheme in {"http", "https"} and parts.hostname):
+            msg = "a proxy is an http:// or https:// address"  # never the value: it has a password
+            raise ValueError(msg)
+        return value
 
     @model_validator(mode="after")
     def _one_source_each(self) -> Self:
