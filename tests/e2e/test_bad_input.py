@@ -163,6 +163,8 @@ def test_a_changed_file_under_its_old_batch_id_is_told(stack: Stack) -> None:
         (("cancel",), 2, b"either a request id or --batch"),
         (("cancel", "nobody"), 2, b"knows no request nobody"),
         (("dead", "show", "nobody"), 2, b"no dead letter nobody"),
+        (("resumed", "u", "t", "--at", "2026-01-01T00:00:00"), 2, b"at: the time needs a zone"),
+        (("worker", "--log-level", "nope"), 2, b"nope"),
         (("dead", "redrive"), 2, b"give ids, or a filter"),
         (("dead", "list", "--outcome", "stopped"), 2, b"stopped is no dead letter"),
         (("bulk", "no-such-file"), 2, b"cannot read no-such-file"),
@@ -253,6 +255,8 @@ def test_the_doctor_finds_what_is_wrong(stack: Stack) -> None:
         ({"visibility_timeout_s": 20}, [b"STOPLINE_LEASE_S", b"STOPLINE_VISIBILITY_TIMEOUT_S"]),
         ({"max_attempts": 0}, [b"STOPLINE_MAX_ATTEMPTS"]),
         ({"api_token_file": "x"}, [b"STOPLINE_API_TOKEN", b"not both"]),
+        ({"redis_url": "http://x"}, [b"STOPLINE_REDIS_URL", b"redis://"]),
+        ({"api_proxy": "user:hunter2@host:3128"}, [b"STOPLINE_API_PROXY", b"http://"]),
         ({"api_url": "no url"}, [b"STOPLINE_API_URL"]),
     ],
 )
@@ -266,6 +270,7 @@ def test_settings_that_do_not_fit_are_named(
         for variable in variables:
             assert variable in done.stderr
         assert b"Traceback" not in done.stderr
+        assert b"hunter2" not in done.stderr
 
 
 def test_a_worker_without_a_token_says_so(stack: Stack) -> None:

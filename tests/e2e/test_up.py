@@ -36,10 +36,15 @@ def embedded(stack: Stack) -> Stack:
     return stack
 
 
+def _state(data_dir: Path) -> bytes:
+    path = data_dir / "server.json"
+    return path.read_bytes() if path.exists() else b""
+
+
 @contextmanager
 def _up(stack: Stack, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     data_dir = Path(str(stack.settings["data_dir"]))
-    before = find_running(data_dir)  # of an owner that was killed
+    before = _state(data_dir)  # of an owner that was killed
     with (stack.directory / "up.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "stopline.cli", "up", *arguments],
@@ -49,7 +54,10 @@ def _up(stack: Stack, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
             stderr=log,
         )
     try:
-        wait_until(lambda: find_running(data_dir) not in (None, before), what="the embedded server")
+        wait_until(
+            lambda: find_running(data_dir) and _state(data_dir) != before,
+            what="the embedded server",
+        )
         yield process
     finally:
         process.send_signal(signal.SIGINT)
@@ -184,6 +192,45 @@ def test_up_killed_with_kill_9_leaves_no_worker_and_the_next_start_goes_on(
         assert not [one for one in workers if one.is_running()]
     with _up(embedded):
         assert embedded.run("stop", "u", "b", "--wait").returncode == 0
+
+
+def test_a_server_that_dies_is_started_again_and_nothing_is_lost(embedded: Stack) -> None:
+    embedded.api.start()
+    with _up(embedded) as process:
+        assert embedded.run("stop", "u", "a", "--wait").returncode == 0
+        shown = embedded.run("stop", "u", "b", "--json")
+        children = psutil.Process(process.pid).children()
+        (server,) = [one for one in children if "valkey-server" in one.name()]
+        server.kill()
+        request_id = orjson.loads(shown.stdout)["request_id"]
+
+        def outcome() -> object:
+            found = embedded.run("status", request_id, "--json")
+            return found.returncode == 0 and orjson.loads(found.stdout)["outcome"]
+
+        wait_until(lambda: outcome() == "stopped", what="the outcome")
+        wait_until(
+            lambda: embedded.run("stop", "u", "c", "--wait").returncode == 0, what="a new stop"
+        )
+
+
+def test_the_address_of_the_server_stays(embedded: Stack) -> None:
+    embedded.api.start()
+    urls = set()
+    for _ in range(2):
+        with _up(embedded):
+            urls.add(find_running(Path(str(embedded.settings["data_dir"]))))
+    assert len(urls) == 1
+
+
+def test_a_hang_up_stops_everything(embedded: Stack) -> None:
+    """The terminal of `up` is closed."""
+    embedded.api.start()
+    with _up(embedded) as process:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGHUP)
+        process.wait(60)
+        assert not [one for one in children if one.is_running()]
 
 
 def test_a_second_up_says_that_there_is_one(embedded: Stack) -> None:

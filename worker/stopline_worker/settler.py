@@ -46,6 +46,7 @@ class Settler:
         self._on_promoted = on_promoted
         self._pending: list[_Pending] = []
         self._wake = asyncio.Event()
+        self._away = False
 
     async def settle(self, settlement: Settlement, lease_ended: Callable[[], bool]) -> str:
         """Settle one attempt.
@@ -81,6 +82,7 @@ class Settler:
         except Exception:  # noqa: BLE001  # a fault of ours: logged by whom it concerns
             await self._send_singly(batch)
             return
+        self._away = False
         for one, word in zip(batch, settled.words, strict=True):
             _resolve(one, word)
         self._on_promoted(settled.promoted)
@@ -95,7 +97,11 @@ class Settler:
             _resolve(batch[0], LOST)
 
     async def _keep(self, batch: list[_Pending], error: Exception) -> None:
-        _log.warning("ledger away, settling again: %s", error, extra={"action": "settle_failed"})
+        if not self._away:  # once, not four times a second
+            _log.warning(
+                "ledger away, settling again: %s", error, extra={"action": "settle_failed"}
+            )
+        self._away = True
         await asyncio.sleep(_RETRY_S)
         for one in batch:
             if one.lease_ended():

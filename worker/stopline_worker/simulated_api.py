@@ -231,7 +231,7 @@ async def _serve(api: SimulatedApi, port: int, *, as_json: bool) -> None:
         orjson.dumps({"url": url}).decode() + "\n"
         if as_json
         else f"The simulated API listens on {url}\n"
-        f"  STOPLINE_API_URL={url} stopline up\n"
+        f"  STOPLINE_API_URL={url} STOPLINE_API_TOKEN=any stopline up\n"
         f"  calls so far: {url}{_CALLS}\n"
     )
     sys.stdout.flush()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -15,7 +17,8 @@ from stopline.logs import configure_logging
 
 app = typer.Typer(
     help="Reliable task_stop calls. Exit codes: 0 done; 1 not all stopped, or lines refused; "
-    "2 bad usage, input or settings; 3 Redis, broker or API out of reach; 4 idempotency conflict.",
+    "2 bad usage, input or settings; 3 Redis, broker or API out of reach; 4 idempotency conflict; "
+    "130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -34,6 +37,24 @@ app.command("simulate-api")(workers.simulate_api)
 app.command("doctor")(doctor.doctor)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stopline {version('stopline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Run the command line; every error of Stopline is one line and an exit code."""
     configure_logging("warning")
@@ -46,3 +67,5 @@ def main() -> None:
         # `stopline dead list | head`: the reader has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells have it: 128 and the number of SIGINT

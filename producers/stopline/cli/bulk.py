@@ -139,7 +139,7 @@ class _Job:
             raise typer.Exit(Exit.NOT_ALL_STOPPED)
 
     def _send(self, client: StopClient, progress: Progress) -> None:
-        lines = self._scanned.lines - (self._how is Format.CSV)
+        lines = max(0, self._scanned.lines - (self._how is Format.CSV))
         bar = progress.add_task("sending", total=lines)
         rejected = RejectedFile(self._rejected_path)
         try:
@@ -150,18 +150,26 @@ class _Job:
                 reject=rejected.write,
                 advance=lambda count: progress.advance(bar, count),
             )
-        except StoplineError as error:
-            done = self._report.receipts.total()
-            if done:
-                output.say(
-                    f"stopline: {done} lines were accepted before this; send the same file again "
-                    "to go on"
-                )
-            raise error from None
+        except (StoplineError, KeyboardInterrupt):
+            output.say(
+                f"stopline: batch {self._report.batch_id}: {self._report.receipts.total()} lines "
+                "were accepted before this; send the same file again to go on"
+            )
+            raise
         finally:
             rejected.close()
 
     def _wait(self, client: StopClient, progress: Progress) -> Batch:
+        try:
+            return self._watch(client, progress)
+        except KeyboardInterrupt:
+            output.say(
+                "stopline: the requests go on; look again with 'stopline batch "
+                f"{self._report.batch_id}'"
+            )
+            raise
+
+    def _watch(self, client: StopClient, progress: Progress) -> Batch:
         bar: TaskID | None = None
         while True:
             batch = client.batch(self._report.batch_id)
@@ -201,6 +209,8 @@ class _Job:
             output.console.print("Every line was sent before: nothing new was sent.")
         if batch is not None:
             output.print_batch(batch)
+            if batch.outcomes[OutcomeKind.STOPPED] != batch.total:
+                output.say(f"Which ones: stopline dead list --batch {report.batch_id}")
 
 
 def _progress() -> Progress:

@@ -135,6 +135,8 @@ def redrive(
     output.console.print(
         output.facts({"requests sent again": len(receipts), "messages sent again": messages})
     )
+    for old, receipt in receipts.items():
+        output.say(f"{old} → {receipt.request_id}")
     for letter_id in kept:
         output.say(f"{letter_id} was kept only in part and cannot be sent again")
 

@@ -99,6 +99,7 @@ def demo(as_json: AsJson = False) -> None:
         if not all(good):
             output.say((directory / "workers.log").read_text("utf-8", "replace")[-4000:])
     _print(rows, good, as_json=as_json)
+    output.say(f"{sum(good)} of {len(good)} came out as they should")
     if not all(good):
         raise typer.Exit(Exit.NOT_ALL_STOPPED)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from stopline.contract import DeadMessage, Outcome, OutcomeKind
 
@@ -111,7 +111,7 @@ def print_batch(batch: Batch) -> None:
 
 def print_letters(letters: Iterable[DeadLetter]) -> int:
     """Dead letters, a row each; returns how many there were."""
-    table = Table("id", "what", "target", "when", "why")
+    table = Table(Column("id", no_wrap=True, min_width=36), "what", "target", "when", "why")
     for letter in letters:
         table.add_row(*_letter_row(letter))
     console.print(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from stopline.cli import output
 from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson, By, SubUserId, TimeoutS
 from stopline.client import StopClient
-from stopline.contract import CancelResult, Lane, StopRequest
+from stopline.contract import CancelResult, Lane, StopRequest, parse_moment
 from stopline.errors import InvalidRequestError
 
 UserId = Annotated[str, typer.Argument(metavar="USER_ID", help="The user that owns the task.")]
@@ -57,6 +56,7 @@ def stop(  # noqa: PLR0913, PLR0917  # each is an option
             else:
                 output.print_receipt(receipt)
             return
+        output.say(f"{receipt.receipt}: {receipt.request_id}")
         outcome = client.wait(receipt.request_id, timeout_s)
     if as_json:
         output.print_json(outcome.to_json())
@@ -126,17 +126,14 @@ def resumed(
     task_id: TaskId,
     sub_user_id: SubUserId = None,
     at: Annotated[
-        datetime | None,
-        typer.Option(
-            help="When it was resumed (RFC 3339); now if left out.",
-            formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"],
-        ),
+        str | None, typer.Option(help="When it was resumed (RFC 3339); now if left out.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell that a task was resumed: stops issued before are superseded."""
     with StopClient() as client:
-        result = client.resumed(user_id, task_id, sub_user_id, at=at)
+        moment = parse_moment(at, "at") if at else None
+        result = client.resumed(user_id, task_id, sub_user_id, at=moment)
     if as_json:
         output.print_json(result.model_dump(mode="json"))
     else:

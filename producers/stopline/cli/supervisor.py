@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from stopline.cli.output import say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+_LOOK_S: Final = 0.2
 _RESTART_S: Final = 1.0
 _FATAL_EXITS: Final = frozenset({2, 3})
 """Wrong settings do not get better by starting again."""
@@ -93,13 +94,17 @@ class Supervisor:
         """Make `watch` return; safe in a signal handler."""
         self._stop.set()
 
-    def watch(self) -> int | None:
+    def watch(self, look_after: Callable[[], None] = lambda: None) -> int | None:
         """Restart children that die, until `request_stop`.
+
+        Args:
+            look_after: called again and again, for what else must be kept running.
 
         Returns:
             The exit code of a child that cannot run at all (wrong settings), else None.
         """
-        while not self._stop.wait(0.2):
+        while not self._stop.wait(_LOOK_S):
+            look_after()
             for child in self._children:
                 code = child.process.poll() if child.process else None
                 if code is None:

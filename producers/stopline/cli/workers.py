@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ from stopline.cli.supervisor import Supervisor, stopline_command
 from stopline.contract import Lane
 from stopline.embedded import EmbeddedServer
 from stopline.errors import InvalidSettingsError
-from stopline.settings import Settings
+from stopline.settings import Settings, read_secret
 
 Lanes = Annotated[
     list[Lane] | None, typer.Option("--lane", help="A lane to serve; all if left out.")
@@ -32,6 +33,18 @@ Concurrency = Annotated[
         "left out.",
     ),
 ]
+
+
+class Level(StrEnum):
+    """How much a worker tells."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+LogLevel = Annotated[Level, typer.Option(help="How much the workers tell.")]
 
 
 def require_worker() -> None:
@@ -51,9 +64,11 @@ def require_token(settings: Settings) -> None:
     """Say that there is no token before anything is started.
 
     Raises:
-        InvalidSettingsError: there is none.
+        InvalidSettingsError: there is none, or its file cannot be read.
     """
-    if settings.api_token is None and settings.api_token_file is None:
+    if settings.api_token_file is not None:
+        read_secret(settings.api_token_file, "STOPLINE_API_TOKEN_FILE")
+    elif settings.api_token is None:
         raise InvalidSettingsError(
             "No API token: set STOPLINE_API_TOKEN, or STOPLINE_API_TOKEN_FILE to a file with it. "
             "To try Stopline without one, run 'stopline demo'."
@@ -63,7 +78,7 @@ def require_token(settings: Settings) -> None:
 def worker(
     lanes: Lanes = None,
     concurrency: Concurrency = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: LogLevel = Level.INFO,
 ) -> None:
     """Run Celery workers for some lanes, in this process's place."""
     require_worker()
@@ -93,7 +108,7 @@ def worker(
 
 def up(
     concurrency: Concurrency = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: LogLevel = Level.INFO,
 ) -> None:
     """Run everything in the foreground: the embedded server and workers for all lanes.
 
@@ -103,19 +118,25 @@ def up(
     settings = Settings.load()
     require_token(settings)
     with ExitStack() as stack:
+        server = None
         if settings.ledger_url() is None:
             server = stack.enter_context(EmbeddedServer(settings.data_dir))
-            output.say(f"embedded server: {server.url} (files in {settings.data_dir})")
+            output.say(f"embedded server: {server.url} (files in {settings.data_dir.absolute()})")
         supervisor = Supervisor(drain_s=settings.drain_s)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: supervisor.request_stop())
         stack.callback(supervisor.stop)
         start_workers(supervisor, concurrency, log_level)
         output.say("workers are starting for all lanes; Ctrl-C drains and stops them")
-        code = supervisor.watch()
+        code = supervisor.watch(lambda: _look_after(server))
         output.say("draining: calls in flight may finish")
     if code is not None:
         raise typer.Exit(code)
+
+
+def _look_after(server: EmbeddedServer | None) -> None:
+    if server is not None and server.ensure_running():
+        output.say(f"the embedded server had died and was started again: {server.url}")
 
 
 def start_workers(supervisor: Supervisor, concurrency: int | None, log_level: str) -> None:

@@ -582,6 +582,13 @@ def dead_count() -> Command[int]:
     return Command("ZCARD", (keys.DEAD,), int, is_script=False)
 
 
+def is_dead(letter_id: str) -> Command[bool]:
+    """Whether an id is in the index of dead letters."""
+    return Command(
+        "ZSCORE", (keys.DEAD, letter_id), lambda score: score is not None, is_script=False
+    )
+
+
 def dead_letters(letter_ids: Sequence[str]) -> Command[tuple[DeadLetter | None, ...]]:
     """The documents of dead letters; None where one's time is over."""
     names = [key for one in letter_ids for key in (keys.result(one), keys.message(one))]

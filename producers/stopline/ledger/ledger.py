@@ -79,8 +79,9 @@ def _translate(error: RedisError | OSError) -> Exception:
         return LedgerFullError(f"Redis is full: {error}. Raise maxmemory, or wait for outcomes.")
     if isinstance(error, ResponseError) and not _is_passing(error):
         return error
+    reason = str(error).rstrip(".")
     return UnavailableError(
-        f"The ledger cannot be reached: {error}. Is STOPLINE_REDIS_URL right, and Redis up?"
+        f"The ledger cannot be reached: {reason}. Is STOPLINE_REDIS_URL right, and Redis up?"
     )
 
 
