@@ -27,7 +27,7 @@ from stopline.contract import (
     StopRequest,
 )
 from stopline.errors import InvalidRequestError
-from stopline.ledger.commands import Accepted, Submission
+from stopline.ledger.values import Accepted, Submission
 from stopline.verbs import refused
 
 if TYPE_CHECKING:

@@ -32,9 +32,9 @@ from stopline.contract import (
 )
 from stopline.embedded import url_of_running
 from stopline.errors import InvalidRequestError, OutcomeTimeoutError
-from stopline.ledger import AsyncLedger, Ledger, commands, connect, connect_async, keys
-from stopline.ledger.commands import Accepted, Policy, Submission
+from stopline.ledger import AsyncLedger, Ledger, connect, connect_async, keys, queries
 from stopline.ledger.ledger import translated
+from stopline.ledger.values import Accepted, Policy, Submission
 from stopline.publisher import Publisher
 from stopline.settings import Settings
 
@@ -298,7 +298,7 @@ class StopClient:
 
     def _await(self, request_id: str, timeout_s: float | None) -> Outcome | None:
         """Look whenever the results backend says that something happened, or a second is over."""
-        look = commands.outcome(request_id)
+        look = queries.outcome(request_id)
         if found := self._ledger.run(look):
             return found
         end = None if timeout_s is None else time.monotonic() + timeout_s
@@ -451,7 +451,7 @@ class AsyncStopClient:
                 assert_never(step)
 
     async def _await(self, request_id: str, timeout_s: float | None) -> Outcome | None:
-        look = commands.outcome(request_id)
+        look = queries.outcome(request_id)
         if found := await self._ledger.run(look):
             return found
         with suppress(TimeoutError):
@@ -466,7 +466,7 @@ class AsyncStopClient:
                 await channel.subscribe(keys.result(request_id))
                 while True:
                     await channel.get_message(timeout=_LOOK_AGAIN_S)
-                    if found := await self._ledger.run(commands.outcome(request_id)):
+                    if found := await self._ledger.run(queries.outcome(request_id)):
                         return found
 
 

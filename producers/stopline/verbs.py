@@ -34,8 +34,8 @@ from stopline.errors import (
     LedgerFullError,
     UnknownRequestError,
 )
-from stopline.ledger import commands
-from stopline.ledger.commands import Accepted, Command, Policy, Promotion, Submission
+from stopline.ledger import commands, queries
+from stopline.ledger.values import Accepted, Command, Policy, Promotion, Submission
 
 T = TypeVar("T")
 
@@ -168,10 +168,10 @@ def _dispatch_ids(pairs: Iterable[tuple[Lane, str]]) -> Verb[None]:
 
 def status(request_id: str) -> Verb[Status]:
     """The outcome or the state of a request, also by an id that follows another request."""
-    found: Status | commands.Alias | None = yield Run(commands.status(request_id))
-    if isinstance(found, commands.Alias):
-        found = yield Run(commands.status(found.request_id))
-    if found is None or isinstance(found, commands.Alias):
+    found: Status | queries.Alias | None = yield Run(queries.status(request_id))
+    if isinstance(found, queries.Alias):
+        found = yield Run(queries.status(found.request_id))
+    if found is None or isinstance(found, queries.Alias):
         raise UnknownRequestError(
             f"The ledger knows no request {request_id}: the id is wrong, or its outcome is older "
             "than STOPLINE_RESULT_TTL_S."
@@ -181,7 +181,7 @@ def status(request_id: str) -> Verb[Status]:
 
 def outcome(request_id: str) -> Verb[Outcome | None]:
     """The outcome, or None while there is none."""
-    found: Outcome | None = yield Run(commands.outcome(request_id))
+    found: Outcome | None = yield Run(queries.outcome(request_id))
     return found
 
 
@@ -193,7 +193,7 @@ def wait(request_id: str, timeout_s: float | None) -> Verb[Outcome | None]:
 
 def batch(batch_id: str) -> Verb[Batch]:
     """Progress and report of a batch."""
-    found: Batch | None = yield Run(commands.batch(batch_id))
+    found: Batch | None = yield Run(queries.batch(batch_id))
     if found is None:
         raise UnknownRequestError(
             f"The ledger knows no batch {batch_id}: the id is wrong, or the batch is older than "
@@ -220,9 +220,9 @@ def cancel_batch(policy: Policy, batch_id: str, by: str) -> Verb[dict[CancelResu
     """Cancel every request of a batch; the reply counts what came of it."""
     yield from batch(batch_id)
     counts = dict.fromkeys(CancelResult, 0)
-    chunks: tuple[str, ...] = yield Run(commands.batch_chunks(batch_id))
+    chunks: tuple[str, ...] = yield Run(queries.batch_chunks(batch_id))
     for chunk in chunks:
-        request_ids: tuple[str, ...] = yield Run(commands.batch_ids(chunk))
+        request_ids: tuple[str, ...] = yield Run(queries.batch_ids(chunk))
         results = yield from cancel(policy, request_ids, by)
         for result in results.values():
             counts[result] += 1
@@ -241,17 +241,17 @@ def resumed(policy: Policy, target: str, at: int | None) -> Verb[ResumeResult]:
 
 def dead_page(first: int, size: int) -> Verb[tuple[int, tuple[DeadLetter, ...]]]:
     """Some dead letters, the oldest first, and how many ids were looked at (0: the end)."""
-    ids: tuple[str, ...] = yield Run(commands.dead_ids(first, first + size - 1))
+    ids: tuple[str, ...] = yield Run(queries.dead_ids(first, first + size - 1))
     if not ids:
         return 0, ()
-    letters: tuple[DeadLetter | None, ...] = yield Run(commands.dead_letters(ids))
+    letters: tuple[DeadLetter | None, ...] = yield Run(queries.dead_letters(ids))
     return len(ids), tuple(letter for letter in letters if letter is not None)
 
 
 def dead_letter(letter_id: str) -> Verb[DeadLetter]:
     """One dead letter or quarantined message."""
-    letters: tuple[DeadLetter | None, ...] = yield Run(commands.dead_letters([letter_id]))
-    dead: bool = yield Run(commands.is_dead(letter_id))
+    letters: tuple[DeadLetter | None, ...] = yield Run(queries.dead_letters([letter_id]))
+    dead: bool = yield Run(queries.is_dead(letter_id))
     if letters[0] is None or not dead:
         raise UnknownRequestError(f"There is no dead letter {letter_id}.")
     return letters[0]

@@ -15,12 +15,13 @@ from stopline.contract import (
     StopRequest,
     from_microseconds,
 )
-from stopline.ledger import commands, keys
-from stopline.ledger.commands import Alias, Claimed, Grant, Policy, Settlement, Submission
+from stopline.ledger import commands, keys, queries, values
+from stopline.ledger.values import Claimed, Grant, Policy, Settlement, Submission
 from stopline.verbs import refused
 
 if TYPE_CHECKING:
     from stopline.contract import Batch, CancelResult, ResumeResult
+    from stopline.ledger.queries import Alias
     from tests.support.virtual_time import VirtualTime
 
 POLICY = Policy(deadline_s=3600, lease_s=30, look_again_s=5, attempts_max=4)
@@ -37,7 +38,7 @@ class Desk:
         self.policy = POLICY
         self._claims = 0
 
-    def run(self, command: commands.Command[Any]) -> Any:
+    def run(self, command: values.Command[Any]) -> Any:
         self.time.tick()
         return self.ledger.run(command)
 
@@ -107,19 +108,19 @@ class Desk:
     # --- looking ------------------------------------------------------------------------------
 
     def status(self, request_id: str) -> Outcome | OpenRequest | Alias | None:
-        return self.run(commands.status(request_id))
+        return self.run(queries.status(request_id))
 
     def outcome(self, request_id: str) -> OutcomeKind | None:
-        found = self.run(commands.outcome(request_id))
+        found = self.run(queries.outcome(request_id))
         return found.outcome if found else None
 
     def document(self, request_id: str) -> Outcome:
-        found = self.run(commands.outcome(request_id))
+        found = self.run(queries.outcome(request_id))
         assert found is not None
         return found
 
     def batch(self, batch_id: str) -> Batch:
-        found = self.run(commands.batch(batch_id))
+        found = self.run(queries.batch(batch_id))
         assert found is not None
         return found
 

@@ -9,7 +9,8 @@ import pytest
 from stopline.contract import Lane, OpenRequest, OutcomeKind, ReceiptKind, State, StopRequest
 from stopline.errors import IdempotencyConflictError, InvalidRequestError
 from stopline.ledger import commands
-from stopline.ledger.commands import Alias, Submission
+from stopline.ledger.queries import Alias
+from stopline.ledger.values import Submission
 
 if TYPE_CHECKING:
     from tests.ledger.desk import Desk

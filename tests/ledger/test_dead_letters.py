@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stopline.contract import DeadMessage, Outcome, OutcomeKind, StopRequest
-from stopline.ledger import commands
-from stopline.ledger.commands import Submission
+from stopline.ledger import commands, queries, values
+from stopline.ledger.values import Submission
 
 if TYPE_CHECKING:
     from tests.ledger.desk import Desk
 
 
 def _dead(desk: Desk) -> list[str]:
-    return list(desk.run(commands.dead_ids(0, -1)))
+    return list(desk.run(queries.dead_ids(0, -1)))
 
 
 def _rejected(desk: Desk, task_id: str = "t") -> str:
@@ -24,7 +24,7 @@ def _rejected(desk: Desk, task_id: str = "t") -> str:
     return receipt.request_id
 
 
-def _redrive(desk: Desk, letter_id: str, task_id: str = "t") -> commands.Accepted:
+def _redrive(desk: Desk, letter_id: str, task_id: str = "t") -> values.Accepted:
     submission = Submission(StopRequest(user_id="u", task_id=task_id), redrive_of=letter_id)
     return desk.run(commands.redrive(desk.policy, [(letter_id, submission)]))[0]
 
@@ -33,7 +33,7 @@ def test_a_rejected_request_is_one_and_a_stopped_one_is_not(desk: Desk) -> None:
     letter_id = _rejected(desk, "a")
     desk.begin(desk.stop("b").request_id).succeed()
     assert _dead(desk) == [letter_id]
-    (letter,) = desk.run(commands.dead_letters([letter_id]))
+    (letter,) = desk.run(queries.dead_letters([letter_id]))
     assert isinstance(letter, Outcome)
     assert letter.outcome is OutcomeKind.REJECTED
 
@@ -78,11 +78,11 @@ def test_a_dropped_one_is_gone_from_the_list_and_its_outcome_stays(desk: Desk) -
 def test_a_message_is_kept_whole(desk: Desk) -> None:
     fields = {"reason": "no JSON", "body": "e30=", "queue": "stopline.default"}
     desk.run(commands.quarantine(desk.policy, "m1", fields))
-    (message,) = desk.run(commands.dead_letters(_dead(desk)))
+    (message,) = desk.run(queries.dead_letters(_dead(desk)))
     assert isinstance(message, DeadMessage)
     assert (message.message_id, message.body, message.reason) == ("m1", "e30=", "no JSON")
     assert desk.run(commands.discard(["m1"])) == (True,)
-    assert desk.run(commands.dead_letters(["m1"])) == (None,)
+    assert desk.run(queries.dead_letters(["m1"])) == (None,)
 
 
 @pytest.mark.parametrize("days", [15])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stopline.contract import MESSAGE_IDS_MAX, Lane, OutcomeKind, RefusalKind, StopRequest
-from stopline.ledger import Ledger, commands, scripts
-from stopline.ledger.commands import Policy, Settlement, Submission
+from stopline.ledger import Ledger, commands, queries, scripts
+from stopline.ledger.values import Policy, Settlement, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def _accept(ledger: Ledger, chunk: list[Submission]) -> list[str]:
 
 
 def _used(ledger: Ledger) -> int:
-    return int(ledger.run(commands.info("memory"))["used_memory"])
+    return int(ledger.run(queries.info("memory"))["used_memory"])
 
 
 def _settle(ledger: Ledger, ids: list[str], token: str) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ def test_settling_finds_room_although_redis_is_full(real_ledger: Ledger) -> None
     real_ledger.run(commands.claim(POLICY, ids, "t"))
     real_ledger.client.config_set("maxmemory", int(_used(real_ledger) * 0.9))
     assert set(_settle(real_ledger, ids, "t")) == {"ended"}
-    outcome = real_ledger.run(commands.outcome(ids[0]))
+    outcome = real_ledger.run(queries.outcome(ids[0]))
     assert outcome is not None
     assert outcome.outcome is OutcomeKind.STOPPED
 

@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 )
 
 from stopline.contract import Lane, StopRequest, from_microseconds
-from stopline.ledger import commands, keys
-from stopline.ledger.commands import Policy, Settlement, Submission
+from stopline.ledger import commands, keys, values
+from stopline.ledger.values import Policy, Settlement, Submission
 from tests.ledger.desk import ATTEMPT, Desk
 from tests.ledger.model import Model
 from tests.support.virtual_time import VirtualTime
@@ -131,9 +131,7 @@ class LedgerMachine(RuleBasedStateMachine):
             left = {one.decode() for one in self.client.zrangebyscore(keys.due(lane), 0, now)}
             assert left <= {one.request_id for one in claimed.promoted}
 
-    def _expect_swept(
-        self, request_id: str, claimed: commands.Claimed, token: str, now: int
-    ) -> None:
+    def _expect_swept(self, request_id: str, claimed: values.Claimed, token: str, now: int) -> None:
         wish = self.model.open.get(request_id)
         granted = any(one.request_id == request_id for one in claimed.grants)
         if granted:

@@ -7,7 +7,7 @@ from random import Random
 
 import orjson
 
-from stopline.ledger.commands import Grant, Settlement
+from stopline.ledger.values import Grant, Settlement
 from stopline_worker.attempt import INTERRUPTED, Attempts, Measured
 from stopline_worker.backoff import Backoff
 from stopline_worker.verdict import NoReply, Reply

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from stopline.contract import Lane, OutcomeKind, ReceiptKind, RefusalKind, StopRequest
-from stopline.ledger import commands, keys, scripts
+from stopline.ledger import commands, keys, queries, scripts, values
 
 SCRIPTS = (
     "accept",
@@ -30,11 +30,11 @@ def _list(name: str, script: str) -> list[str]:
 
 
 def test_a_record_has_the_same_fields_on_both_sides() -> None:
-    assert tuple(_list("FIELDS", "claim")) == commands._RECORD_FIELDS
+    assert tuple(_list("FIELDS", "claim")) == queries._RECORD_FIELDS
 
 
 def test_a_submission_has_as_many_fields_as_the_script_reads() -> None:
-    item = commands._item(commands.Submission(StopRequest(user_id="u", task_id="t")))
+    item = commands._item(values.Submission(StopRequest(user_id="u", task_id="t")))
     assert len(item) == len(_list("ITEM", "accept"))
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from stopline.contract import OutcomeKind, Verdict
-from stopline.ledger.commands import Grant, Settlement, json_string, members
+from stopline.ledger.commands import json_string, members
+from stopline.ledger.values import Grant, Settlement
 from stopline_worker.verdict import CallErrorKind, Judgement, NoReply, Reply, judge
 
 if TYPE_CHECKING:

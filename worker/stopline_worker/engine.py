@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from stopline.contract import MESSAGE_IDS_MAX, Lane
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
-from stopline.ledger.commands import Claimed, Grant, Promotion, Settlement
+from stopline.ledger.values import Claimed, Grant, Promotion, Settlement
 from stopline_worker.attempt import INTERRUPTED, Attempts, Measured
 from stopline_worker.clock import LedgerClock
 from stopline_worker.settler import LOST, Settler
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from stopline.ledger import AsyncLedger
-    from stopline.ledger.commands import Command, Policy
+    from stopline.ledger.values import Command, Policy
 
 _log = logging.getLogger(__name__)
 

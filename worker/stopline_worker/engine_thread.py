@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
 
     from stopline.contract import Lane
-    from stopline.ledger.commands import Command, Policy
+    from stopline.ledger.values import Command, Policy
     from stopline.settings import Settings
 
 T = TypeVar("T")

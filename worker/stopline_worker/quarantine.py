@@ -20,7 +20,7 @@ from stopline_worker.runtime import runtime
 if TYPE_CHECKING:
     from kombu.message import Message
 
-    from stopline.ledger.commands import Command, Policy
+    from stopline.ledger.values import Command, Policy
 
 _log = logging.getLogger(__name__)
 BODY_BYTES_MAX: Final = 64 * 1024

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stopline.contract import Lane
-    from stopline.ledger.commands import Command, Policy
+    from stopline.ledger.values import Command, Policy
 
 _log = logging.getLogger(__name__)
 

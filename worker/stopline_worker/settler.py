@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stopline.ledger import AsyncLedger
-    from stopline.ledger.commands import Policy, Promotion, Settlement
+    from stopline.ledger.values import Policy, Promotion, Settlement
 
 _log = logging.getLogger(__name__)
 _RETRY_S = 0.25

@@ -19,7 +19,7 @@ from stopline.contract import (
 )
 from stopline.errors import InvalidRequestError
 from stopline.ledger import commands
-from stopline.ledger.commands import Submission
+from stopline.ledger.values import Submission
 from stopline.verbs import refused
 from stopline_worker.quarantine import keep
 from stopline_worker.runtime import runtime

@@ -19,7 +19,7 @@ from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
 from stopline.client import ledger_url_of
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
-from stopline.ledger import Ledger, commands, connect
+from stopline.ledger import Ledger, connect, queries
 from stopline.publisher import Publisher
 from stopline.settings import Settings, read_secret
 
@@ -112,7 +112,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     try:
         url = ledger_url_of(settings)
         ledger = Ledger(connect(url))
-        info = ledger.run(commands.info("everything"))
+        info = ledger.run(queries.info("everything"))
     except StoplineError as error:
         level = Level.UNREACHABLE if isinstance(error, UnavailableError) else Level.PROBLEM
         yield Finding(level, "ledger", str(error))
@@ -151,7 +151,7 @@ def _persistence(info: dict[str, Any]) -> Finding:
 
 def _fsync(ledger: Ledger) -> Finding:
     try:
-        policy = ledger.run(commands.config("appendfsync"))
+        policy = ledger.run(queries.config("appendfsync"))
     except Exception as error:  # noqa: BLE001  # managed services forbid CONFIG
         return Finding(Level.WARNING, "appendfsync", f"not told ({type(error).__name__})")
     if policy in ("everysec", "always"):
@@ -188,7 +188,7 @@ def _memory(info: dict[str, Any]) -> Finding:
 
 def _clock(ledger: Ledger) -> Finding:
     before = time.time()
-    now_s = ledger.run(commands.server_time()) / 1_000_000
+    now_s = ledger.run(queries.server_time()) / 1_000_000
     offset = now_s - (before + time.time()) / 2
     found = f"{offset:+.3f} s between this host and Redis"
     if abs(offset) < _CLOCK_OFFSET_S:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from redis.commands.core import AsyncScript, Script
 
-    from stopline.ledger.commands import Command
+    from stopline.ledger.values import Command
 
 T = TypeVar("T")
 

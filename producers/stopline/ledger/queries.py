@@ -1,0 +1,257 @@
+"""What is read of the ledger: queries, built and read by pure functions; none changes anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from stopline.contract import (
+    Attempt,
+    Batch,
+    DeadLetter,
+    DeadMessage,
+    Join,
+    OpenRequest,
+    Outcome,
+    OutcomeKind,
+    ReceiptKind,
+    State,
+    Status,
+    from_microseconds,
+)
+from stopline.ledger import keys
+from stopline.ledger.values import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_SECOND: Final = 1_000_000
+
+
+def _text(value: bytes) -> str:
+    return value.decode()
+
+
+_RECORD_FIELDS: Final = (
+    "state",
+    "target",
+    "target_digest",
+    "lane",
+    "issued_at",
+    "wish_at",
+    "accepted_at",
+    "not_after",
+    "body",
+    "batches",
+    "attempt",
+    "began_at",
+    "token",
+    "due_at",
+    "lost",
+    "attempts",
+    "joined",
+    "joined_count",
+    "aliases",
+    "cancelled",
+)
+"""As `FIELDS` in `scripts/_record.lua`; a test compares them."""
+
+
+def parse_result(raw: bytes) -> Outcome | None:
+    """The outcome in a value of Celery's results backend, or None where it is none of ours."""
+    result = orjson.loads(raw)["result"]
+    if not isinstance(result, dict) or "outcome" not in result:
+        return None
+    return Outcome.model_validate(result)
+
+
+def _parse_open(request_id: str, record: dict[str, str]) -> OpenRequest:
+    user_id, task_id, *sub_user_id = record["target"].split("/")
+    return OpenRequest.model_validate(
+        {
+            **orjson.loads("{" + record["body"] + "}"),
+            "request_id": request_id,
+            "user_id": user_id,
+            "task_id": task_id,
+            "sub_user_id": sub_user_id[0] if sub_user_id else None,
+            "lane": record["lane"],
+            "state": State(record["state"]),
+            "joined": _parse_list(Join, record.get("joined", "")),
+            "joined_count": int(record.get("joined_count") or 0),
+            "attempts": _parse_list(Attempt, record.get("attempts", "")),
+            "issued_at": from_microseconds(int(record["issued_at"])),
+            "not_after": from_microseconds(int(record["not_after"])),
+            "accepted_at": from_microseconds(int(record["accepted_at"])),
+            "next_at": from_microseconds(int(record["due_at"])),
+        }
+    )
+
+
+def _parse_list(model: type[Attempt | Join], objects: str) -> list[Attempt | Join]:
+    return [model.model_validate(value) for value in orjson.loads(f"[{objects}]")]
+
+
+def parse_record(raw: bytes) -> dict[str, str]:
+    """The fields of an open request by name, as text."""
+    return dict(zip(_RECORD_FIELDS, raw.decode().split("\n"), strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """An id that has no request of its own: the one to follow."""
+
+    request_id: str
+
+
+def status(request_id: str) -> Command[Status | Alias | None]:
+    """Outcome or state of a request; None where the ledger does not know it."""
+
+    def parse(reply: Sequence[bytes | None]) -> Status | Alias | None:
+        raw_result, raw_record = reply
+        if raw_result is not None and (outcome := parse_result(raw_result)) is not None:
+            return outcome
+        if raw_record is None:
+            return None
+        record = parse_record(raw_record)
+        if record["state"] == "alias":
+            return Alias(record["target"])
+        return _parse_open(request_id, record)
+
+    return Command(
+        "MGET", (keys.result(request_id), keys.record(request_id)), parse, is_script=False
+    )
+
+
+def outcome(request_id: str) -> Command[Outcome | None]:
+    """The outcome of a request, or None where there is none yet."""
+    return Command(
+        "GET",
+        (keys.result(request_id),),
+        lambda raw: None if raw is None else parse_result(raw),
+        is_script=False,
+    )
+
+
+def batch(batch_id: str) -> Command[Batch | None]:
+    """Progress of a batch; None where the ledger does not know it."""
+
+    def parse(reply: Sequence[bytes] | dict[bytes, bytes]) -> Batch | None:
+        pairs = (
+            reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+        )
+        fields = {_text(name): _text(value) for name, value in pairs}
+        return _parse_batch(batch_id, fields) if fields else None
+
+    return Command("HGETALL", (keys.batch(batch_id),), parse, is_script=False)
+
+
+def _parse_batch(batch_id: str, fields: dict[str, str]) -> Batch:
+    finished_at = fields.get("finished_at")
+    return Batch(
+        batch_id=batch_id,
+        total=int(fields.get("total", 0)),
+        pending=int(fields.get("pending", 0)),
+        outcomes={kind: int(fields.get(f"outcome:{kind}", 0)) for kind in OutcomeKind},
+        receipts={kind: int(fields.get(f"receipt:{kind}", 0)) for kind in ReceiptKind},
+        submitted_at=from_microseconds(int(fields["submitted_at"])),
+        finished_at=from_microseconds(int(finished_at)) if finished_at else None,
+    )
+
+
+def batch_chunks(batch_id: str) -> Command[tuple[str, ...]]:
+    """The keys that hold the ids of a batch, a hundred each."""
+    return Command(
+        "SMEMBERS",
+        (keys.batch_chunks(batch_id),),
+        lambda reply: tuple(keys.batch_places(batch_id, chunk) for chunk in _sorted_chunks(reply)),
+        is_script=False,
+    )
+
+
+def _sorted_chunks(reply: Iterable[bytes]) -> list[str]:
+    return sorted((_text(chunk) for chunk in reply), key=lambda chunk: (len(chunk), chunk))
+
+
+def batch_ids(chunk_key: str) -> Command[tuple[str, ...]]:
+    """The request ids of one chunk of a batch."""
+    return Command(
+        "HVALS",
+        (chunk_key,),
+        lambda reply: tuple(dict.fromkeys(_text(value).split(" ")[0] for value in reply)),
+        is_script=False,
+    )
+
+
+def dead_ids(first: int, last: int) -> Command[tuple[str, ...]]:
+    """Ids of dead letters by age, the oldest first; a range as of ZRANGE."""
+    return Command(
+        "ZRANGE",
+        (keys.DEAD, first, last),
+        lambda reply: tuple(_text(letter_id) for letter_id in reply),
+        is_script=False,
+    )
+
+
+def dead_count() -> Command[int]:
+    """How many dead letters there are."""
+    return Command("ZCARD", (keys.DEAD,), int, is_script=False)
+
+
+def is_dead(letter_id: str) -> Command[bool]:
+    """Whether an id is in the index of dead letters."""
+    return Command(
+        "ZSCORE", (keys.DEAD, letter_id), lambda score: score is not None, is_script=False
+    )
+
+
+def dead_letters(letter_ids: Sequence[str]) -> Command[tuple[DeadLetter | None, ...]]:
+    """The documents of dead letters; None where one's time is over."""
+    names = [key for one in letter_ids for key in (keys.result(one), keys.message(one))]
+
+    def parse(reply: Sequence[bytes | None]) -> tuple[DeadLetter | None, ...]:
+        return tuple(
+            _parse_letter(result, message)
+            for result, message in zip(reply[::2], reply[1::2], strict=True)
+        )
+
+    return Command("MGET", tuple(names), parse, is_script=False)
+
+
+def _parse_letter(result: bytes | None, message: bytes | None) -> DeadLetter | None:
+    if message is not None:
+        return DeadMessage.model_validate(orjson.loads(message))
+    return parse_result(result) if result is not None else None
+
+
+def ping() -> Command[bool]:
+    """Whether the ledger answers."""
+    return Command("PING", (), bool, is_script=False)
+
+
+def info(section: str) -> Command[dict[str, Any]]:
+    """A section of the server's INFO, as redis-py parses it."""
+    return Command("INFO", (section,), dict, is_script=False)
+
+
+def config(name: str) -> Command[str | None]:
+    """A setting of the server; None where it does not tell."""
+
+    def parse(reply: Any) -> str | None:
+        values = (
+            reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+        )
+        value = values.get(name, values.get(name.encode()))
+        return value.decode() if isinstance(value, bytes) else value
+
+    return Command("CONFIG GET", (name,), parse, is_script=False)
+
+
+def server_time() -> Command[int]:
+    """The server's time in microseconds."""
+    return Command("TIME", (), _parse_time, is_script=False)
+
+
+def _parse_time(reply: Sequence[int | bytes]) -> int:
+    return int(reply[0]) * _SECOND + int(reply[1])

@@ -1,0 +1,142 @@
+"""What goes to the ledger and what comes back, as values: no Redis, no JSON, no scripts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stopline.contract import Lane, Receipt, Refusal, StopRequest
+
+T = TypeVar("T")
+
+_SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[T]):
+    """One call to Redis: a ledger script (`is_script`) or a plain command, by name."""
+
+    name: str
+    arguments: tuple[str | bytes | int, ...]
+    parse: Callable[[Any], T]
+    is_script: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The limits that the scripts work by, all in seconds or counts."""
+
+    deadline_s: float = 3600
+    lease_s: float = 30
+    look_again_s: float = 5
+    attempts_max: int = 8
+    claims_lost_max: int = 3
+    result_ttl_s: int = 7 * 86400
+    dead_letter_ttl_s: int = 14 * 86400
+    idempotency_ttl_s: int = 86400
+
+    def to_options(self) -> dict[str, int]:
+        """The options that every script may read, times in the unit that their names say."""
+        return {
+            "deadline_us": round(self.deadline_s * _SECOND),
+            "lease_us": round(self.lease_s * _SECOND),
+            "look_again_us": round(self.look_again_s * _SECOND),
+            "attempts_max": self.attempts_max,
+            "claims_lost_max": self.claims_lost_max,
+            "result_ttl_s": self.result_ttl_s,
+            "dead_letter_ttl_s": self.dead_letter_ttl_s,
+            "idempotency_ttl_s": self.idempotency_ttl_s,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request on its way in, with what only the ledger needs to know.
+
+    Attributes:
+        request: the wish.
+        place: its place in its batch, so that sending the batch again finds it.
+        alias: its sender will look for the outcome under `request_id`, whatever it joins.
+        redrive_of: the dead letter that this sends again.
+    """
+
+    request: StopRequest
+    place: int | None = None
+    alias: bool = False
+    redrive_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The reply to one submission: a receipt or a refusal, and whether to dispatch it."""
+
+    receipt: Receipt | None
+    refusal: Refusal | None
+    dispatch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An exclusive right to make one attempt; times are the ledger's, in microseconds."""
+
+    request_id: str
+    target: str
+    attempt: int
+    not_after: int
+    lease_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A request that became its target's active one and may be called for now."""
+
+    request_id: str
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What claiming gave; `next_due` is known only after `claim_due`."""
+
+    now: int
+    grants: tuple[Grant, ...]
+    promoted: tuple[Promotion, ...]
+    next_due: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """Which leases were extended; somebody else may be calling for the others."""
+
+    now: int
+    kept: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How one attempt ended.
+
+    Attributes:
+        request_id: the request.
+        token: the lease under which the call was made.
+        follows: `end`, `retry` or `release`, as in `scripts/settle.lua`.
+        members: the attempt's JSON members (no braces); empty for `release`.
+        argument: for `end` outcome, line break, detail as JSON; for `retry` the delay in us.
+    """
+
+    request_id: str
+    token: str
+    follows: str
+    members: str = ""
+    argument: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A word for each settlement (`ended`, `waiting`, `released`, `lost`), and who is next."""
+
+    words: tuple[str, ...]
+    promoted: tuple[Promotion, ...]
