@@ -3,7 +3,9 @@
 `StopClient` and `AsyncStopClient` are the way in; importing this package loads no HTTP library.
 """
 
-from stopline.client import AsyncStopClient, StopClient, Submitted
+from stopline.arguments import Submitted
+from stopline.async_client import AsyncStopClient
+from stopline.client import StopClient
 from stopline.contract import (
     Batch,
     CancelResult,

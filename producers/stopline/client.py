@@ -9,127 +9,48 @@ with StopClient() as client:
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, assert_never
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, assert_never
 
 from stopline import verbs
+from stopline.arguments import (
+    StopFields,
+    Submitted,
+    moment_of,
+    no_outcome,
+    request_of,
+    requests_of,
+    target_of,
+)
+from stopline.connections import ledger_url_of, policy_of
 from stopline.contract import (
     Batch,
     CancelResult,
     DeadLetter,
-    Lane,
     Outcome,
     Receipt,
-    Refusal,
     ResumeResult,
     Status,
     StopRequest,
     new_request_id,
-    to_microseconds,
 )
-from stopline.embedded import url_of_running
-from stopline.errors import InvalidRequestError, OutcomeTimeoutError
-from stopline.ledger import AsyncLedger, Ledger, connect, connect_async, keys, queries
+from stopline.ledger import Ledger, connect, keys, queries
 from stopline.ledger.ledger import translated
-from stopline.ledger.values import Accepted, Policy, Submission
 from stopline.publisher import Publisher
 from stopline.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
+
+    from stopline.ledger.values import Accepted, Submission
 
 T = TypeVar("T")
 
 _LOOK_AGAIN_S = 1.0
 """How long a waiter trusts its subscription before it looks itself."""
 _PAGE = 250
-
-
-class StopFields(TypedDict, total=False):
-    """The optional fields of a stop request."""
-
-    sub_user_id: str | None
-    lane: Lane | str
-    source: str
-    reason: str | None
-    issued_at: datetime | str | None
-    not_after: datetime | str | None
-    idempotency_key: str | None
-    batch_id: str | None
-    request_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """What submitting a batch came to, in the order of its requests."""
-
-    batch_id: str
-    results: tuple[Receipt | Refusal, ...]
-
-    @property
-    def receipts(self) -> tuple[Receipt, ...]:
-        """The receipts of those that were accepted."""
-        return tuple(one for one in self.results if isinstance(one, Receipt))
-
-    @property
-    def refusals(self) -> tuple[Refusal, ...]:
-        """The others."""
-        return tuple(one for one in self.results if isinstance(one, Refusal))
-
-
-def policy_of(settings: Settings) -> Policy:
-    """The ledger's limits as the settings have them."""
-    return Policy(
-        deadline_s=settings.deadline_s,
-        lease_s=settings.lease_s,
-        attempts_max=settings.max_attempts,
-        result_ttl_s=settings.result_ttl_s,
-        dead_letter_ttl_s=settings.dead_letter_ttl_s,
-        idempotency_ttl_s=settings.idempotency_ttl_s,
-    )
-
-
-def ledger_url_of(settings: Settings) -> str:
-    """The ledger's URL: the configured one, or that of the running embedded server.
-
-    Raises:
-        NoServerError: neither is there.
-    """
-    return settings.ledger_url() or url_of_running(settings.data_dir)
-
-
-def _request(user_id: str, task_id: str, fields: Mapping[str, Any]) -> StopRequest:
-    return StopRequest.parse({"user_id": user_id, "task_id": task_id, **fields})
-
-
-def _parsed(requests: Iterable[StopRequest | Mapping[str, Any]]) -> list[StopRequest]:
-    """All requests, or the error of the first bad one: a bad batch sends nothing."""
-    parsed = []
-    for index, request in enumerate(requests):
-        try:
-            parsed.append(
-                request if isinstance(request, StopRequest) else StopRequest.parse(dict(request))
-            )
-        except InvalidRequestError as error:
-            raise InvalidRequestError(f"request {index}: {error}", field=error.field) from None
-    return parsed
-
-
-def _moment(at: datetime | None) -> int | None:
-    if at is None:
-        return None
-    if at.tzinfo is None:
-        raise InvalidRequestError("at: the time needs a zone", field="at")
-    return to_microseconds(at)
-
-
-def _target(user_id: str, task_id: str, sub_user_id: str | None) -> str:
-    return _request(user_id, task_id, {"sub_user_id": sub_user_id}).target
 
 
 class StopClient:
@@ -158,7 +79,7 @@ class StopClient:
             IdempotencyConflictError: the key was used for another target.
             LedgerFullError: Redis is close to its maxmemory.
         """
-        return self.stop_request(_request(user_id, task_id, fields))
+        return self.stop_request(request_of(user_id, task_id, fields))
 
     def stop_request(self, request: StopRequest) -> Receipt:
         """As `stop`, with a request that is already built."""
@@ -179,7 +100,7 @@ class StopClient:
             InvalidRequestError: one of them is wrong; none was accepted.
         """
         batch_id = batch_id or new_request_id()
-        verb = verbs.submit_many(self._policy, _parsed(requests), batch_id)
+        verb = verbs.submit_many(self._policy, requests_of(requests), batch_id)
         return Submitted(batch_id, self._take(verb))
 
     def submit(self, submissions: Sequence[Submission]) -> tuple[Accepted, ...]:
@@ -198,7 +119,7 @@ class StopClient:
         """
         outcome = self._take(verbs.wait(request_id, timeout_s))
         if outcome is None:
-            raise _no_outcome(request_id, timeout_s)
+            raise no_outcome(request_id, timeout_s)
         return outcome
 
     def status(self, request_id: str) -> Status:
@@ -230,8 +151,8 @@ class StopClient:
         at: datetime | None = None,
     ) -> ResumeResult:
         """Tell that a task was resumed (None: now): stops issued before are superseded."""
-        target = _target(user_id, task_id, sub_user_id)
-        return self._take(verbs.resumed(self._policy, target, _moment(at)))
+        target = target_of(user_id, task_id, sub_user_id)
+        return self._take(verbs.resumed(self._policy, target, moment_of(at)))
 
     def dead_letters(self) -> Iterator[DeadLetter]:
         """Every dead letter and quarantined message, the oldest first.
@@ -312,166 +233,3 @@ class StopClient:
                 channel.get_message(timeout=min(left, _LOOK_AGAIN_S))
                 if found := self._ledger.run(look):
                     return found
-
-
-class AsyncStopClient:
-    """`StopClient` for asyncio: the same verbs, with `await`. One per event loop."""
-
-    def __init__(self, settings: Settings | None = None) -> None:
-        settings = settings or Settings.load()
-        url = ledger_url_of(settings)
-        self._policy = policy_of(settings)
-        self._ledger = AsyncLedger(connect_async(url))
-        self._publisher = Publisher(settings, settings.queue_url(url))
-
-    async def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
-        """As `StopClient.stop`."""
-        return await self.stop_request(_request(user_id, task_id, fields))
-
-    async def stop_request(self, request: StopRequest) -> Receipt:
-        """As `StopClient.stop_request`."""
-        return await self._take(verbs.stop(self._policy, request))
-
-    async def stop_many(
-        self,
-        requests: Iterable[StopRequest | Mapping[str, Any]],
-        *,
-        batch_id: str | None = None,
-    ) -> Submitted:
-        """As `StopClient.stop_many`."""
-        batch_id = batch_id or new_request_id()
-        verb = verbs.submit_many(self._policy, _parsed(requests), batch_id)
-        return Submitted(batch_id, await self._take(verb))
-
-    async def submit(self, submissions: Sequence[Submission]) -> tuple[Accepted, ...]:
-        """As `StopClient.submit`."""
-        return await self._take(verbs.submit(self._policy, submissions))
-
-    async def outcome(self, request_id: str) -> Outcome | None:
-        """As `StopClient.outcome`."""
-        return await self._take(verbs.outcome(request_id))
-
-    async def wait(self, request_id: str, timeout_s: float | None = None) -> Outcome:
-        """As `StopClient.wait`."""
-        outcome = await self._take(verbs.wait(request_id, timeout_s))
-        if outcome is None:
-            raise _no_outcome(request_id, timeout_s)
-        return outcome
-
-    async def status(self, request_id: str) -> Status:
-        """As `StopClient.status`."""
-        return await self._take(verbs.status(request_id))
-
-    async def batch(self, batch_id: str) -> Batch:
-        """As `StopClient.batch`."""
-        return await self._take(verbs.batch(batch_id))
-
-    async def cancel(self, request_id: str, *, by: str = "unknown") -> CancelResult:
-        """As `StopClient.cancel`."""
-        return (await self._take(verbs.cancel(self._policy, [request_id], by)))[request_id]
-
-    async def cancel_batch(self, batch_id: str, *, by: str = "unknown") -> dict[CancelResult, int]:
-        """As `StopClient.cancel_batch`."""
-        return await self._take(verbs.cancel_batch(self._policy, batch_id, by))
-
-    async def resumed(
-        self,
-        user_id: str,
-        task_id: str,
-        sub_user_id: str | None = None,
-        *,
-        at: datetime | None = None,
-    ) -> ResumeResult:
-        """As `StopClient.resumed`."""
-        target = _target(user_id, task_id, sub_user_id)
-        return await self._take(verbs.resumed(self._policy, target, _moment(at)))
-
-    async def dead_letters(self) -> AsyncIterator[DeadLetter]:
-        """As `StopClient.dead_letters`."""
-        first = 0
-        while True:
-            looked_at, letters = await self._take(verbs.dead_page(first, _PAGE))
-            if looked_at == 0:
-                return
-            for letter in letters:
-                yield letter
-            first += looked_at
-
-    async def dead_letter(self, letter_id: str) -> DeadLetter:
-        """As `StopClient.dead_letter`."""
-        return await self._take(verbs.dead_letter(letter_id))
-
-    async def redrive(
-        self, letters: Sequence[DeadLetter], *, by: str = "redrive"
-    ) -> dict[str, Receipt]:
-        """As `StopClient.redrive`."""
-        return await self._take(verbs.redrive(self._policy, letters, by))
-
-    async def discard(self, letter_ids: Sequence[str]) -> dict[str, bool]:
-        """As `StopClient.discard`."""
-        return await self._take(verbs.discard(letter_ids))
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await asyncio.to_thread(self._publisher.close)
-        await self._ledger.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def _take(self, verb: Generator[verbs.Step, Any, T]) -> T:
-        result: Any = None
-        while True:
-            try:
-                step = verb.send(result)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # the generator's own return type
-            result = await self._step(step)
-
-    async def _step(self, step: verbs.Step) -> Any:
-        match step:
-            case verbs.Run(command):
-                return await self._ledger.run(command)
-            case verbs.Dispatch(lane, request_ids):
-                # Celery has no asyncio producer; a thread keeps the loop free.
-                return await asyncio.to_thread(self._publisher.dispatch, lane, request_ids)
-            case verbs.Republish(message):
-                return await asyncio.to_thread(self._publisher.republish, message)
-            case verbs.Await(request_id, timeout_s):
-                return await self._await(request_id, timeout_s)
-            case _:
-                assert_never(step)
-
-    async def _await(self, request_id: str, timeout_s: float | None) -> Outcome | None:
-        look = queries.outcome(request_id)
-        if found := await self._ledger.run(look):
-            return found
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                return await self._watch(request_id)
-        return await self._ledger.run(look)
-
-    async def _watch(self, request_id: str) -> Outcome:
-        # A timeout of Redis is an error here; that of the caller comes as a cancellation.
-        with translated():
-            async with self._ledger.client.pubsub() as channel:
-                await channel.subscribe(keys.result(request_id))
-                while True:
-                    await channel.get_message(timeout=_LOOK_AGAIN_S)
-                    if found := await self._ledger.run(queries.outcome(request_id)):
-                        return found
-
-
-def _no_outcome(request_id: str, timeout_s: float | None) -> OutcomeTimeoutError:
-    return OutcomeTimeoutError(
-        f"Request {request_id} has no outcome after {timeout_s:g} s; it goes on. Look again with "
-        f"'stopline status {request_id}'."
-    )

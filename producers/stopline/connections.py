@@ -1,0 +1,32 @@
+"""From settings to what the ledger needs: its address, and the limits that it works by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stopline.embedded import url_of_running
+from stopline.ledger.values import Policy
+
+if TYPE_CHECKING:
+    from stopline.settings import Settings
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The ledger's limits as the settings have them."""
+    return Policy(
+        deadline_s=settings.deadline_s,
+        lease_s=settings.lease_s,
+        attempts_max=settings.max_attempts,
+        result_ttl_s=settings.result_ttl_s,
+        dead_letter_ttl_s=settings.dead_letter_ttl_s,
+        idempotency_ttl_s=settings.idempotency_ttl_s,
+    )
+
+
+def ledger_url_of(settings: Settings) -> str:
+    """The ledger's URL: the configured one, or that of the running embedded server.
+
+    Raises:
+        NoServerError: neither is there.
+    """
+    return settings.ledger_url() or url_of_running(settings.data_dir)
