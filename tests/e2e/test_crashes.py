@@ -70,9 +70,10 @@ def test_the_whole_worker_killed_in_the_middle_of_a_batch(stack: Stack) -> None:
     assert total["calls"] <= 5000 + 2 * 20
 
 
-def test_sigterm_lets_calls_finish(stack: Stack) -> None:
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_sigterm_lets_calls_finish(stack: Stack, pool: str) -> None:
     stack.api.start(latency_ms=1500)
-    worker = stack.worker()
+    worker = stack.worker(pool=pool)
     receipts = [stack.client.stop("u", str(n)) for n in range(20)]
     _in_flight(stack, 20)
     worker.send(signal.SIGTERM)
