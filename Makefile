@@ -1,12 +1,13 @@
 # make demo   everything on this machine, with tasks that fail on purpose
 # make test   the whole test suite
+# make time-to-stop   from client.stop to the call, measured on this machine
 # make check  formatting, lint, types, architecture
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format constraints clean
+.PHONY: demo test check time-to-stop format constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -29,6 +30,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,test,check]'
 	touch $(INSTALLED)
+
+time-to-stop: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.time_to_stop
 
 # Renews constraints.txt with the newest releases that pyproject.toml allows.
 constraints:

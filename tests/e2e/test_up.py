@@ -20,6 +20,7 @@ import pytest
 
 from stopline import Lane, OutcomeKind, Settings, StopClient
 from stopline.embedded import find_running
+from stopline.ledger.values import Policy
 from tests.conftest import wait_until
 from tests.support.processes import TOKEN, Stack
 
@@ -241,8 +242,8 @@ def test_a_second_up_says_that_there_is_one(embedded: Stack) -> None:
         assert b"Another process already runs the embedded server" in second.stderr
 
 
-def test_time_to_stop_on_an_idle_system_is_under_15_ms(embedded: Stack) -> None:
-    """From `client.stop` to the call's arrival at the API; a median, with room for bad luck."""
+def test_a_stop_comes_by_message_long_before_a_sweep_would_find_it(embedded: Stack) -> None:
+    """How long exactly, `make time-to-stop` measures: that depends on the machine."""
     embedded.api.start()
     with _up(embedded):
         settings = Settings.load(data_dir=embedded.settings["data_dir"])
@@ -250,12 +251,12 @@ def test_time_to_stop_on_an_idle_system_is_under_15_ms(embedded: Stack) -> None:
             for lane in Lane:  # both workers are up, and their connections open
                 client.wait(client.stop("warm-up", lane, lane=lane).request_id, 60)
             took = []
-            for n in range(60):
+            for n in range(20):
                 asked_at = time.time()
                 client.wait(client.stop("u", str(n)).request_id, 60)
                 (call,) = embedded.api.calls(f"u/{n}")
                 took.append(call["at"] - asked_at)
-    assert statistics.median(took) < 0.015
+    assert statistics.median(took) < Policy().look_again_s / 2
 
 
 def test_the_demo_shows_each_outcome(stack: Stack) -> None:

@@ -1,0 +1,1 @@
+"""Measurements: commands that people run, no tests, since they depend on the machine."""
