@@ -42,10 +42,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LOOK_AGAIN_S = 1.0
-"""How long a waiter trusts its subscription before it looks itself."""
-_PAGE = 250
-
 
 class AsyncStopClient:
     """`StopClient` for asyncio: the same verbs, with `await`. One per event loop."""
@@ -123,7 +119,7 @@ class AsyncStopClient:
         """As `StopClient.dead_letters`."""
         first = 0
         while True:
-            looked_at, letters = await self._take(verbs.dead_page(first, _PAGE))
+            looked_at, letters = await self._take(verbs.dead_page(first))
             if looked_at == 0:
                 return
             for letter in letters:
@@ -198,6 +194,6 @@ class AsyncStopClient:
             async with self._ledger.client.pubsub() as channel:
                 await channel.subscribe(keys.result(request_id))
                 while True:
-                    await channel.get_message(timeout=_LOOK_AGAIN_S)
+                    await channel.get_message(timeout=verbs.LOOK_AGAIN_S)
                     if found := await self._ledger.run(queries.outcome(request_id)):
                         return found

@@ -48,10 +48,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LOOK_AGAIN_S = 1.0
-"""How long a waiter trusts its subscription before it looks itself."""
-_PAGE = 250
-
 
 class StopClient:
     """Accepts stop requests and tells what became of them. Safe to share between threads.
@@ -161,7 +157,7 @@ class StopClient:
         """
         first = 0
         while True:
-            looked_at, letters = self._take(verbs.dead_page(first, _PAGE))
+            looked_at, letters = self._take(verbs.dead_page(first))
             if looked_at == 0:
                 return
             yield from letters
@@ -226,10 +222,10 @@ class StopClient:
         with translated(), self._ledger.client.pubsub() as channel:
             channel.subscribe(keys.result(request_id))
             while True:
-                left = _LOOK_AGAIN_S if end is None else end - time.monotonic()
+                left = verbs.LOOK_AGAIN_S if end is None else end - time.monotonic()
                 if left <= 0:
                     return self._ledger.run(look)
                 # The first message confirms the subscription: nothing is missed from then on.
-                channel.get_message(timeout=min(left, _LOOK_AGAIN_S))
+                channel.get_message(timeout=min(left, verbs.LOOK_AGAIN_S))
                 if found := self._ledger.run(look):
                     return found

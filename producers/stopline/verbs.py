@@ -39,6 +39,10 @@ from stopline.ledger.values import Accepted, Command, Policy, Promotion, Submiss
 
 T = TypeVar("T")
 
+LOOK_AGAIN_S = 1.0
+"""How long a waiter trusts its subscription before it looks itself."""
+_PAGE = 250
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -239,9 +243,9 @@ def resumed(policy: Policy, target: str, at: int | None) -> Verb[ResumeResult]:
 # --- dead letters ------------------------------------------------------------------------------
 
 
-def dead_page(first: int, size: int) -> Verb[tuple[int, tuple[DeadLetter, ...]]]:
+def dead_page(first: int) -> Verb[tuple[int, tuple[DeadLetter, ...]]]:
     """Some dead letters, the oldest first, and how many ids were looked at (0: the end)."""
-    ids: tuple[str, ...] = yield Run(queries.dead_ids(first, first + size - 1))
+    ids: tuple[str, ...] = yield Run(queries.dead_ids(first, first + _PAGE - 1))
     if not ids:
         return 0, ()
     letters: tuple[DeadLetter | None, ...] = yield Run(queries.dead_letters(ids))

@@ -133,11 +133,6 @@ class Engine:
         if tasks:
             await asyncio.wait(tasks, timeout=limit_s)
 
-    @property
-    def in_flight(self) -> int:
-        """How many requests are between claim and settlement."""
-        return len(self._flights)
-
     # --- ways in ------------------------------------------------------------------------------
 
     async def submit(self, request_ids: Sequence[str], timeout_s: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from queue import Empty
 from typing import Any, Final
 
@@ -21,8 +22,9 @@ _ALIASES: Final = {
     "redis": "stopline_worker.transport:Transport",
     "rediss": "stopline_worker.transport:Transport",
 }
+_LOGGED_BYTES_MAX: Final = 8 * 1024
 
-
+_log = logging.getLogger(__name__)
 _loads: Final = kombu_redis.loads
 
 
@@ -76,10 +78,11 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no 
 
 
 def _keep(body: bytes, problem: str, queue: str | None = None) -> None:
-    # It was popped, and there is nothing to acknowledge: while the ledger is away, the log has it.
-    runtime.keep(
-        keep(runtime.policy, body, f"the queue's entry {problem}", queue=queue, truncated=True)
-    )
+    reason = f"the queue's entry {problem}"
+    if not runtime.keep(keep(runtime.policy, body, reason, queue=queue, truncated=True)):
+        # It was popped, and there is nothing to give back to the queue: the log is all there is.
+        shown = base64.b64encode(body[:_LOGGED_BYTES_MAX]).decode()
+        _log.error("%s: %s", reason, shown, extra={"action": "quarantine_failed"})
 
 
 def _malformed(message: Any) -> str | None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stopline.cli.output import say
@@ -36,11 +36,9 @@ class Child:
     name: str
     command: Sequence[str]
     process: subprocess.Popen[bytes] | None = None
-    started_at: float = field(default=0.0)
 
     def start(self, environment: Mapping[str, str], log: Any) -> None:
         """Start the process in a session of its own: Ctrl-C is the supervisor's to handle."""
-        self.started_at = time.monotonic()
         self.process = subprocess.Popen(  # noqa: S603  # our own program
             self.command,
             env={**environment, SUPERVISED: "1"},

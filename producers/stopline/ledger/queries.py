@@ -194,11 +194,6 @@ def dead_ids(first: int, last: int) -> Command[tuple[str, ...]]:
     )
 
 
-def dead_count() -> Command[int]:
-    """How many dead letters there are."""
-    return Command("ZCARD", (keys.DEAD,), int, is_script=False)
-
-
 def is_dead(letter_id: str) -> Command[bool]:
     """Whether an id is in the index of dead letters."""
     return Command(
@@ -223,11 +218,6 @@ def _parse_letter(result: bytes | None, message: bytes | None) -> DeadLetter | N
     if message is not None:
         return DeadMessage.model_validate(orjson.loads(message))
     return parse_result(result) if result is not None else None
-
-
-def ping() -> Command[bool]:
-    """Whether the ledger answers."""
-    return Command("PING", (), bool, is_script=False)
 
 
 def info(section: str) -> Command[dict[str, Any]]:
