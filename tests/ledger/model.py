@@ -105,7 +105,9 @@ class Model:
     def settle(self, request_id: str, now: int, result: str, delay: int = 0) -> None:
         """End the call in flight; the caller has checked that its lease is valid."""
         wish = self.open[request_id]
-        wish.lost, wish.lease_end = 0, None
+        wish.lease_end = None
+        if result != "release":
+            wish.lost = 0
         if result == "retry":
             ending = self._ending(wish, now)
             if ending is None:

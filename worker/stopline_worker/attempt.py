@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from stopline.contract import OutcomeKind, Verdict
 from stopline.ledger.commands import json_string, members
@@ -12,9 +12,11 @@ from stopline.ledger.values import Grant, Settlement
 from stopline_worker.verdict import CallErrorKind, Judgement, NoReply, Reply, judge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
     from stopline_worker.backoff import Backoff
+    from stopline_worker.ports import Api, Token
 
 _OUTCOMES = {
     Verdict.STOPPED: OutcomeKind.STOPPED,
@@ -22,23 +24,6 @@ _OUTCOMES = {
     Verdict.NOT_FOUND: OutcomeKind.NOT_FOUND,
 }
 INTERRUPTED = NoReply(CallErrorKind.INTERRUPTED, "the worker stopped before the reply came")
-
-
-class Api(Protocol):
-    """What an attempt needs of the upstream."""
-
-    async def call(self, target: str) -> Reply | NoReply:
-        """Make one call; a failed one is a `NoReply`, not an exception."""
-
-
-class Token(Protocol):
-    """What an attempt needs of the API token."""
-
-    def reread(self) -> bool:
-        """Read the token again; whether it changed."""
-
-    def redact(self, text: str) -> str:
-        """The text without the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +42,13 @@ class Attempts:
     token: Token
     backoff: Backoff
     random: Random
+    monotonic: Callable[[], float] = time.monotonic
 
     async def call(self, grant: Grant) -> Measured:
         """Make the call of an attempt."""
-        began = time.monotonic()
+        began = self.monotonic()
         result = await self.api.call(grant.target)
-        return Measured(result, time.monotonic() - began)
+        return Measured(result, self.monotonic() - began)
 
     def conclude(self, grant: Grant, lease_token: str, measured: Measured) -> Settlement:
         """Judge a call and say how its attempt is to be settled."""

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import secrets
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,16 +21,18 @@ from stopline.errors import UnavailableError
 from stopline.ledger import commands
 from stopline.ledger.values import Claimed, Grant, Promotion, Settlement
 from stopline_worker.attempt import INTERRUPTED, Attempts, Measured
-from stopline_worker.clock import LedgerClock
 from stopline_worker.settler import LOST, Settler
 from stopline_worker.slots import Slots
+from stopline_worker.suspects import Suspects
 from stopline_worker.verdict import CallErrorKind, NoReply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from random import Random
 
-    from stopline.ledger import AsyncLedger
-    from stopline.ledger.values import Command, Policy
+    from stopline.ledger.values import Command, Policy, SuspectRoom
+    from stopline_worker.clock import LedgerClock
+    from stopline_worker.ports import Records
 
 _log = logging.getLogger(__name__)
 
@@ -72,16 +72,23 @@ class Flight:
 
 
 class Engine:
-    """Claims requests, makes their calls, and settles them. Lives on one event loop."""
+    """Claims requests, makes their calls, and settles them. Lives on one event loop.
+
+    Args:
+        name: unlike that of any other engine, a former one of the same process included.
+    """
 
     def __init__(
         self,
-        ledger: AsyncLedger,
+        ledger: Records,
         attempts: Attempts,
         policy: Policy,
         lanes: Iterable[Lane],
         *,
         max_in_flight: int,
+        name: str,
+        clock: LedgerClock,
+        random: Random,
     ) -> None:
         self._ledger = ledger
         self._attempts = attempts
@@ -90,16 +97,19 @@ class Engine:
         self._slots = Slots(max_in_flight)
         self._max_in_flight = max_in_flight
         self._settler = Settler(ledger, policy, self._claim_promoted)
-        self._clock = LedgerClock()
-        self._flights: set[Flight] = set()
-        self._name = secrets.token_hex(4)
+        self._clock = clock
+        self._random = random
+        self._suspects = Suspects()
+        # Dicts, not sets: what order they are gone through in must not depend on addresses.
+        self._flights: dict[Flight, None] = {}
+        self._name = name
         self._claims = 0
         self._sweep_token: str | None = None
         self._draining = False
         self._look_now = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
-        self._claiming: set[asyncio.Task[Claimed]] = set()
-        self._promoting: set[asyncio.Task[None]] = set()
+        self._claiming: dict[asyncio.Task[Claimed], None] = {}
+        self._promoting: dict[asyncio.Task[None], None] = {}
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -146,7 +156,9 @@ class Engine:
                 while waiting and (room := await self._take_room(len(waiting))):
                     chunk = [waiting.popleft() for _ in range(room)]
                     token = self._next_token()
-                    await self._claim(room, token, commands.claim(self._policy, chunk, token))
+                    suspects = self._suspects.take_room()
+                    command = commands.claim(self._policy, chunk, token, suspect_room=suspects)
+                    await self._claim(room, suspects, token, command)
         except TimeoutError:
             _log.debug(
                 "no room for a message, left to the sweep",
@@ -168,8 +180,8 @@ class Engine:
         if not ids or self._draining:
             return  # they are due: the sweep of their lane takes them
         task = asyncio.create_task(self._submit_quietly(ids))
-        self._promoting.add(task)
-        task.add_done_callback(self._promoting.discard)
+        self._promoting[task] = None
+        task.add_done_callback(self._promoting.pop)
 
     async def _submit_quietly(self, request_ids: list[str]) -> None:
         try:
@@ -183,34 +195,39 @@ class Engine:
         self._claims += 1
         return f"{self._name}:{self._claims:x}"
 
-    async def _claim(self, room: int, token: str, command: Command[Claimed]) -> Claimed:
+    async def _claim(
+        self, room: int, suspects: SuspectRoom, token: str, command: Command[Claimed]
+    ) -> Claimed:
         """Run a claim and begin what it grants.
 
         Shielded, because a claim whose reply nobody reads would hold its leases for nothing.
         """
-        task = asyncio.create_task(self._claim_into(room, token, command))
-        self._claiming.add(task)
-        task.add_done_callback(self._claiming.discard)
+        task = asyncio.create_task(self._claim_into(room, suspects, token, command))
+        self._claiming[task] = None
+        task.add_done_callback(self._claiming.pop)
         return await asyncio.shield(task)
 
-    async def _claim_into(self, room: int, token: str, command: Command[Claimed]) -> Claimed:
-        """Fill the room that was taken; slots that the claim leaves empty go back."""
+    async def _claim_into(
+        self, room: int, suspects: SuspectRoom, token: str, command: Command[Claimed]
+    ) -> Claimed:
+        """Fill the room that was taken; what the claim leaves empty goes back."""
         started = self._clock.started()
-        begun = 0
+        begun: list[Grant] = []
         try:
             claimed = await self._ledger.run(command)
             self._clock.observe(claimed.now, started)
             for grant in claimed.grants:
                 self._begin(grant, token)
-                begun += 1
+                begun.append(grant)
         finally:
-            self._slots.give_back(room - begun)
+            self._slots.give_back(room - len(begun))
+            self._suspects.give_back(suspects, begun)
         self._claim_promoted(claimed.promoted)
         return claimed
 
     def _begin(self, grant: Grant, token: str) -> None:
         flight = Flight(grant, token, grant.lease_end)
-        self._flights.add(flight)
+        self._flights[flight] = None
         flight.task = asyncio.create_task(self._fly(flight))
 
     # --- an attempt ---------------------------------------------------------------------------
@@ -226,8 +243,10 @@ class Engine:
                 extra={"action": "attempt_failed", "request_id": flight.grant.request_id},
             )
         finally:
-            self._flights.discard(flight)
+            del self._flights[flight]
             self._slots.give_back(1)
+            if self._suspects.landed(flight.grant):
+                self._look_now.set()  # there is room for the next one
 
     async def _attempt(self, flight: Flight) -> Settlement | None:
         """Deadline, call, verdict. None: the lease is lost, and nothing is to be settled."""
@@ -314,9 +333,11 @@ class Engine:
         self._look_now.clear()
         # After a failure the same again: the ledger may have granted what no reply told of.
         token = self._sweep_token = self._sweep_token or self._next_token()
-        claimed = await self._claim(
-            room, token, commands.claim_due(self._policy, self._lanes, token, limit=room)
+        suspects = self._suspects.take_room()
+        command = commands.claim_due(
+            self._policy, self._lanes, token, limit=room, suspect_room=suspects
         )
+        claimed = await self._claim(room, suspects, token, command)
         self._sweep_token = None
         if claimed.next_due is None:
             return _SWEEP_INTERVAL_S
@@ -326,7 +347,7 @@ class Engine:
 
     async def _pause(self, longest_s: float) -> None:
         # Engines that started together do not sweep together for ever.
-        interval_s = _SWEEP_INTERVAL_S * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
+        interval_s = _SWEEP_INTERVAL_S * self._random.uniform(0.75, 1.25)
         try:
             async with asyncio.timeout(min(longest_s, interval_s)):
                 await self._look_now.wait()

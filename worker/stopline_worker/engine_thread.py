@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+import secrets
 import signal
 import threading
 from concurrent.futures import Future
@@ -18,6 +19,7 @@ from stopline.ledger import AsyncLedger, connect_async
 from stopline_worker.api_token import ApiToken
 from stopline_worker.attempt import Attempts
 from stopline_worker.backoff import Backoff
+from stopline_worker.clock import LedgerClock
 from stopline_worker.engine import Engine
 from stopline_worker.task_stop import TaskStopApi
 
@@ -94,17 +96,17 @@ class EngineThread:
         token = ApiToken.from_settings(self._settings)
         api = TaskStopApi(self._settings, token)
         self._ledger = AsyncLedger(connect_async(self._ledger_url))
+        jitter = random.Random()  # noqa: S311  # jitter is no secret
+        backoff = Backoff(self._settings.backoff_base_s, self._settings.backoff_cap_s)
         self._engine = Engine(
             self._ledger,
-            Attempts(
-                api=api,
-                token=token,
-                backoff=Backoff(self._settings.backoff_base_s, self._settings.backoff_cap_s),
-                random=random.Random(),  # noqa: S311  # jitter is no secret
-            ),
+            Attempts(api=api, token=token, backoff=backoff, random=jitter),
             self.policy,
             self._lanes,
             max_in_flight=self._settings.max_in_flight,
+            name=secrets.token_hex(4),
+            clock=LedgerClock(),
+            random=jitter,
         )
         self._engine.start()
         self._ready.set_result(None)

@@ -14,8 +14,8 @@ from stopline.ledger import commands
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stopline.ledger import AsyncLedger
     from stopline.ledger.values import Policy, Promotion, Settlement
+    from stopline_worker.ports import Records
 
 _log = logging.getLogger(__name__)
 _RETRY_S = 0.25
@@ -37,7 +37,7 @@ class Settler:
 
     def __init__(
         self,
-        ledger: AsyncLedger,
+        ledger: Records,
         policy: Policy,
         on_promoted: Callable[[tuple[Promotion, ...]], None],
     ) -> None:

@@ -32,6 +32,7 @@ from stopline.ledger.values import (
     Settled,
     Settlement,
     Submission,
+    SuspectRoom,
 )
 
 if TYPE_CHECKING:
@@ -175,9 +176,9 @@ def redrive(
 def _grants(flat: Sequence[bytes]) -> tuple[Grant, ...]:
     words = [_text(word) for word in flat]
     return tuple(
-        Grant(request_id, target, int(attempt), int(not_after), int(lease_end))
-        for request_id, target, attempt, not_after, lease_end in zip(
-            *(words[field::5] for field in range(5)), strict=True
+        Grant(request_id, target, int(attempt), int(not_after), int(lease_end), int(lost))
+        for request_id, target, attempt, not_after, lease_end, lost in zip(
+            *(words[field::6] for field in range(6)), strict=True
         )
     )
 
@@ -188,20 +189,41 @@ def _parse_claimed(reply: Any) -> Claimed:
     return Claimed(int(now), _grants(grants), _promotions(promoted), next_due)
 
 
-def claim(policy: Policy, request_ids: Iterable[str], token: str) -> Command[Claimed]:
+def claim(
+    policy: Policy,
+    request_ids: Iterable[str],
+    token: str,
+    *,
+    suspect_room: SuspectRoom | None = None,
+) -> Command[Claimed]:
     """Claim requests by id; those that cannot be called for now are left as they are."""
-    return Command("claim", (_options(policy, token=token), *request_ids), _parse_claimed)
+    options = _claim_options(policy, token, suspect_room)
+    return Command("claim", (options, *request_ids), _parse_claimed)
 
 
-def claim_due(policy: Policy, lanes: Sequence[Lane], token: str, *, limit: int) -> Command[Claimed]:
+def claim_due(
+    policy: Policy,
+    lanes: Sequence[Lane],
+    token: str,
+    *,
+    limit: int,
+    suspect_room: SuspectRoom | None = None,
+) -> Command[Claimed]:
     """Claim up to `limit` due requests of some lanes, the most urgent first.
 
     The token is `engine:number`; the token of the engine's last sweep repeats that sweep.
     """
     ordered = sorted(lanes, key=lambda lane: lane.urgency)
-    return Command(
-        "claim_due", (_options(policy, token=token, limit=limit), *ordered), _parse_claimed
-    )
+    options = _claim_options(policy, token, suspect_room, limit=limit)
+    return Command("claim_due", (options, *ordered), _parse_claimed)
+
+
+def _claim_options(
+    policy: Policy, token: str, suspect_room: SuspectRoom | None, **extra: int
+) -> bytes:
+    if suspect_room is None:
+        return _options(policy, token=token, **extra)
+    return _options(policy, token=token, suspect_room=suspect_room, **extra)
 
 
 def renew(policy: Policy, leases: Iterable[tuple[str, str]]) -> Command[Renewed]:

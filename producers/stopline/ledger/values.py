@@ -34,6 +34,7 @@ class Policy:
     look_again_s: float = 5
     attempts_max: int = 8
     claims_lost_max: int = 3
+    suspect_wait_s: float = 0.25
     result_ttl_s: int = 7 * 86400
     dead_letter_ttl_s: int = 14 * 86400
     idempotency_ttl_s: int = 86400
@@ -46,6 +47,7 @@ class Policy:
             "look_again_us": round(self.look_again_s * _SECOND),
             "attempts_max": self.attempts_max,
             "claims_lost_max": self.claims_lost_max,
+            "suspect_wait_us": round(self.suspect_wait_s * _SECOND),
             "result_ttl_s": self.result_ttl_s,
             "dead_letter_ttl_s": self.dead_letter_ttl_s,
             "idempotency_ttl_s": self.idempotency_ttl_s,
@@ -80,13 +82,21 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """An exclusive right to make one attempt; times are the ledger's, in microseconds."""
+    """An exclusive right to make one attempt; times are the ledger's, in microseconds.
+
+    `lost` is how many claims in a row were lost with their worker before this one.
+    """
 
     request_id: str
     target: str
     attempt: int
     not_after: int
     lease_end: int
+    lost: int = 0
+
+
+SuspectRoom = tuple[int, ...]
+"""How many more requests an engine may claim that were lost once, twice or more often …"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 -- What claim, claim_due and settle share: may an attempt begin, and how one is recorded.
 local grants = {}
+local GRANT_FIELDS = 6
 
 local function json_sentence(text)
   return '"' .. text .. '"'
@@ -32,7 +33,7 @@ end
 local function add_grant(request)
   for _, field in ipairs({
     request.id, request.target, whole(request.attempt), whole(request.not_after),
-    whole(request.due_at),
+    whole(request.due_at), whole(request.lost or 0),
   }) do
     grants[#grants + 1] = field
   end
@@ -54,6 +55,23 @@ local function record_loss(request)
   request.lost = (request.lost or 0) + 1
   request.state = 'queued'
   request.token = nil
+end
+
+-- A request whose worker was lost is a suspect: it may have killed it. The longer it is one, the
+-- fewer others may fly with it in one engine, so that poison takes no neighbour along three times
+-- (`suspect_room`: how many more that were lost once, and more often; absent: any number).
+local function take_suspect_room(request)
+  local room, lost = options.suspect_room, request.lost or 0
+  if lost == 0 or not room then return true end
+  local level = math.min(lost, #room)
+  if room[level] <= 0 then return false end
+  room[level] = room[level] - 1
+  return true
+end
+
+local function postpone(request)
+  set_due(request, math.min(now + options.suspect_wait_us, request.not_after))
+  save_record(request)
 end
 
 -- Only the active request of a target is called for. Where it is gone, the next takes its place.
@@ -91,7 +109,9 @@ local function consider(request)
   local outcome, detail = ending(request, target)
   if outcome then
     finish_on_target(request, target, outcome, detail)
-  else
+  elseif take_suspect_room(request) then
     grant(request)
+  else
+    postpone(request)
   end
 end

@@ -45,6 +45,7 @@ end
 local function bury(id)
   redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', whole(now - options.dead_letter_ttl_s * 1000000))
   redis.call('ZADD', DEAD, whole(now), id)
+  redis.call('EXPIRE', DEAD, options.dead_letter_ttl_s)
 end
 
 -- Writes the outcome under every id that waits for it, counts it, and forgets the open request.

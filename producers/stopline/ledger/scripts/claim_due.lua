@@ -5,8 +5,8 @@
 -- ARGV    1 options (JSON): as for claim, and `limit`, the requests to look at; the token is
 --           `engine:number`, and a sweep with the token of the engine's last one repeats that
 --         2… lanes, the most urgent first
--- returns now, grants (id, target, attempt, not_after, lease's end; flat), promoted (id, lane;
---         flat), when the next request of these lanes is due, or ''
+-- returns now, grants (id, target, attempt, not_after, lease's end, claims lost; flat), promoted
+--         (id, lane; flat), when the next request of these lanes is due, or ''
 local last_sweep = SWEEP .. string.match(options.token, '^[^:]+')
 
 -- What the sweep with this token granted, if its reply was lost; else nothing.
@@ -49,7 +49,7 @@ for index = 2, #ARGV do
 end
 if #grants > 0 then
   local ids = {options.token}
-  for index = 1, #grants, 5 do ids[#ids + 1] = grants[index] end
+  for index = 1, #grants, GRANT_FIELDS do ids[#ids + 1] = grants[index] end
   redis.call('SET', last_sweep, table.concat(ids, '\n'), 'PX', math.ceil(options.lease_us / 1000))
 end
 write_batches()

@@ -39,8 +39,8 @@ end
 local function settle(id, token, follows, members, argument)
   local request = load_record(id)
   if not request or request.token ~= token or not call_in_flight(request) then return 'lost' end
-  request.lost = nil
   if follows == 'release' then return release(request) end
+  request.lost = nil
   if follows == 'retry' then return retry(request, members, tonumber(argument)) end
   local outcome, detail = string.match(argument, '^([^\n]*)\n(.*)$')
   add_attempt(request, members)
