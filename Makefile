@@ -1,19 +1,24 @@
 # make demo   everything on this machine, with tasks that fail on purpose
 # make test   the whole test suite
 # make time-to-stop   from client.stop to the call, measured on this machine
+# make simulate SEEDS=10000   many random runs under every fault; SEED=42: one, with its log
 # make check  formatting, lint, types, architecture
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check time-to-stop format constraints clean
+.PHONY: demo test simulate check time-to-stop format constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
 
 test: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist worksteal
+
+SEEDS ?= 1000
+simulate: $(INSTALLED)
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

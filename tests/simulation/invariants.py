@@ -1,0 +1,233 @@
+"""What must hold after every step of a run, whatever happened.
+
+(a) each accepted request has exactly one terminal outcome, or is open;
+(b) `stopped` only if a successful call began at or after the wish was issued;
+(c) open if and only if in `due`;
+(d) never two calls in flight for one target under valid leases, and no call begins without one;
+(e) no attempt is granted for a wish that was issued before its target was resumed;
+and when all is over, nothing stays in Redis without a time to live.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stopline.contract import OutcomeKind, ReceiptKind
+from stopline.ledger import keys, queries
+from tests.simulation.world import START_US
+
+if TYPE_CHECKING:
+    from stopline.ledger.values import Accepted, Claimed, Command
+    from tests.simulation.ledger import LedgerServer
+    from tests.simulation.upstream import Call, Upstream
+    from tests.simulation.world import World
+
+_NEW = {
+    ReceiptKind.ACCEPTED,
+    ReceiptKind.JOINED,
+    ReceiptKind.SATISFIED,
+    ReceiptKind.SUPERSEDED,
+}
+_ITEM_FIELDS = 12
+"""Arguments of one request in `accept`: see ITEM in `_accept.lua`."""
+
+
+class BrokenError(AssertionError):
+    """An invariant does not hold; `letter` names it."""
+
+    def __init__(self, letter: str, what: str) -> None:
+        super().__init__(f"({letter}) {what}")
+        self.letter = letter
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody was promised."""
+
+    request_id: str
+    target: str
+    issued_us: int
+
+
+class Invariants:
+    """Looks at the ledger after every script."""
+
+    def __init__(self, world: World, server: LedgerServer, upstream: Upstream) -> None:
+        self._world = world
+        self._server = server
+        self._client = server.client
+        self._upstream = upstream
+        upstream.on_begin = self._check_call
+        self.wishes: dict[str, list[Wish]] = {}
+        self.outcomes: dict[str, bytes] = {}
+        self._aliases: dict[str, None] = {}
+        self._resumed: dict[str, int] = {}
+        self._leases: dict[tuple[str, str], tuple[str, str]] = {}
+        self._open: dict[str, dict[str, str]] = {}
+
+    def kind_of(self, request_id: str) -> OutcomeKind | None:
+        """The outcome of a request, if it has one."""
+        raw = self.outcomes.get(request_id)
+        outcome = queries.parse_result(raw) if raw else None
+        return outcome.outcome if outcome else None
+
+    @property
+    def all_terminal(self) -> bool:
+        """Whether no request is open."""
+        return not self._open
+
+    # --- after every step -----------------------------------------------------------------------
+
+    def ran(self, actor: str, command: Command[Any], reply: Any, now_us: int) -> None:
+        """Learn what a command changed, then look at all of it."""
+        match command.name:
+            case "accept":
+                self._learn_wishes(actor, command.arguments[1:], reply, now_us, skip=0)
+            case "redrive":
+                self._learn_wishes(actor, command.arguments[1:], reply, now_us, skip=1)
+            case "claim" | "claim_due":
+                self._learn_grants(actor, reply)
+            case "resume":
+                target = str(command.arguments[1])
+                self._resumed[target] = now_us
+                self._world.tell(actor, f"resumes {target}: {reply[0]}")
+            case "settle" | "cancel" | "renew":
+                shown = [str(one)[:24] for one in command.arguments[1:]]
+                words = getattr(reply, "words", None) or getattr(reply, "kept", reply)
+                self._world.tell(actor, f"{command.name} {shown}: {words}")
+        self._look(now_us)
+
+    def _learn_wishes(
+        self,
+        actor: str,
+        fields: tuple[Any, ...],
+        replies: tuple[Accepted, ...],
+        now_us: int,
+        *,
+        skip: int,
+    ) -> None:
+        width = _ITEM_FIELDS + skip
+        for index, reply in enumerate(replies):
+            item = fields[index * width + skip : (index + 1) * width]
+            own_id, target, issued, alias = item[0], item[1], item[4], item[11]
+            kind = reply.receipt.receipt if reply.receipt else reply.refusal
+            followed = reply.receipt.request_id if reply.receipt else "-"
+            self._world.tell(actor, f"asks {own_id} for {target}: {kind}, follow {followed}")
+            if reply.receipt is None:
+                continue
+            wishes = self.wishes.setdefault(followed, [])
+            if reply.receipt.receipt in _NEW:
+                issued_us = min(int(issued), now_us) if issued else now_us
+                wishes.append(Wish(followed, target, issued_us))
+            if alias:
+                self._aliases[own_id] = None
+
+    def _learn_grants(self, actor: str, claimed: Claimed) -> None:
+        for grant in claimed.grants:
+            self._world.tell(
+                actor, f"is granted attempt {grant.attempt} of {grant.request_id} ({grant.target})"
+            )
+            record = queries.parse_record(self._record(grant.request_id))
+            self._leases[actor, grant.target] = (grant.request_id, record["token"])
+            resumed_us = self._resumed.get(record["target_digest"], 0)
+            if resumed_us >= int(record["wish_at"]) and int(record["began_at"]) > resumed_us:
+                raise BrokenError("e", f"{grant.request_id} was granted after a resume")
+
+    def _record(self, request_id: str) -> bytes:
+        raw: Any = self._client.get(keys.record(request_id))
+        if raw is None:
+            raise BrokenError("a", f"{request_id} was granted and has no record")
+        return bytes(raw)
+
+    def _check_call(self, call: Call, froze: bool) -> None:
+        if froze:
+            return  # it stood still between its check and its call: no program can help that
+        request_id, token = self._leases[call.process.name, call.target]
+        record = self._open.get(request_id, {})
+        valid = record.get("token") == token and int(record["due_at"]) > call.began_us
+        if not valid:
+            raise BrokenError("d", f"{call.process.name} calls for {request_id} without a lease")
+
+    # --- the whole state ------------------------------------------------------------------------
+
+    def _look(self, now_us: int) -> None:
+        ids = [*self.wishes, *self._aliases]
+        names = [name for one in ids for name in (keys.result(one), keys.record(one))]
+        raw, due = self._server.look(names)
+        found = dict(zip(ids, zip(raw[::2], raw[1::2], strict=True), strict=True))
+        self._open = {}
+        for request_id, (result, record) in found.items():
+            if request_id in self.wishes:
+                self._check_one(request_id, result, record)
+            elif result is None and record is None:
+                raise BrokenError("a", f"the alias {request_id} is lost")
+        self._check_due(Counter(one.decode() for one in due))
+        self._check_leases(now_us)
+
+    def _check_one(self, request_id: str, result: bytes | None, record: bytes | None) -> None:
+        if result is None and record is None:
+            raise BrokenError("a", f"{request_id} is lost: no record, no outcome")
+        if result is not None and record is not None:
+            raise BrokenError("a", f"{request_id} has an outcome and is open")
+        if request_id in self.outcomes and result != self.outcomes[request_id]:
+            raise BrokenError("a", f"the outcome of {request_id} changed")
+        if record is not None:
+            self._open[request_id] = queries.parse_record(record)
+        elif result is not None and request_id not in self.outcomes:
+            self.outcomes[request_id] = result
+            self._check_outcome(request_id, result)
+
+    def _check_outcome(self, request_id: str, raw: bytes) -> None:
+        outcome = queries.parse_result(raw)
+        if outcome is None:
+            raise BrokenError("a", f"{request_id} has a result that is no outcome")
+        self._world.tell("ledger", f"{request_id} ends {outcome.outcome}")
+        self._world.counts[f"outcome {outcome.outcome}"] += 1
+        if outcome.outcome is not OutcomeKind.STOPPED:
+            return
+        for wish in self.wishes[request_id]:
+            began = self._upstream.successes[wish.target]
+            if not any(one >= wish.issued_us for one in began):
+                raise BrokenError(
+                    "b",
+                    f"{request_id} is stopped, but no successful call began after "
+                    f"{(wish.issued_us - START_US) / 1_000_000:.6f}",
+                )
+
+    def _check_due(self, due: Counter[str]) -> None:
+        if due != Counter(list(self._open)):
+            raise BrokenError("c", f"due: {sorted(due)}; open: {sorted(self._open)}")
+
+    def _check_leases(self, now_us: int) -> None:
+        calling = Counter(
+            record["target"]
+            for record in self._open.values()
+            if record["state"] == "calling" and int(record["due_at"]) > now_us
+        )
+        for target, count in calling.items():
+            if count > 1:
+                raise BrokenError("d", f"{count} leases for {target}")
+
+    # --- when all is over -----------------------------------------------------------------------
+
+    def check_end(self) -> None:
+        """Nobody waits for an outcome, and nothing is left behind once times to live are over."""
+        if self._open:
+            raise BrokenError("a", f"stuck: {sorted(self._open)}")
+        for alias in self._aliases:
+            if not self._client.exists(keys.result(alias)):
+                raise BrokenError("a", f"the alias {alias} has no outcome")
+        for name in self._client.scan_iter():
+            if self._client.ttl(name) < 0:
+                raise BrokenError("memory", f"{name!r} stays for ever")
+
+    def check_batch(self, batch_id: str) -> None:
+        """A batch counts each of its wishes once."""
+        command = queries.batch(batch_id)
+        batch = command.parse(self._client.execute_command(command.name, *command.arguments))
+        if batch is None:
+            return  # its producer was refused before anything was accepted
+        if batch.pending or sum(batch.outcomes.values()) != batch.total or not batch.finished_at:
+            raise BrokenError("a", f"the batch {batch_id} counts wrongly: {batch}")

@@ -1,0 +1,170 @@
+"""A simulated producer: the client's real verbs, in a process that crashes and begins again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from unittest import mock
+
+from stopline import verbs
+from stopline.contract import Lane, StopRequest, from_microseconds
+from stopline.errors import StoplineError, UnavailableError
+from stopline.ledger.values import Submission
+from tests.simulation.broker import Broker, DispatchMessage, StopMessage
+from tests.simulation.ledger import Connection, SimulatedRedis
+from tests.simulation.process import Process
+from tests.simulation.worker import POLICY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
+    from tests.simulation.world import World
+
+T = TypeVar("T")
+_TARGETS: Final = 3
+_KEYS: Final = 2
+
+
+class _CrashedError(Exception):
+    """The producer is gone; its caller starts another one."""
+
+
+class Producer:
+    """Sends a few wishes, and steers them."""
+
+    def __init__(
+        self, world: World, redis: SimulatedRedis, broker: Broker, name: str, actions: int
+    ) -> None:
+        self._world = world
+        self._redis = redis
+        self._broker = broker
+        self._name = name
+        self._actions = actions
+        self._known: list[str] = []
+        self._batches = 0
+        self.batch_ids: list[str] = []
+
+    async def work(self) -> None:
+        """Do all its actions, each again until it is through."""
+        kinds = [self._stop, self._stop, self._batch, self._plain, self._cancel, self._resume]
+        kinds += [self._redrive]
+        for _ in range(self._actions):
+            await self._world.pause(0.0, 1.2)
+            await self._world.random.choice(kinds)()
+
+    # --- actions ------------------------------------------------------------------------------
+
+    async def _stop(self) -> None:
+        request = self._request()
+        if self._world.random.random() < 0.3:
+            key = f"{request.target}#{self._world.random.randrange(_KEYS)}"
+            request = request.model_copy(update={"idempotency_key": key})
+        receipt = await self._until_through(lambda: verbs.stop(POLICY, request))
+        if receipt is not None:
+            self._known.append(receipt.request_id)
+
+    async def _batch(self) -> None:
+        """A run that is repeated has new request ids, and the same places."""
+        self._batches += 1
+        batch_id = f"{self._name}-{self._batches}"
+        self.batch_ids.append(batch_id)
+        requests = [self._request() for _ in range(self._world.random.randint(2, 5))]
+
+        def submit() -> Generator[verbs.Step, Any, Any]:
+            again = [
+                one.model_copy(update={"request_id": self._world.new_id()}) for one in requests
+            ]
+            return verbs.submit_many(POLICY, again, batch_id)
+
+        results = await self._until_through(submit)
+        self._known += [one.request_id for one in results or () if hasattr(one, "receipt")]
+
+    async def _plain(self) -> None:
+        submission = Submission(self._request(), alias=True)
+        self._world.tell(self._name, f"sends {submission.request.request_id} with plain Celery")
+        self._broker.publish(StopMessage(submission.request.lane, submission))
+
+    async def _cancel(self) -> None:
+        if self._known:
+            request_id = self._world.random.choice(self._known)
+            await self._until_through(lambda: verbs.cancel(POLICY, [request_id], self._name))
+
+    async def _resume(self) -> None:
+        await self._until_through(lambda: verbs.resumed(POLICY, self._target(), None))
+
+    async def _redrive(self) -> None:
+        page = await self._until_through(lambda: verbs.dead_page(0))
+        letters = page[1][:2] if page else ()
+        if letters:
+            await self._until_through(lambda: verbs.redrive(POLICY, letters, self._name))
+
+    # --- wishes -------------------------------------------------------------------------------
+
+    def _target(self) -> str:
+        return f"u/t{self._world.random.randrange(_TARGETS)}"
+
+    def _request(self) -> StopRequest:
+        random, now_us = self._world.random, self._world.now_us()
+        user_id, task_id = self._target().split("/")
+        issued_ago_s = random.choice([None, None, 0.0, 0.5, 5.0])
+        lasts_s = random.choice([None, None, None, 2.0, 10.0])
+        return StopRequest(
+            user_id=user_id,
+            task_id=task_id,
+            lane=random.choice(list(Lane)),
+            request_id=self._world.new_id(),
+            issued_at=None
+            if issued_ago_s is None
+            else from_microseconds(now_us - round(issued_ago_s * 1_000_000)),
+            not_after=None
+            if lasts_s is None
+            else from_microseconds(now_us + round(lasts_s * 1_000_000)),
+        )
+
+    # --- process ------------------------------------------------------------------------------
+
+    async def _until_through(self, verb: Callable[[], Generator[verbs.Step, Any, T]]) -> T | None:
+        """Run a verb until it has its result; after a crash or an outage from its beginning."""
+        while True:
+            process = Process(self._world, self._name)
+            try:
+                return await self._unless_it_dies(process, self._take(process, verb()))
+            except (_CrashedError, UnavailableError) as error:
+                self._world.tell(self._name, f"begins again ({type(error).__name__})")
+                await self._world.pause(0.1, 1.0)
+            except StoplineError as error:
+                self._world.tell(self._name, f"is refused: {error}")
+                return None
+
+    async def _unless_it_dies(self, process: Process, taking: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(taking)
+        died = asyncio.create_task(process.died.wait())
+        await asyncio.wait([task, died], return_when=asyncio.FIRST_COMPLETED)
+        if died.done():
+            raise _CrashedError
+        died.cancel()
+        return task.result()
+
+    async def _take(self, process: Process, verb: Generator[verbs.Step, Any, T]) -> T:
+        connection = Connection(process, self._redis)
+        result: Any = None
+        while True:
+            try:
+                with mock.patch.object(verbs, "new_request_id", self._world.new_id):
+                    step = verb.send(result)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            await self._perhaps_die(process)
+            match step:
+                case verbs.Run(command):
+                    result = await connection.run(command)
+                case verbs.Dispatch(lane, request_ids):
+                    process.tell(f"dispatches {request_ids}")
+                    self._broker.publish(DispatchMessage(lane, request_ids))
+                    result = True
+            await self._perhaps_die(process)
+
+    async def _perhaps_die(self, process: Process) -> None:
+        if self._world.strikes("producer_crash"):
+            process.die("between two steps")
+            await process.boundary("")

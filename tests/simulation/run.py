@@ -1,0 +1,162 @@
+"""One seed is one run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from stopline.contract import Lane
+from tests.simulation.broker import Broker
+from tests.simulation.invariants import BrokenError, Invariants
+from tests.simulation.ledger import LedgerServer, SimulatedRedis
+from tests.simulation.producer import Producer
+from tests.simulation.upstream import Upstream
+from tests.simulation.virtual_loop import VirtualLoop
+from tests.simulation.worker import Worker
+from tests.simulation.world import Faults, World
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
+_FAULTS_S: Final = 6.0
+_PATIENCE_S: Final = 60.0
+"""After the last fault all must be terminal: the longest deadline, lease and backoff fit in."""
+_LANES: Final = (
+    (Lane.EMERGENCY, Lane.DEFAULT, Lane.BULK),
+    (Lane.DEFAULT, Lane.BULK),
+    (Lane.EMERGENCY,),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a run."""
+
+    seed: int
+    broken: BaseException | None
+    story: str
+    counts: Counter[str]
+    boundaries: int
+    """How many moments before or after a step there were."""
+
+    def without_story(self) -> Report:
+        """The same, small."""
+        return replace(self, story="")
+
+    @property
+    def summary(self) -> str:
+        """One line, for people."""
+        return f"seed {self.seed}: {self.broken!r}" if self.broken else f"seed {self.seed}: fine"
+
+
+def simulate(
+    seed: int,
+    server: LedgerServer,
+    *,
+    faults: Faults | None = None,
+    crash_at: int | None = None,
+) -> Report:
+    """Run one seed on an empty server; faults and crash as `World` takes them."""
+    server.client.flushall()
+    world = World(seed, faults=faults, crash_at=crash_at)
+    run = _Run(world, server)
+    with _errors_of_the_engine(world):
+        try:
+            VirtualLoop().run(run.main())
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is this seed's result
+            world.fail(error)
+    return Report(seed, world.broken, world.story(), world.counts, world.boundaries)
+
+
+class _Errors(logging.Handler):
+    """The engine survives its own faults and logs them; here they are failures."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(logging.ERROR)
+        self._world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if not self._world.over:
+            self._world.fail(error or AssertionError(record.getMessage()))
+
+
+@contextmanager
+def _errors_of_the_engine(world: World) -> Iterator[None]:
+    log = logging.getLogger("stopline_worker")
+    handler = _Errors(world)
+    log.addHandler(handler)
+    before, log.propagate = log.propagate, False
+    try:
+        yield
+    finally:
+        log.propagate = before
+        log.removeHandler(handler)
+
+
+class _Run:
+    """Puts the parts together, and lets them live."""
+
+    def __init__(self, world: World, server: LedgerServer) -> None:
+        self._world = world
+        self._upstream = Upstream(world)
+        self._invariants = Invariants(world, server, self._upstream)
+        self._redis = SimulatedRedis(world, server, self._invariants)
+        self._broker = Broker(world)
+        workers = world.random.choice([_LANES[:1], _LANES[:1] * 2, _LANES[1:]])
+        self._workers = [
+            Worker(world, self._redis, self._upstream, self._broker, f"worker-{number}", lanes)
+            for number, lanes in enumerate(workers, 1)
+        ]
+        self._producers = [
+            Producer(world, self._redis, self._broker, f"producer-{number}", actions=4)
+            for number in (1, 2)
+        ]
+
+    async def main(self) -> None:
+        """All of a run."""
+        self._world.tell("world", f"{self._world.faults}")
+        lives = [asyncio.create_task(worker.live()) for worker in self._workers]
+        lives.append(asyncio.create_task(self._trouble()))
+        working = [asyncio.create_task(producer.work()) for producer in self._producers]
+        await self._world.unless_broken(asyncio.sleep(_FAULTS_S))
+        self._heal()
+        await self._world.unless_broken(asyncio.gather(*working))
+        await self._world.unless_broken(self._until_terminal(lives))
+        self._world.over = True
+        self._invariants.check_end()
+        for producer in self._producers:
+            for batch_id in producer.batch_ids:
+                self._invariants.check_batch(batch_id)
+
+    def _heal(self) -> None:
+        self._world.tell("world", "HEALS: no faults from here on")
+        self._world.healed = True
+        self._redis.is_down = False
+
+    async def _trouble(self) -> None:
+        """Redis goes away now and then."""
+        while not self._world.healed:
+            await asyncio.sleep(1.0)
+            if self._world.strikes("redis_down"):
+                self._world.tell("redis", "is down")
+                self._redis.is_down = True
+                await self._world.pause(0.2, 5.0)
+                self._redis.is_down = False
+                self._world.tell("redis", "is up")
+
+    async def _until_terminal(self, lives: list[asyncio.Task[None]]) -> None:
+        end = self._world.monotonic() + _PATIENCE_S
+        # Late commands and messages may still come: they must find nothing to double.
+        await asyncio.sleep(7.0)
+        while not self._invariants.all_terminal:
+            for life in lives:
+                if life.done() and not life.cancelled() and (error := life.exception()):
+                    raise error
+            if self._world.monotonic() > end:
+                raise BrokenError("a", "stuck: not all is terminal")
+            await asyncio.sleep(0.5)

@@ -1,0 +1,179 @@
+"""The simulation finds each of these deliberate faults, by the invariant that it breaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stopline.ledger import scripts
+from stopline_worker import attempt
+from stopline_worker.engine import Engine
+from stopline_worker.verdict import Judgement, NoReply, Reply, judge
+from tests.simulation.invariants import BrokenError
+from tests.simulation.ledger import LedgerServer
+from tests.simulation.run import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SEEDS_MAX = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A change of the scripts' text, wherever it stands."""
+
+    name: str
+    letter: str
+    """The invariant that it breaks."""
+    original: str
+    broken: str
+
+    def __call__(self, _name: str, text: str) -> str:
+        return text.replace(self.original, self.broken)
+
+
+SCRIPTS = [
+    Mutant(
+        "an outcome is not written",
+        "a",
+        "  write_result(request.id, rest, ttl_s)\n",
+        "",
+    ),
+    Mutant(
+        "an ended request stays open",
+        "a",
+        "  redis.call('DEL', RECORD .. request.id)\n",
+        "",
+    ),
+    Mutant(
+        "an alias is forgotten",
+        "a",
+        "  request.aliases = request.aliases and request.aliases .. ',' .. item.id or item.id\n",
+        "",
+    ),
+    Mutant(
+        "a batch counts a joined wish once",
+        "a",
+        "      wishes = wishes + 1\n",
+        "",
+    ),
+    Mutant(
+        "a late settle is taken",
+        "d",
+        "request.token ~= token or not call_in_flight(request)",
+        "request.state ~= 'calling'",
+    ),
+    Mutant(
+        "a success counts from its end",
+        "b",
+        "target.succeeded_at, target.succeeded_by = request.began_at, request.id",
+        "target.succeeded_at, target.succeeded_by = now, request.id",
+    ),
+    Mutant(
+        "whoever comes joins the call in flight",
+        "b",
+        "return active.began_at >= item.issued_at end",
+        "return true end",
+    ),
+    Mutant(
+        "the next one is always satisfied",
+        "b",
+        "outcome == 'stopped' and request.began_at >= following.wish_at",
+        "outcome == 'stopped'",
+    ),
+    Mutant(
+        "a retry is not due",
+        "c",
+        "  set_due(request, at)\n  save_record(request)\n  return 'waiting'",
+        "  redis.call('ZREM', DUE .. request.lane, request.id)\n  save_record(request)\n"
+        "  return 'waiting'",
+    ),
+    Mutant(
+        "a lane's change leaves the old entry",
+        "c",
+        "  redis.call('ZREM', DUE .. request.lane, request.id)\n  request.lane = lane\n",
+        "  request.lane = lane\n",
+    ),
+    Mutant(
+        "what is in flight is granted again",
+        "d",
+        "    if request.token == options.token then add_grant(request) end\n    return\n",
+        "",
+    ),
+    Mutant(
+        "the next one is granted beside the active one",
+        "d",
+        "if not is_active(request, target) then return wait_for_active(request, target) end",
+        "",
+    ),
+    Mutant(
+        "a resume is not looked at",
+        "e",
+        "  elseif target.resumed_at and target.resumed_at >= request.wish_at then\n"
+        "    return 'superseded', SUPERSEDED\n",
+        "",
+    ),
+    Mutant(
+        "a target is kept for ever",
+        "memory",
+        "redis.call('SET', TARGET .. target.digest, value, 'EX', options.result_ttl_s)",
+        "redis.call('SET', TARGET .. target.digest, value)",
+    ),
+    Mutant(
+        "the index of dead letters is kept for ever",
+        "memory",
+        "  redis.call('EXPIRE', DEAD, options.dead_letter_ttl_s)\n",
+        "",
+    ),
+]
+
+
+def _first_failure(server: LedgerServer) -> BaseException | None:
+    for seed in range(1, _SEEDS_MAX + 1):
+        broken = simulate(seed, server).broken
+        if broken is not None:
+            return broken
+    return None
+
+
+@pytest.mark.parametrize("mutant", SCRIPTS, ids=lambda mutant: mutant.name)
+def test_a_broken_script_is_found(mutant: Mutant) -> None:
+    texts = [scripts.source(name) for name in ("accept", "claim", "claim_due", "settle", "resume")]
+    assert any(mutant.original in text for text in texts)
+    broken = _first_failure(LedgerServer(mutate=mutant))
+    assert isinstance(broken, BrokenError)
+    assert broken.letter == mutant.letter
+
+
+def _never_looks_at_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "_lease_ended", lambda *_: False)
+
+
+def _takes_no_reply_for_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gullible(_result: Reply | NoReply) -> Judgement:
+        return judge(Reply(200, b'{"status":"success","code":200}'))
+
+    monkeypatch.setattr(attempt, "judge", gullible)
+
+
+def _never_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def idle(_engine: Engine) -> float:
+        return 1.0
+
+    monkeypatch.setattr(Engine, "_sweep", idle)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "letter"),
+    [(_never_looks_at_its_lease, "d"), (_takes_no_reply_for_success, "b"), (_never_sweeps, "a")],
+)
+def test_a_broken_step_of_the_engine_is_found(
+    break_it: Callable[[pytest.MonkeyPatch], None], letter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_it(monkeypatch)
+    broken = _first_failure(LedgerServer())
+    assert isinstance(broken, BrokenError)
+    assert broken.letter == letter
