@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from stopline.ledger.values import Accepted, Submission
+    from stopline.verbs import Heartbeats
 
 T = TypeVar("T")
 
@@ -135,6 +136,10 @@ class AsyncStopClient:
     ) -> dict[str, Receipt]:
         """As `StopClient.redrive`."""
         return await self._take(verbs.redrive(self._policy, letters, by))
+
+    async def heartbeats(self) -> Heartbeats:
+        """As `StopClient.heartbeats`."""
+        return await self._take(verbs.heartbeats())
 
     async def discard(self, letter_ids: Sequence[str]) -> dict[str, bool]:
         """As `StopClient.discard`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import socket
+from typing import TYPE_CHECKING, Any, Final
 
 from kombu import Queue
 
@@ -10,6 +11,13 @@ from stopline.contract import Lane
 
 if TYPE_CHECKING:
     from stopline.settings import Settings
+
+SOCKET_TIMEOUT_S: Final = 5.0
+_KEEPALIVE: Final = (
+    {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+    if hasattr(socket, "TCP_KEEPIDLE")
+    else {}
+)
 
 
 def broker_options(settings: Settings, broker_url: str) -> dict[str, Any]:
@@ -42,10 +50,15 @@ def transport_options(settings: Settings, broker_url: str) -> dict[str, Any]:
         # How long a message may stay with a worker that died (kombu restores it then).
         # Longer than a lease, so that nothing is delivered again while its call is in flight.
         "visibility_timeout": settings.visibility_timeout_s,
-        # A connection that a firewall forgot is found by keepalive and by a PING.
+        # A connection that a firewall forgot is found by keepalive and by a PING. kombu would
+        # leave the kernel's two hours before the first probe.
         "socket_keepalive": True,
-        "health_check_interval": 25,
-        "socket_connect_timeout": 5.0,
+        "socket_keepalive_options": _KEEPALIVE,
+        "health_check_interval": 10,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        # Without it a command to a Redis that went silent blocks its process for ever. It does
+        # not bound the wait for messages, which kombu does not do in a read.
+        "socket_timeout": SOCKET_TIMEOUT_S,
         # In the order of -Q: the default lane is emptied before the bulk lane.
         "queue_order_strategy": "priority",
     }

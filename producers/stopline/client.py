@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from stopline.ledger.values import Accepted, Submission
+    from stopline.verbs import Heartbeats
 
 T = TypeVar("T")
 
@@ -170,6 +171,10 @@ class StopClient:
     def redrive(self, letters: Sequence[DeadLetter], *, by: str = "redrive") -> dict[str, Receipt]:
         """Send dead letters again as new requests; receipts by the id of the dead letter."""
         return self._take(verbs.redrive(self._policy, letters, by))
+
+    def heartbeats(self) -> Heartbeats:
+        """Every worker process that was heard of lately."""
+        return self._take(verbs.heartbeats())
 
     def discard(self, letter_ids: Sequence[str]) -> dict[str, bool]:
         """Drop dead letters; whether each was one."""

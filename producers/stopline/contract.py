@@ -339,6 +339,41 @@ class Batch(Document):
         return self.model_dump(mode="json")
 
 
+class ProcessRole(StrEnum):
+    """What a worker process is there for."""
+
+    CONSUMER = "consumer"
+    """It takes messages from the queues."""
+    ENGINE = "engine"
+    """It makes calls."""
+
+
+class Heartbeat(Document):
+    """What a worker process last said of itself; times are the ledger's.
+
+    `engines` are the ids of the engines of a consumer. `consumed_at` is when it last looked at its
+    queues, `swept_at` when an engine last looked at what is due.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    process_id: str
+    role: ProcessRole
+    host: str
+    pid: int
+    lanes: tuple[Lane, ...]
+    beat_at: Moment
+    consumed_at: Moment | None = None
+    swept_at: Moment | None = None
+    in_flight: int | None = None
+    engines: tuple[str, ...] = ()
+    broker_reachable: bool | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The document as plain JSON values."""
+        return self.model_dump(mode="json")
+
+
 class DeadMessage(Document):
     """A queue message that no worker could handle, kept whole up to a cap.
 

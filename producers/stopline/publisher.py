@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _BROKER_ERRORS = (KombuError, OperationalError, RedisError, OSError, TimeoutError)
 # Two quick tries: a message is worth less than its sender's time.
-_SOCKET_TIMEOUT_S = 5.0
 _RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
@@ -35,12 +34,7 @@ class Publisher:
 
     def __init__(self, settings: Settings, broker_url: str) -> None:
         self._app = Celery("stopline-producer", set_as_current=False)
-        options = broker_options(settings, broker_url)
-        if options["broker_transport_options"]:
-            # A producer never blocks on a reply as a worker does, so a broker that does not
-            # answer is given up.
-            options["broker_transport_options"]["socket_timeout"] = _SOCKET_TIMEOUT_S
-        self._app.conf.update(options)
+        self._app.conf.update(broker_options(settings, broker_url))
 
     def dispatch(self, lane: Lane, request_ids: Sequence[str]) -> bool:
         """Send ids to a lane, at most `MESSAGE_IDS_MAX` a message.

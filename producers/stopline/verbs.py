@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stopline.contract import (
     MESSAGE_IDS_MAX,
@@ -18,6 +18,7 @@ from stopline.contract import (
     CancelResult,
     DeadLetter,
     DeadMessage,
+    Heartbeat,
     Lane,
     Outcome,
     Receipt,
@@ -26,6 +27,7 @@ from stopline.contract import (
     ResumeResult,
     Status,
     StopRequest,
+    from_microseconds,
     new_request_id,
 )
 from stopline.errors import (
@@ -37,11 +39,22 @@ from stopline.errors import (
 from stopline.ledger import commands, queries
 from stopline.ledger.values import Accepted, Command, Policy, Promotion, Submission
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 T = TypeVar("T")
 
 LOOK_AGAIN_S = 1.0
 """How long a waiter trusts its subscription before it looks itself."""
 _PAGE = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeats:
+    """Heartbeats, and the ledger's time to compare them with."""
+
+    now: datetime
+    processes: tuple[Heartbeat, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +217,14 @@ def batch(batch_id: str) -> Verb[Batch]:
             "STOPLINE_RESULT_TTL_S."
         )
     return found
+
+
+def heartbeats() -> Verb[Heartbeats]:
+    """Every worker process that was heard of lately, and the ledger's time."""
+    ids: tuple[str, ...] = yield Run(queries.process_ids())
+    found: tuple[Heartbeat, ...] = (yield Run(queries.heartbeats(ids))) if ids else ()
+    now_us: int = yield Run(queries.server_time())
+    return Heartbeats(from_microseconds(now_us), found)
 
 
 # --- steer -------------------------------------------------------------------------------------

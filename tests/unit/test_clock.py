@@ -17,7 +17,7 @@ def test_it_is_never_behind_the_ledger(
     monotonic = start
     clock = LedgerClock(lambda: monotonic)
     ledger_is_ahead_s = 1_000_000
-    sent = clock.started()
+    sent = clock.monotonic()
     ran_at = start + way * share
     monotonic = start + way
     clock.observe(round((ran_at + ledger_is_ahead_s) * 1e6), sent)

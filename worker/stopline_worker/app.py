@@ -19,6 +19,7 @@ from stopline_worker import tasks, transport
 from stopline_worker.api_token import ApiToken
 from stopline_worker.runtime import runtime
 from stopline_worker.supervised import drain_with_supervisor
+from stopline_worker.watched import WatchedWorker
 
 _log = logging.getLogger(__name__)
 _SETTINGS_EXIT = 2
@@ -47,6 +48,8 @@ def _configuration() -> dict[str, Any]:
         # A broker that is away is waited for, at the start and later, without an end.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # A full or read-only Redis is a channel error to kombu: it passes, and the worker stays.
+        "broker_channel_error_retry": True,
         # Ending the tasks would end the pool processes with all their calls in flight.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # A second signal (cold shutdown) still leaves calls the time to finish. To Celery the
@@ -91,9 +94,10 @@ def _watch_supervisor(**_: Any) -> None:
     drain_with_supervisor()
 
 
-def _start_engine(**_: Any) -> None:
+def _start_engine(sender: Any, **_: Any) -> None:
+    worker = sender if isinstance(sender, str) else sender.hostname
     try:
-        runtime.start_engine(_served_lanes())
+        runtime.start_engine(_served_lanes(), worker)
     except Exception:  # noqa: BLE001  # whatever it is, there is no engine
         # Celery would log this and go on: a worker that takes messages and calls nobody.
         _log.exception("the engine did not start", extra={"action": "engine_failed"})
@@ -102,11 +106,23 @@ def _start_engine(**_: Any) -> None:
 
 def _start_engine_in_process(sender: Any, **_: Any) -> None:
     if any(name in type(sender.pool).__module__ for name in _IN_PROCESS_POOLS):
-        _start_engine()
+        _start_engine(sender)
 
 
 def _stop_engine(**_: Any) -> None:
     runtime.stop_engine()
+
+
+def _watch(sender: Any, **_: Any) -> None:
+    watched.start(sender, _served_lanes())
+
+
+def _watch_no_more(**_: Any) -> None:
+    watched.stop()
+
+
+def _leave(**_: Any) -> None:
+    watched.leave()
 
 
 def _configure_logging(loglevel: int | None = None, logfile: str | None = None, **_: Any) -> None:
@@ -117,6 +133,7 @@ transport.install()
 app = Celery("stopline", set_as_current=True)
 app.add_defaults(_configuration)
 tasks.register(app)
+watched = WatchedWorker(app)
 
 signals.setup_logging.connect(_configure_logging, weak=False)
 signals.celeryd_init.connect(_check_start, weak=False)
@@ -126,3 +143,6 @@ signals.worker_process_init.connect(_start_engine, weak=False)
 signals.worker_process_shutdown.connect(_stop_engine, weak=False)
 signals.worker_ready.connect(_start_engine_in_process, weak=False)
 signals.worker_shutdown.connect(_stop_engine, weak=False)
+signals.worker_ready.connect(_watch, weak=False)
+signals.worker_shutting_down.connect(_watch_no_more, weak=False)
+signals.worker_shutdown.connect(_leave, weak=False)

@@ -23,8 +23,8 @@ class LedgerClock:
         self._monotonic = monotonic
         self._offset_us: float | None = None
 
-    def started(self) -> float:
-        """The monotonic moment to pass to `observe` with the reply of what is sent now."""
+    def monotonic(self) -> float:
+        """The monotonic clock; what it says when a command is sent, `observe` needs."""
         return self._monotonic()
 
     def observe(self, now_us: int, started: float) -> None:

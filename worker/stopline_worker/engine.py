@@ -105,11 +105,22 @@ class Engine:
         self._name = name
         self._claims = 0
         self._sweep_token: str | None = None
+        self._swept_at: float | None = None
         self._draining = False
         self._look_now = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._claiming: dict[asyncio.Task[Claimed], None] = {}
         self._promoting: dict[asyncio.Task[None], None] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests it holds."""
+        return len(self._flights)
+
+    @property
+    def since_sweep_s(self) -> float | None:
+        """Seconds since it last looked at what is due; None before the first time."""
+        return None if self._swept_at is None else self._clock.monotonic() - self._swept_at
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -211,7 +222,7 @@ class Engine:
         self, room: int, suspects: SuspectRoom, token: str, command: Command[Claimed]
     ) -> Claimed:
         """Fill the room that was taken; what the claim leaves empty goes back."""
-        started = self._clock.started()
+        started = self._clock.monotonic()
         begun: list[Grant] = []
         try:
             claimed = await self._ledger.run(command)
@@ -339,6 +350,7 @@ class Engine:
         )
         claimed = await self._claim(room, suspects, token, command)
         self._sweep_token = None
+        self._swept_at = self._clock.monotonic()
         if claimed.next_due is None:
             return _SWEEP_INTERVAL_S
         due_in_s = (claimed.next_due - self._clock.now_us()) / 1_000_000
@@ -366,7 +378,7 @@ class Engine:
         flights = list(self._flights)
         for first in range(0, len(flights), MESSAGE_IDS_MAX):
             chunk = flights[first : first + MESSAGE_IDS_MAX]
-            started = self._clock.started()
+            started = self._clock.monotonic()
             renewed = await self._ledger.run(
                 commands.renew(self._policy, [(one.grant.request_id, one.token) for one in chunk])
             )

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import uvloop
 
 from stopline.connections import policy_of
-from stopline.ledger import AsyncLedger, connect_async
+from stopline.errors import StoplineError
+from stopline.health import BEAT_INTERVAL_S
+from stopline.ledger import AsyncLedger, commands, connect_async
 from stopline_worker.api_token import ApiToken
 from stopline_worker.attempt import Attempts
 from stopline_worker.backoff import Backoff
 from stopline_worker.clock import LedgerClock
 from stopline_worker.engine import Engine
+from stopline_worker.heartbeat import engine_id, of_engine
 from stopline_worker.task_stop import TaskStopApi
 
 if TYPE_CHECKING:
@@ -40,10 +43,13 @@ _STOP_MARGIN_S = 10.0
 class EngineThread:
     """Runs one engine in a thread of its own. The composition root of a worker process."""
 
-    def __init__(self, settings: Settings, ledger_url: str, lanes: Iterable[Lane]) -> None:
+    def __init__(
+        self, settings: Settings, ledger_url: str, lanes: Iterable[Lane], worker: str
+    ) -> None:
         self._settings = settings
         self._ledger_url = ledger_url
         self._lanes = tuple(lanes)
+        self._worker = worker
         self.policy: Policy = policy_of(settings)
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="stopline-engine", daemon=True)
@@ -110,7 +116,21 @@ class EngineThread:
         )
         self._engine.start()
         self._ready.set_result(None)
+        beating = asyncio.create_task(self._beat_for_ever())
         await self._stop.wait()
         await self._engine.drain(self._settings.drain_s)
+        beating.cancel()
+        await self._tell(commands.leave(engine_id(self._worker, os.getpid())))
         await api.close()
         await self._ledger.close()
+
+    async def _beat_for_ever(self) -> None:
+        while True:
+            await self._tell(of_engine(self.policy, self._worker, self._lanes, self._engine))
+            await asyncio.sleep(BEAT_INTERVAL_S)
+
+    async def _tell(self, command: Command[None]) -> None:
+        try:
+            await self._ledger.run(command)
+        except StoplineError as error:  # who looks for the heartbeat sees that it is missing
+            _log.debug("heartbeat not written: %s", error, extra={"action": "beat_failed"})

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stopline.connections import ledger_url_of, policy_of
+from stopline.errors import StoplineError
 from stopline.ledger import Ledger, connect
 from stopline.settings import Settings
 from stopline_worker.engine_thread import EngineThread
@@ -57,10 +58,10 @@ class Runtime:
             raise RuntimeError(msg)
         return self._engine
 
-    def start_engine(self, lanes: Iterable[Lane]) -> None:
+    def start_engine(self, lanes: Iterable[Lane], worker: str) -> None:
         """Start this process's engine; does nothing if it runs."""
         if self._engine is None:
-            engine = EngineThread(self.settings, self.ledger_url, lanes)
+            engine = EngineThread(self.settings, self.ledger_url, lanes, worker)
             engine.start()
             self._engine = engine
 
@@ -69,6 +70,13 @@ class Runtime:
         if self._engine is not None:
             self._engine.drain()
             self._engine = None
+
+    def tell(self, command: Command[None]) -> None:
+        """Run a command that may as well be left out: a heartbeat."""
+        try:
+            self._ledger.run(command)
+        except StoplineError as error:  # who looks for the heartbeat sees that it is missing
+            _log.debug("heartbeat not written: %s", error, extra={"action": "beat_failed"})
 
     def keep(self, command: Command[Any]) -> bool:
         """Keep a message in quarantine; False if the ledger is away."""

@@ -1,7 +1,14 @@
-"""kombu's Redis transport, except that garbage on a queue is kept instead of ending the worker.
+"""kombu's Redis transport, except that it loses nothing it popped, and tells when it last polled.
 
-kombu parses what it pops from a queue's list before Celery sees it; anything but its own envelope
-raises out of the event loop, and the popped item is gone (kombu 5.7, `Channel._brpop_read`).
+What is wrong with the stock one (kombu 5.7):
+
+- It parses what it pops from a queue's list before Celery sees it; anything but its own envelope
+  raises out of the event loop, and the popped item is gone (`Channel._brpop_read`). Kept here.
+- Where popping worked but noting the message as unacknowledged does not (Redis full, or cut off in
+  between), the message is gone (`QoS.append`). Here it is handled all the same.
+- Where acknowledging fails, the message counts as unacknowledged for ever, in a room that is never
+  given back (`QoS.ack`); with a prefetch of one the worker is then alive and consumes nothing. Here
+  the room is given back; the broker delivers the message again, which doubles nothing.
 """
 
 from __future__ import annotations
@@ -9,20 +16,28 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from contextlib import contextmanager
 from queue import Empty
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as kombu_redis
+from redis.exceptions import RedisError
 
+from stopline_worker.consumption import consumption
 from stopline_worker.quarantine import keep
 from stopline_worker.runtime import runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ALIASES: Final = {
     "redis": "stopline_worker.transport:Transport",
     "rediss": "stopline_worker.transport:Transport",
+    "sentinel": "stopline_worker.transport:SentinelTransport",
 }
 _LOGGED_BYTES_MAX: Final = 8 * 1024
+_REDIS_ERRORS: Final = (RedisError, OSError)
 
 _log = logging.getLogger(__name__)
 _loads: Final = kombu_redis.loads
@@ -45,23 +60,84 @@ def _loads_or_tell(text: Any) -> Any:
 
 
 def install() -> None:
-    """Use this transport for `redis://` and `rediss://` in this process."""
+    """Use these transports for Redis, with and without Sentinel, in this process."""
     TRANSPORT_ALIASES.update(_ALIASES)
     # The module's own name for its parser: there is no other place to learn what was popped.
     kombu_redis.loads = _loads_or_tell
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]  # kombu ships no types
-    """A channel that keeps what is no JSON."""
+class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
+    """Notes what is unacknowledged, and goes on where Redis cannot."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note a message that was popped."""
+        try:
+            super().append(message, delivery_tag)
+        except _REDIS_ERRORS as error:
+            _log.warning(
+                "message not noted as unacknowledged: %r", error, extra={"action": "note_failed"}
+            )
+            virtual.QoS.append(self, message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message."""
+        with self._room_given_back(delivery_tag):
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # kombu's signature
+        """Drop a message, or put it back."""
+        with self._room_given_back(delivery_tag):
+            super().reject(delivery_tag, requeue)
+
+    @contextmanager
+    def _room_given_back(self, delivery_tag: str) -> Iterator[None]:
+        try:
+            yield
+        except _REDIS_ERRORS:
+            virtual.QoS.ack(self, delivery_tag)
+            raise
+
+
+class Poller(kombu_redis.MultiChannelPoller):  # type: ignore[misc]  # kombu ships no types
+    """Tells that the loop goes round."""
+
+    def on_poll_start(self) -> None:
+        """Called each time before the loop waits for its connections."""
+        super().on_poll_start()
+        consuming = [channel for channel in self._channels if channel.active_queues]
+        if consuming:  # pollers of former connections stay in the loop, without channels
+            full = any(not channel.qos.can_consume() for channel in consuming)
+            consumption.ticked(full=full)
+
+
+class _KeepingChannel:
+    """A channel that keeps what is no JSON. Stands before one of kombu's."""
+
+    QoS = QoS
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
-            return super()._brpop_read(**options)
+            found = super()._brpop_read(**options)  # type: ignore[misc]  # kombu's, below in the order
+        except Empty:
+            consumption.polled()
+            raise
         except UnreadableEntryError as error:
             _keep(error.entry, str(error))
         except UnicodeDecodeError as error:
             _keep(bytes(error.object), "is no UTF-8")
+        else:
+            consumption.polled()
+            return found
+        consumption.polled()
         raise Empty
+
+
+class Channel(_KeepingChannel, kombu_redis.Channel):  # type: ignore[misc]  # kombu ships no types
+    """For one Redis."""
+
+
+class SentinelChannel(_KeepingChannel, kombu_redis.SentinelChannel):  # type: ignore[misc]  # kombu ships no types
+    """For the Redis that the Sentinels name."""
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no types
@@ -69,12 +145,23 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no 
 
     Channel = Channel
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cycle = Poller()
+
     def _deliver(self, message: Any, queue: str) -> None:
         problem = _malformed(message)
         if problem is None:
             super()._deliver(message, queue)
         else:
             _keep(json.dumps(message).encode(), problem, queue)
+
+
+class SentinelTransport(Transport):
+    """The same with Sentinel."""
+
+    default_port = kombu_redis.SentinelTransport.default_port
+    Channel = SentinelChannel
 
 
 def _keep(body: bytes, problem: str, queue: str | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from stopline.cli import bulk, dead, demo, doctor, requests, workers
+from stopline.cli import bulk, dead, demo, doctor, health, requests, workers
 from stopline.cli.exits import exit_code
 from stopline.cli.output import say
 from stopline.errors import StoplineError
@@ -34,6 +34,7 @@ app.command("cancel")(requests.cancel)
 app.command("resumed")(requests.resumed)
 app.add_typer(dead.app, name="dead")
 app.command("simulate-api")(workers.simulate_api)
+app.command("health")(health.health)
 app.command("doctor")(doctor.doctor)
 
 

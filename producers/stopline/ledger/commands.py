@@ -295,3 +295,30 @@ def quarantine(policy: Policy, message_id: str, fields: dict[str, Any]) -> Comma
     return Command(
         "quarantine", (_options(policy), message_id, members(fields)), lambda _reply: None
     )
+
+
+def beat(
+    policy: Policy, process_id: str, fields: dict[str, Any], since_s: dict[str, float | None]
+) -> Command[None]:
+    """Write down that a process lives.
+
+    Args:
+        policy: the limits.
+        process_id: unlike that of any other process.
+        fields: what it says of itself, as in `Heartbeat`.
+        since_s: seconds since the moments of `Heartbeat`; None: that never happened.
+    """
+    moments = [
+        word
+        for name, seconds in since_s.items()
+        if seconds is not None
+        for word in (name, str(round(seconds * 1_000_000)))
+    ]
+    return Command(
+        "beat", (_options(policy), process_id, members(fields), *moments), lambda _reply: None
+    )
+
+
+def leave(process_id: str) -> Command[None]:
+    """Take back the heartbeat of a process that ends in order."""
+    return Command("leave", (_options(), process_id), lambda _reply: None)

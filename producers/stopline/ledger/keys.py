@@ -16,6 +16,8 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:dead` | sorted set | ids of dead letters and messages by when they died |
 | `{stopline}:s:<engine>` | string | an engine's last sweep: its token, and what it granted |
 | `{stopline}:m:<message_id>` | string | a quarantined message, JSON |
+| `{stopline}:processes` | sorted set | ids of worker processes by their last heartbeat |
+| `{stopline}:h:<process_id>` | string | a heartbeat, JSON |
 | `celery-task-meta-<request_id>` | string | the outcome, as Celery's results backend has it |
 """
 
@@ -36,6 +38,8 @@ BATCH: Final = "{stopline}:b:"
 DEAD: Final = "{stopline}:dead"
 MESSAGE: Final = "{stopline}:m:"
 SWEEP: Final = "{stopline}:s:"
+PROCESSES: Final = "{stopline}:processes"
+HEARTBEAT: Final = "{stopline}:h:"
 RESULT: Final = "celery-task-meta-"
 
 LUA_NAMES: Final = {
@@ -47,6 +51,8 @@ LUA_NAMES: Final = {
     "DEAD": DEAD,
     "MESSAGE": MESSAGE,
     "SWEEP": SWEEP,
+    "PROCESSES": PROCESSES,
+    "HEARTBEAT": HEARTBEAT,
     "RESULT": RESULT,
 }
 
@@ -93,6 +99,11 @@ def batch_places(batch_id: str, chunk: str) -> str:
 def message(message_id: str) -> str:
     """The key of a quarantined message."""
     return MESSAGE + message_id
+
+
+def heartbeat(process_id: str) -> str:
+    """The key of a process's heartbeat."""
+    return HEARTBEAT + process_id
 
 
 def result(request_id: str) -> str:

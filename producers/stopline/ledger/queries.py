@@ -12,6 +12,7 @@ from stopline.contract import (
     Batch,
     DeadLetter,
     DeadMessage,
+    Heartbeat,
     Join,
     OpenRequest,
     Outcome,
@@ -218,6 +219,26 @@ def _parse_letter(result: bytes | None, message: bytes | None) -> DeadLetter | N
     if message is not None:
         return DeadMessage.model_validate(orjson.loads(message))
     return parse_result(result) if result is not None else None
+
+
+def process_ids() -> Command[tuple[str, ...]]:
+    """Ids of the worker processes that have a heartbeat."""
+    return Command(
+        "ZRANGE",
+        (keys.PROCESSES, 0, -1),
+        lambda reply: tuple(_text(process_id) for process_id in reply),
+        is_script=False,
+    )
+
+
+def heartbeats(ids: Sequence[str]) -> Command[tuple[Heartbeat, ...]]:
+    """The heartbeats of some processes; those whose time is over are left out."""
+    return Command(
+        "MGET",
+        tuple(keys.heartbeat(one) for one in ids),
+        lambda reply: tuple(Heartbeat.model_validate(orjson.loads(raw)) for raw in reply if raw),
+        is_script=False,
+    )
 
 
 def info(section: str) -> Command[dict[str, Any]]:

@@ -35,6 +35,7 @@ class Policy:
     attempts_max: int = 8
     claims_lost_max: int = 3
     suspect_wait_s: float = 0.25
+    heartbeat_ttl_s: int = 120
     result_ttl_s: int = 7 * 86400
     dead_letter_ttl_s: int = 14 * 86400
     idempotency_ttl_s: int = 86400
@@ -50,6 +51,7 @@ class Policy:
             "suspect_wait_us": round(self.suspect_wait_s * _SECOND),
             "result_ttl_s": self.result_ttl_s,
             "dead_letter_ttl_s": self.dead_letter_ttl_s,
+            "heartbeat_ttl_s": self.heartbeat_ttl_s,
             "idempotency_ttl_s": self.idempotency_ttl_s,
         }
 

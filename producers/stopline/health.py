@@ -1,0 +1,127 @@
+"""Which part of a deployment stands still, judged by its heartbeats. Pure.
+
+A heartbeat says that a process lives; what it carries says that it does its work: a consumer looks
+at its queues every second, an engine at what is due. A worker that is alive but consumes nothing is
+the known way in which Celery workers fail (celery#8030, #8091, #10205, kombu#2492).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from stopline.contract import Lane, ProcessRole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+
+    from stopline.contract import Heartbeat
+
+BEAT_INTERVAL_S: Final = 5.0
+SILENT_S: Final = 20.0
+"""Without a heartbeat for so long, a process is gone or hangs."""
+CONSUMPTION_STILL_S: Final = 30.0
+_SWEEP_MARGIN_S: Final = 15.0
+"""An engine whose calls are all in flight sweeps when the first of them ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """A part that stands still: which, and since when or why."""
+
+    part: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the heartbeats say."""
+
+    processes: tuple[Heartbeat, ...]
+    standstills: tuple[Standstill, ...]
+
+
+def examine(
+    heartbeats: Iterable[Heartbeat],
+    now: datetime,
+    *,
+    call_timeout_s: float,
+    lanes: Iterable[Lane] = Lane,
+    is_gone: Callable[[Heartbeat], bool] = lambda _beat: False,
+) -> Health:
+    """Judge heartbeats.
+
+    Args:
+        heartbeats: those of the processes in question.
+        now: the ledger's time.
+        call_timeout_s: how long a call may last.
+        lanes: those that somebody must serve.
+        is_gone: whether a process is known to have ended, so that its heartbeat means nothing.
+    """
+    processes = tuple(_current(heartbeats, now, is_gone))
+    fresh = [beat for beat in processes if not _is_silent(beat, now)]
+    standstills = [
+        *(Standstill(_part(beat), _silence(beat, now)) for beat in processes if beat not in fresh),
+        *(
+            Standstill(_part(beat), problem)
+            for beat in fresh
+            if (problem := _problem(beat, now, call_timeout_s))
+        ),
+        *_unserved(fresh, lanes),
+    ]
+    return Health(processes, tuple(standstills))
+
+
+def _current(
+    heartbeats: Iterable[Heartbeat], now: datetime, is_gone: Callable[[Heartbeat], bool]
+) -> Iterator[Heartbeat]:
+    """Without those of processes that ended and were replaced."""
+    alive = [beat for beat in heartbeats if not is_gone(beat)]
+    consumers = [beat for beat in alive if beat.role is ProcessRole.CONSUMER]
+    listed = {engine for beat in consumers for engine in beat.engines}
+    told = {beat.host for beat in consumers if not _is_silent(beat, now)}
+    for beat in alive:
+        replaced = beat.role is ProcessRole.ENGINE and beat.host in told
+        if not (replaced and beat.process_id not in listed and _is_silent(beat, now)):
+            yield beat
+
+
+def _is_silent(beat: Heartbeat, now: datetime) -> bool:
+    return now - beat.beat_at > timedelta(seconds=SILENT_S)
+
+
+def _silence(beat: Heartbeat, now: datetime) -> str:
+    return f"no heartbeat for {_age_s(now, beat.beat_at):.0f} s: it hangs, or was killed"
+
+
+def _problem(beat: Heartbeat, now: datetime, call_timeout_s: float) -> str | None:
+    if beat.role is ProcessRole.ENGINE:
+        return _late("swept", beat.swept_at, now, call_timeout_s + _SWEEP_MARGIN_S)
+    if beat.broker_reachable is False:
+        return "the broker is out of reach"
+    return _late("looked at its queues", beat.consumed_at, now, CONSUMPTION_STILL_S)
+
+
+def _late(did: str, last: datetime | None, now: datetime, limit_s: float) -> str | None:
+    if last is None:
+        return f"has not {did} yet"
+    age_s = _age_s(now, last)
+    return f"last {did} {age_s:.0f} s ago" if age_s > limit_s else None
+
+
+def _unserved(fresh: Iterable[Heartbeat], lanes: Iterable[Lane]) -> Iterator[Standstill]:
+    served = {(beat.role, lane) for beat in fresh for lane in beat.lanes}
+    for lane in lanes:
+        for role in ProcessRole:
+            if (role, lane) not in served:
+                yield Standstill(f"lane {lane}", f"no {role} serves it")
+
+
+def _part(beat: Heartbeat) -> str:
+    return f"{beat.role} {beat.process_id}"
+
+
+def _age_s(now: datetime, moment: datetime) -> float:
+    return (now - moment).total_seconds()

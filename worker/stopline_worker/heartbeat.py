@@ -1,0 +1,54 @@
+"""What a worker's processes say of themselves, so that `stopline health` sees which stand still."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from stopline.contract import ProcessRole
+from stopline.ledger import commands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from stopline.contract import Lane
+    from stopline.ledger.values import Command, Policy
+    from stopline_worker.consumption import Consumption
+    from stopline_worker.engine import Engine
+
+
+def engine_id(worker: str, pid: int) -> str:
+    """The id of the engine in a process of a worker."""
+    return f"{worker}/{pid}"
+
+
+def of_consumer(
+    policy: Policy,
+    worker: str,
+    lanes: Iterable[Lane],
+    engine_pids: Iterable[int],
+    consumption: Consumption,
+    *,
+    broker_reachable: bool,
+) -> Command[None]:
+    """The heartbeat of the process that takes messages."""
+    fields = {
+        **_process(ProcessRole.CONSUMER, lanes),
+        "engines": [engine_id(worker, pid) for pid in engine_pids],
+        "broker_reachable": broker_reachable,
+    }
+    since_s = consumption.since_poll_s if consumption.is_observed else 0.0
+    return commands.beat(policy, worker, fields, {"consumed_at": since_s})
+
+
+def of_engine(policy: Policy, worker: str, lanes: Sequence[Lane], engine: Engine) -> Command[None]:
+    """The heartbeat of a process that makes calls."""
+    fields = {**_process(ProcessRole.ENGINE, lanes), "in_flight": engine.in_flight}
+    return commands.beat(
+        policy, engine_id(worker, os.getpid()), fields, {"swept_at": engine.since_sweep_s}
+    )
+
+
+def _process(role: ProcessRole, lanes: Iterable[Lane]) -> dict[str, object]:
+    return {"role": role, "host": socket.gethostname(), "pid": os.getpid(), "lanes": [*lanes]}

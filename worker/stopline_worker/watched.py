@@ -1,0 +1,93 @@
+"""Starts and stops the watchdog of a Celery worker: what it needs to know is Celery's to tell."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from celery.worker import state
+
+from stopline.ledger import commands
+from stopline_worker import heartbeat
+from stopline_worker.consumption import consumption
+from stopline_worker.runtime import runtime
+from stopline_worker.watchdog import LIMIT_S, Surroundings, Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celery import Celery
+
+    from stopline.contract import Lane
+
+_log = logging.getLogger(__name__)
+_SOLO_TICK_LIMIT_S: Final = 60.0
+"""The solo pool works in the loop itself, and a message may wait that long for the ledger."""
+_PROBE_S: Final = 5.0
+
+
+class WatchedWorker:
+    """The watchdog of this process's consumer, from its start to its shutdown."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._watchdog: Watchdog | None = None
+        self._name = ""
+
+    def start(self, consumer: Any, lanes: Sequence[Lane]) -> None:
+        """Watch a consumer that is ready."""
+        if self._watchdog is not None:
+            return
+        self._name = consumer.hostname
+        pool = consumer.pool
+        is_solo = "solo" in type(pool).__module__
+
+        def beat(broker_reachable: bool) -> None:  # the watchdog's only word
+            command = heartbeat.of_consumer(
+                runtime.policy,
+                self._name,
+                lanes,
+                _engine_pids(pool),
+                consumption,
+                broker_reachable=broker_reachable,
+            )
+            runtime.tell(command)
+
+        self._watchdog = Watchdog(
+            consumption,
+            Surroundings(
+                broker_answers=self._broker_answers,
+                has_work=lambda: bool(state.reserved_requests or state.active_requests),
+                beat=beat,
+                tick_limit_s=_SOLO_TICK_LIMIT_S if is_solo else LIMIT_S,
+            ),
+            drain_s=runtime.settings.drain_s,
+        )
+        self._watchdog.start()
+
+    def stop(self) -> None:
+        """The worker shuts down: from here on it consumes nothing, rightly."""
+        if self._watchdog is not None:
+            self._watchdog.stop()
+
+    def leave(self) -> None:
+        """The worker is gone."""
+        if self._watchdog is not None:
+            runtime.tell(commands.leave(self._name))
+
+    def _broker_answers(self) -> bool:
+        try:
+            with self._app.connection_for_read() as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=_PROBE_S)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is no answer
+            _log.debug("broker does not answer: %r", error, extra={"action": "broker_away"})
+            return False
+        return True
+
+
+def _engine_pids(pool: Any) -> list[int]:
+    """The processes that have an engine: those of prefork's pool, or this one."""
+    processes = getattr(getattr(pool, "_pool", None), "_pool", None)
+    pids = [one.pid for one in processes or () if getattr(one, "pid", None)]
+    return pids or [os.getpid()]
