@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stopline.embedded import url_of_running
 from stopline.ledger.values import Policy
+from stopline.settings import Durability
 
 if TYPE_CHECKING:
     from stopline.settings import Settings
@@ -20,6 +21,7 @@ def policy_of(settings: Settings) -> Policy:
         result_ttl_s=settings.result_ttl_s,
         dead_letter_ttl_s=settings.dead_letter_ttl_s,
         idempotency_ttl_s=settings.idempotency_ttl_s,
+        durable=settings.durability is Durability.FSYNC,
     )
 
 

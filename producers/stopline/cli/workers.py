@@ -20,7 +20,7 @@ from stopline.cli.supervisor import Supervisor, stopline_command
 from stopline.contract import Lane
 from stopline.embedded import EmbeddedServer
 from stopline.errors import InvalidSettingsError
-from stopline.settings import Settings, read_secret
+from stopline.settings import Durability, Settings, read_secret
 
 Lanes = Annotated[
     list[Lane] | None, typer.Option("--lane", help="A lane to serve; all if left out.")
@@ -120,7 +120,8 @@ def up(
     with ExitStack() as stack:
         server = None
         if settings.ledger_url() is None:
-            server = stack.enter_context(EmbeddedServer(settings.data_dir))
+            fsync = settings.durability is Durability.FSYNC
+            server = stack.enter_context(EmbeddedServer(settings.data_dir, fsync=fsync))
             output.say(f"embedded server: {server.url} (files in {settings.data_dir.absolute()})")
         supervisor = Supervisor(drain_s=settings.drain_s)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

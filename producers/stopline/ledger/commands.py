@@ -159,6 +159,7 @@ def accept(
         "accept",
         (_options(policy, expire_late=expire_late), *fields),
         lambda reply: _parse_accepted(submissions, reply),
+        durable=policy.durable,
     )
 
 
@@ -169,7 +170,10 @@ def redrive(
     fields = [field for old, new in letters for field in (old, *_item(new))]
     submissions = [new for _, new in letters]
     return Command(
-        "redrive", (_options(policy), *fields), lambda reply: _parse_accepted(submissions, reply)
+        "redrive",
+        (_options(policy), *fields),
+        lambda reply: _parse_accepted(submissions, reply),
+        durable=policy.durable,
     )
 
 
@@ -265,6 +269,7 @@ def cancel(
             tuple(CancelResult(_text(word)) for word in reply[0]),
             _promotions(reply[1]),
         ),
+        durable=policy.durable,
     )
 
 
@@ -280,6 +285,7 @@ def resume(policy: Policy, target: str, at: int | None) -> Command[tuple[ResumeR
             ),
             _promotions(reply[2]),
         ),
+        durable=policy.durable,
     )
 
 

@@ -16,6 +16,7 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:dead` | sorted set | ids of dead letters and messages by when they died |
 | `{stopline}:s:<engine>` | string | an engine's last sweep: its token, and what it granted |
 | `{stopline}:m:<message_id>` | string | a quarantined message, JSON |
+| `{stopline}:durable` | string | written before a promise, so that there is a write to wait for |
 | `{stopline}:processes` | sorted set | ids of worker processes by their last heartbeat |
 | `{stopline}:h:<process_id>` | string | a heartbeat, JSON |
 | `celery-task-meta-<request_id>` | string | the outcome, as Celery's results backend has it |
@@ -38,6 +39,7 @@ BATCH: Final = "{stopline}:b:"
 DEAD: Final = "{stopline}:dead"
 MESSAGE: Final = "{stopline}:m:"
 SWEEP: Final = "{stopline}:s:"
+DURABLE: Final = "{stopline}:durable"
 PROCESSES: Final = "{stopline}:processes"
 HEARTBEAT: Final = "{stopline}:h:"
 RESULT: Final = "celery-task-meta-"
@@ -51,6 +53,7 @@ LUA_NAMES: Final = {
     "DEAD": DEAD,
     "MESSAGE": MESSAGE,
     "SWEEP": SWEEP,
+    "DURABLE": DURABLE,
     "PROCESSES": PROCESSES,
     "HEARTBEAT": HEARTBEAT,
     "RESULT": RESULT,

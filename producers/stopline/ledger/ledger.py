@@ -13,6 +13,7 @@ from redis.exceptions import (
     AuthenticationError,
     MasterDownError,
     NoPermissionError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -22,7 +23,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from stopline.errors import InvalidSettingsError, LedgerFullError, UnavailableError
-from stopline.ledger import scripts
+from stopline.ledger import durability, queries, scripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Arguments = tuple[str | bytes | int, ...]
 ScriptSource = Callable[[str], str]
 """Gives the text of a verb's script."""
 
@@ -94,6 +96,26 @@ def translated() -> Iterator[None]:
         raise _translate(error) from error
 
 
+@contextmanager
+def durability_refused() -> Iterator[None]:
+    """Turn the refusal of WAITAOF into advice, before anything was accepted."""
+    try:
+        yield
+    except ResponseError as error:
+        if _is_passing(error) or isinstance(error, AuthenticationError | NoPermissionError):
+            raise
+        raise durability.refused(str(error)) from error
+
+
+def _durable_reply(reply: Any, synced: Any) -> Any:
+    """The script's reply, if it is on disk; else the error of the one or the other."""
+    for one in (reply, synced):
+        if isinstance(one, Exception):
+            raise one
+    durability.check_synced(synced)
+    return reply
+
+
 class Ledger:
     """Runs ledger commands on a `redis.Redis` client.
 
@@ -107,6 +129,7 @@ class Ledger:
         self._client = client
         self._source = source
         self._scripts: dict[str, Script] = {}
+        self._can_sync = False
 
     @property
     def client(self) -> redis.Redis:
@@ -126,7 +149,41 @@ class Ledger:
         if script is None:
             registered = self._client.register_script(self._source(command.name))
             script = self._scripts.setdefault(command.name, registered)
+        if command.durable:
+            return self._call_durably(script, command.arguments)
         return script(args=command.arguments)
+
+    def _call_durably(self, script: Script, arguments: Arguments) -> Any:
+        """Run a script, and wait for the disk on the same connection."""
+        if not self._can_sync:
+            self.check_durability()
+        for _ in range(2):
+            pipe = self._client.pipeline(transaction=False)
+            pipe.evalsha(script.sha, 0, *arguments)
+            pipe.execute_command(*durability.WAIT)
+            reply, synced = pipe.execute(raise_on_error=False)
+            if not isinstance(reply, NoScriptError):
+                break
+            self._client.script_load(script.script)
+        return _durable_reply(reply, synced)
+
+    def check_durability(self) -> None:
+        """Check, before anything is accepted, that this server can put promises on disk.
+
+        Raises:
+            InvalidSettingsError: it cannot.
+        """
+        with translated(), durability_refused():
+            self._client.execute_command(*durability.PROBE)
+        server = self.run(queries.info("server"))
+        durability.check_server(server, self._told(queries.config("appendfsync")))
+        self._can_sync = True
+
+    def _told(self, command: Command[str | None]) -> str | None:
+        try:
+            return self.run(command)
+        except ResponseError:  # managed services forbid CONFIG
+            return None
 
     def close(self) -> None:
         """Close the connections."""
@@ -142,6 +199,7 @@ class AsyncLedger:
         self._client = client
         self._source = source
         self._scripts: dict[str, AsyncScript] = {}
+        self._can_sync = False
 
     @property
     def client(self) -> redis.asyncio.Redis:
@@ -161,7 +219,35 @@ class AsyncLedger:
         if script is None:
             registered = self._client.register_script(self._source(command.name))
             script = self._scripts.setdefault(command.name, registered)
+        if command.durable:
+            return await self._call_durably(script, command.arguments)
         return await script(args=command.arguments)
+
+    async def _call_durably(self, script: AsyncScript, arguments: Arguments) -> Any:
+        if not self._can_sync:
+            await self._check_durability()
+        for _ in range(2):
+            pipe = self._client.pipeline(transaction=False)
+            pipe.evalsha(script.sha, 0, *arguments)
+            pipe.execute_command(*durability.WAIT)
+            reply, synced = await pipe.execute(raise_on_error=False)
+            if not isinstance(reply, NoScriptError):
+                break
+            await self._client.script_load(script.script)
+        return _durable_reply(reply, synced)
+
+    async def _check_durability(self) -> None:
+        with durability_refused():
+            await self._client.execute_command(*durability.PROBE)
+        server = await self.run(queries.info("server"))
+        durability.check_server(server, await self._told(queries.config("appendfsync")))
+        self._can_sync = True
+
+    async def _told(self, command: Command[str | None]) -> str | None:
+        try:
+            return await self.run(command)
+        except ResponseError:
+            return None
 
     async def close(self) -> None:
         """Close the connections."""

@@ -17,12 +17,16 @@ _SECOND: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[T]):
-    """One call to Redis: a ledger script (`is_script`) or a plain command, by name."""
+    """One call to Redis: a ledger script (`is_script`) or a plain command, by name.
+
+    The reply to a `durable` one is given only when the server's append-only file is on disk.
+    """
 
     name: str
     arguments: tuple[str | bytes | int, ...]
     parse: Callable[[Any], T]
     is_script: bool = True
+    durable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,15 @@ class Policy:
     claims_lost_max: int = 3
     suspect_wait_s: float = 0.25
     heartbeat_ttl_s: int = 120
+    durable: bool = False
     result_ttl_s: int = 7 * 86400
     dead_letter_ttl_s: int = 14 * 86400
     idempotency_ttl_s: int = 86400
 
     def to_options(self) -> dict[str, int]:
         """The options that every script may read, times in the unit that their names say."""
-        return {
+        durable = {"durable": 1} if self.durable else {}
+        return durable | {
             "deadline_us": round(self.deadline_s * _SECOND),
             "lease_us": round(self.lease_s * _SECOND),
             "look_again_us": round(self.look_again_s * _SECOND),

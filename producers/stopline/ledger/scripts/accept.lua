@@ -1,4 +1,4 @@
--- requires: clock record batch finish accept
+-- requires: clock record batch finish accept durable
 -- Takes stop requests into the ledger.
 --
 -- KEYS    none: they follow from the requests (the ledger lives on one node)

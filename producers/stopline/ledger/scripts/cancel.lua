@@ -1,4 +1,4 @@
--- requires: clock record batch finish
+-- requires: clock record batch finish durable
 -- Ends requests on somebody's word; a call in flight may finish, but no further one begins.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)

@@ -1,4 +1,4 @@
--- requires: clock record batch finish
+-- requires: clock record batch finish durable
 -- Learns that somebody resumed a target: what was issued before is superseded, unless its call
 -- is in flight (then no further one begins; `ending` in _attempt.lua).
 --
