@@ -16,7 +16,7 @@ from stopline.arguments import (
     requests_of,
     target_of,
 )
-from stopline.connections import ledger_url_of, policy_of
+from stopline.connections import ledger_server_of, policy_of
 from stopline.contract import (
     Batch,
     CancelResult,
@@ -49,10 +49,10 @@ class AsyncStopClient:
 
     def __init__(self, settings: Settings | None = None) -> None:
         settings = settings or Settings.load()
-        url = ledger_url_of(settings)
+        server = ledger_server_of(settings)
         self._policy = policy_of(settings)
-        self._ledger = AsyncLedger(connect_async(url))
-        self._publisher = Publisher(settings, settings.queue_url(url))
+        self._ledger = AsyncLedger(connect_async(server))
+        self._publisher = Publisher(settings, settings.queue_url(server.url))
 
     async def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
         """As `StopClient.stop`."""

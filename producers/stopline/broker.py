@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kombu import Queue
 
 from stopline.contract import Lane
+from stopline.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from stopline.settings import Settings
@@ -22,8 +23,10 @@ _KEEPALIVE: Final = (
 
 def broker_options(settings: Settings, broker_url: str) -> dict[str, Any]:
     """Celery options for anybody who talks to the queues."""
+    server = RedisServer.of(broker_url, settings)
     return {
-        "broker_url": broker_url,
+        "broker_url": server.celery_url,
+        "broker_use_ssl": server.celery_ssl,
         # JSON only: a pickle from the queue would run code.
         "task_serializer": "json",
         "result_serializer": "json",
@@ -37,16 +40,17 @@ def broker_options(settings: Settings, broker_url: str) -> dict[str, Any]:
         # A pool that is used up says so instead of blocking its caller for ever.
         "broker_pool_acquire_timeout": 10.0,
         "broker_connection_timeout": 5.0,
-        "broker_transport_options": transport_options(settings, broker_url),
+        "broker_transport_options": transport_options(settings, server),
         "timezone": "UTC",
     }
 
 
-def transport_options(settings: Settings, broker_url: str) -> dict[str, Any]:
+def transport_options(settings: Settings, server: RedisServer) -> dict[str, Any]:
     """Options for kombu's Redis transport; none for other brokers, which have their own."""
-    if not broker_url.startswith(("redis", "sentinel")):
+    if not server.celery_url.startswith(("redis", "sentinel")):
         return {}
     return {
+        **server.celery_transport_options,
         # How long a message may stay with a worker that died (kombu restores it then).
         # Longer than a lease, so that nothing is delivered again while its call is in flight.
         "visibility_timeout": settings.visibility_timeout_s,

@@ -22,7 +22,7 @@ from stopline.arguments import (
     requests_of,
     target_of,
 )
-from stopline.connections import ledger_url_of, policy_of
+from stopline.connections import ledger_server_of, policy_of
 from stopline.contract import (
     Batch,
     CancelResult,
@@ -59,10 +59,10 @@ class StopClient:
 
     def __init__(self, settings: Settings | None = None) -> None:
         settings = settings or Settings.load()
-        url = ledger_url_of(settings)
+        server = ledger_server_of(settings)
         self._policy = policy_of(settings)
-        self._ledger = Ledger(connect(url))
-        self._publisher = Publisher(settings, settings.queue_url(url))
+        self._ledger = Ledger(connect(server))
+        self._publisher = Publisher(settings, settings.queue_url(server.url))
 
     def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
         """Ask for a target to be stopped.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stopline.embedded import url_of_running
 from stopline.ledger.values import Policy
+from stopline.redis_server import RedisServer
 from stopline.settings import Durability
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ def policy_of(settings: Settings) -> Policy:
         idempotency_ttl_s=settings.idempotency_ttl_s,
         durable=settings.durability is Durability.FSYNC,
     )
+
+
+def ledger_server_of(settings: Settings) -> RedisServer:
+    """The ledger's server; raises `NoServerError`."""
+    return RedisServer.of(ledger_url_of(settings), settings)
 
 
 def ledger_url_of(settings: Settings) -> str:

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stopline.errors import InvalidSettingsError
+from stopline.sentinel import SCHEMES, parse_sentinels
 
 PREFIX = "STOPLINE_"
 
@@ -69,6 +70,14 @@ class Settings(BaseSettings):
     redis_password: SecretStr | None = None
     """Put into `redis_url` where that has none, so that only this part is a secret."""
     redis_password_file: Path | None = None
+    sentinel_password: SecretStr | None = None
+    """Of the Sentinels themselves, where they have one."""
+    sentinel_password_file: Path | None = None
+    redis_ca_file: Path | None = None
+    """Whom to trust for `rediss://`, beside the system's authorities; for the broker as well."""
+    redis_cert_file: Path | None = None
+    """A client certificate, with its key; for the broker as well."""
+    redis_key_file: Path | None = None
     broker_url: SecretStr | None = None
     """None: the same as `redis_url`."""
     broker_url_file: Path | None = None
@@ -127,10 +136,38 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
-            msg = "the ledger's address begins with redis://, rediss:// or unix://"
+        if value and urlsplit(value.get_secret_value()).scheme not in SCHEMES:
+            msg = f"the ledger's address begins with one of {', '.join(SCHEMES)}"
             raise ValueError(msg)
         return value
+
+    @field_validator("redis_url", "broker_url")
+    @classmethod
+    def _names_sentinels(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and urlsplit(value.get_secret_value()).scheme.endswith("-sentinel"):
+            try:
+                parse_sentinels(value.get_secret_value())
+            except InvalidSettingsError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("redis_ca_file", "redis_cert_file", "redis_key_file")
+    @classmethod
+    def _is_readable(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                value.open("rb").close()
+            except OSError as error:
+                msg = f"cannot read {value}: {error.strerror}"
+                raise ValueError(msg) from None
+        return value
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.redis_cert_file is None) != (self.redis_key_file is None):
+            msg = f"set {variable('redis_cert_file')} and {variable('redis_key_file')} together"
+            raise ValueError(msg)
+        return self
 
     @field_validator("api_proxy")
     @classmethod
@@ -143,7 +180,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_source_each(self) -> Self:
-        for field in ("api_token", "redis_url", "redis_password", "broker_url"):
+        for field in (
+            "api_token",
+            "redis_url",
+            "redis_password",
+            "sentinel_password",
+            "broker_url",
+        ):
             if getattr(self, field) is not None and getattr(self, f"{field}_file") is not None:
                 msg = f"set either {variable(field)} or {variable(field)}_FILE, not both"
                 raise ValueError(msg)
@@ -174,6 +217,10 @@ class Settings(BaseSettings):
         """The ledger's URL with its password, or None for the embedded server."""
         url = self._secret("redis_url")
         return None if url is None else _with_password(url, self._secret("redis_password"))
+
+    def sentinels_password(self) -> str | None:
+        """The password of the Sentinels themselves."""
+        return self._secret("sentinel_password")
 
     def queue_url(self, ledger_url: str) -> str:
         """The broker's URL with its password; the ledger's where none is set."""

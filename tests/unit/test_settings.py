@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stopline.errors import InvalidSettingsError
+from stopline.redis_server import RedisServer
+from stopline.sentinel import parse_sentinels
 from stopline.settings import Settings
 from stopline_worker.api_token import ApiToken
 
@@ -71,3 +73,43 @@ def test_a_token_is_read_again_and_a_broken_file_keeps_the_old_one(tmp_path: Pat
 def test_a_token_is_visible_ascii(bad: str) -> None:
     with pytest.raises(InvalidSettingsError):
         ApiToken(bad)
+
+
+def test_an_address_of_sentinels_is_read() -> None:
+    found = parse_sentinels("redis-sentinel://me:p%40ss@one,two:7,[::1]:8/3#mymaster")
+    assert found.hosts == (("one", 26379), ("two", 7), ("::1", 8))
+    assert (found.username, found.password) == ("me", "p@ss")
+    assert (found.service, found.database) == ("mymaster", 3)
+    assert "p@ss" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis-sentinel://one",
+        "redis-sentinel:///0#mymaster",
+        "redis-sentinel://one/x#mymaster",
+        "redis-sentinel://one:x/0#mymaster",
+    ],
+)
+def test_a_wrong_address_of_sentinels_is_refused(url: str) -> None:
+    for field in ("redis_url", "broker_url"):
+        with pytest.raises(InvalidSettingsError, match=f"STOPLINE_{field.upper()}"):
+            Settings.load(**{field: url})
+
+
+def test_only_the_first_address_for_celery_holds_the_password() -> None:
+    settings = Settings.load(redis_url="redis-sentinel://:secret@one,two/1#m")
+    server = RedisServer.of(str(settings.ledger_url()), settings)
+    assert server.celery_url == "sentinel://:secret@one:26379/1;sentinel://two:26379/1"
+    assert server.celery_transport_options["master_name"] == "m"
+    assert "secret" not in repr(server)
+
+
+def test_a_certificate_needs_its_key_and_both_need_to_be_there(tmp_path: Path) -> None:
+    there = tmp_path / "cert.pem"
+    there.write_text("x")
+    with pytest.raises(InvalidSettingsError, match="STOPLINE_REDIS_KEY_FILE together"):
+        Settings.load(redis_cert_file=there)
+    with pytest.raises(InvalidSettingsError, match="STOPLINE_REDIS_CA_FILE: cannot read"):
+        Settings.load(redis_ca_file=tmp_path / "none.pem")

@@ -30,13 +30,15 @@ _IN_PROCESS_POOLS = ("solo", "thread")
 def _configuration() -> dict[str, Any]:
     """Celery's configuration, each setting with its reason."""
     try:
-        settings, ledger_url = runtime.settings, runtime.ledger_url
+        settings, ledger = runtime.settings, runtime.ledger_server
     except StoplineError as error:
         _exit(error)
     return {
-        **broker_options(settings, settings.queue_url(ledger_url)),
+        **broker_options(settings, settings.queue_url(ledger.url)),
         # Where the errors of bad `stopline.stop` messages go; outcomes the ledger writes itself.
-        "result_backend": ledger_url,
+        "result_backend": ledger.celery_url,
+        "redis_backend_use_ssl": ledger.celery_ssl,
+        "result_backend_transport_options": ledger.celery_transport_options,
         "result_expires": settings.result_ttl_s,
         "task_store_errors_even_if_ignored": True,
         "redis_socket_keepalive": True,

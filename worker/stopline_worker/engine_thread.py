@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from stopline.contract import Lane
     from stopline.ledger.values import Command, Policy
+    from stopline.redis_server import RedisServer
     from stopline.settings import Settings
 
 T = TypeVar("T")
@@ -44,10 +45,10 @@ class EngineThread:
     """Runs one engine in a thread of its own. The composition root of a worker process."""
 
     def __init__(
-        self, settings: Settings, ledger_url: str, lanes: Iterable[Lane], worker: str
+        self, settings: Settings, ledger_server: RedisServer, lanes: Iterable[Lane], worker: str
     ) -> None:
         self._settings = settings
-        self._ledger_url = ledger_url
+        self._ledger_server = ledger_server
         self._lanes = tuple(lanes)
         self._worker = worker
         self.policy: Policy = policy_of(settings)
@@ -101,7 +102,7 @@ class EngineThread:
         self._stop = asyncio.Event()
         token = ApiToken.from_settings(self._settings)
         api = TaskStopApi(self._settings, token)
-        self._ledger = AsyncLedger(connect_async(self._ledger_url))
+        self._ledger = AsyncLedger(connect_async(self._ledger_server))
         jitter = random.Random()  # noqa: S311  # jitter is no secret
         backoff = Backoff(self._settings.backoff_base_s, self._settings.backoff_cap_s)
         self._engine = Engine(

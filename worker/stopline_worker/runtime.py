@@ -6,7 +6,7 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from stopline.connections import ledger_url_of, policy_of
+from stopline.connections import ledger_server_of, policy_of
 from stopline.errors import StoplineError
 from stopline.ledger import Ledger, connect
 from stopline.settings import Settings
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from stopline.contract import Lane
     from stopline.ledger.values import Command, Policy
+    from stopline.redis_server import RedisServer
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +34,9 @@ class Runtime:
         return Settings.load()
 
     @cached_property
-    def ledger_url(self) -> str:
-        """The ledger's URL; raises `NoServerError`."""
-        return ledger_url_of(self.settings)
+    def ledger_server(self) -> RedisServer:
+        """The ledger's server; raises `NoServerError`."""
+        return ledger_server_of(self.settings)
 
     @cached_property
     def policy(self) -> Policy:
@@ -44,7 +45,7 @@ class Runtime:
 
     @cached_property
     def _ledger(self) -> Ledger:
-        return Ledger(connect(self.ledger_url))
+        return Ledger(connect(self.ledger_server))
 
     @property
     def engine(self) -> EngineThread:
@@ -61,7 +62,7 @@ class Runtime:
     def start_engine(self, lanes: Iterable[Lane], worker: str) -> None:
         """Start this process's engine; does nothing if it runs."""
         if self._engine is None:
-            engine = EngineThread(self.settings, self.ledger_url, lanes, worker)
+            engine = EngineThread(self.settings, self.ledger_server, lanes, worker)
             engine.start()
             self._engine = engine
 

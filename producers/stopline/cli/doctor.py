@@ -17,7 +17,7 @@ from rich.table import Table
 from stopline.cli import output
 from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
-from stopline.connections import ledger_url_of
+from stopline.connections import ledger_server_of
 from stopline.contract import from_microseconds
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
 from stopline.health import examine
@@ -132,8 +132,8 @@ def _token(settings: Settings) -> Finding:
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
     try:
-        url = ledger_url_of(settings)
-        ledger = Ledger(connect(url))
+        server = ledger_server_of(settings)
+        ledger = Ledger(connect(server))
         info = ledger.run(queries.info("everything"))
     except StoplineError as error:
         level = Level.UNREACHABLE if isinstance(error, UnavailableError) else Level.PROBLEM
@@ -148,7 +148,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     yield _memory(info)
     yield _clock(ledger)
     yield _workers(settings, ledger)
-    yield _broker(settings, url)
+    yield _broker(settings, server.url)
     ledger.close()
 
 

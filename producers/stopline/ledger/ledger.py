@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
 import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -24,6 +26,7 @@ from redis.retry import Retry
 
 from stopline.errors import InvalidSettingsError, LedgerFullError, UnavailableError
 from stopline.ledger import durability, queries, scripts
+from stopline.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from redis.commands.core import AsyncScript, Script
 
     from stopline.ledger.values import Command
+    from stopline.sentinel import Sentinels
 
 T = TypeVar("T")
 
@@ -56,16 +60,57 @@ def _connection_options(timeout_s: float) -> dict[str, Any]:
     }
 
 
-def connect(url: str, *, timeout_s: float = _TIMEOUT_S) -> redis.Redis:
-    """A client for the ledger; it connects when first used."""
-    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES)
-    return redis.Redis.from_url(url, retry=retry, **_connection_options(timeout_s))
+def connect(server: RedisServer | str, *, timeout_s: float = _TIMEOUT_S) -> redis.Redis:
+    """A client for the ledger, by server or plain URL; it connects when first used."""
+    server = _server(server)
+    options = {
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES),
+        **_connection_options(timeout_s),
+        **server.connection_options,
+    }
+    if server.sentinels is None:
+        return redis.Redis.from_url(server.url, **options)
+    asked = {**_connection_options(timeout_s), **server.sentinel_options}
+    sentinel = redis.sentinel.Sentinel(server.sentinels.hosts, sentinel_kwargs=asked)
+    client: redis.Redis = sentinel.master_for(
+        server.sentinels.service, **options, **_master_options(server, server.sentinels)
+    )
+    return client
 
 
-def connect_async(url: str, *, timeout_s: float = _TIMEOUT_S) -> redis.asyncio.Redis:
+def connect_async(
+    server: RedisServer | str, *, timeout_s: float = _TIMEOUT_S
+) -> redis.asyncio.Redis:
     """An asyncio client for the ledger; it connects when first used."""
-    retry = redis.asyncio.retry.Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES)
-    return redis.asyncio.Redis.from_url(url, retry=retry, **_connection_options(timeout_s))
+    server = _server(server)
+    options = {
+        "retry": redis.asyncio.retry.Retry(
+            ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES
+        ),
+        **_connection_options(timeout_s),
+        **server.connection_options,
+    }
+    if server.sentinels is None:
+        return redis.asyncio.Redis.from_url(server.url, **options)
+    asked = {**_connection_options(timeout_s), **server.sentinel_options}
+    sentinel = redis.asyncio.sentinel.Sentinel(server.sentinels.hosts, sentinel_kwargs=asked)
+    client: redis.asyncio.Redis = sentinel.master_for(
+        server.sentinels.service, **options, **_master_options(server, server.sentinels)
+    )
+    return client
+
+
+def _server(server: RedisServer | str) -> RedisServer:
+    return RedisServer(server) if isinstance(server, str) else server
+
+
+def _master_options(server: RedisServer, sentinels: Sentinels) -> dict[str, Any]:
+    return {
+        "db": sentinels.database,
+        "username": sentinels.username,
+        "password": sentinels.password,
+        "ssl": server.tls is not None,
+    }
 
 
 def _is_passing(error: ResponseError) -> bool:
