@@ -2,13 +2,14 @@
 # make test   the whole test suite
 # make time-to-stop   from client.stop to the call, measured on this machine
 # make simulate SEEDS=10000   many random runs under every fault; SEED=42: one, with its log
+# make chaos   every fault on real processes, a quarter of an hour; WRITE=1: the table to docs/
 # make check  formatting, lint, types, architecture
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test simulate check time-to-stop format constraints clean
+.PHONY: demo test simulate chaos check time-to-stop format constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -19,6 +20,9 @@ test: $(INSTALLED)
 SEEDS ?= 1000
 simulate: $(INSTALLED)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+chaos: $(INSTALLED)
+	$(BIN)/pytest -p no:xdist -m chaos tests/fault $(if $(WRITE),--write-table)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -58,7 +58,7 @@ def transport_options(settings: Settings, server: RedisServer) -> dict[str, Any]
         # leave the kernel's two hours before the first probe.
         "socket_keepalive": True,
         "socket_keepalive_options": _KEEPALIVE,
-        "health_check_interval": 10,
+        "health_check_interval": 5,
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
         # Without it a command to a Redis that went silent blocks its process for ever. It does
         # not bound the wait for messages, which kombu does not do in a read.

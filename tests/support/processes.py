@@ -182,11 +182,12 @@ class Stack:
         concurrency: int = 1,
         log_level: str = "info",
         pool: str = "prefork",
+        variables: dict[str, str] | None = None,
     ) -> Worker:
         """Start a worker; it is killed at the end of the test."""
         self._workers += 1
         log = self.directory / f"worker-{self._workers}.log"
-        worker = Worker(self.environment, log)
+        worker = Worker({**self.environment, **(variables or {})}, log)
         self._exits.callback(worker.kill)
         return worker.start(
             lanes or tuple(Lane), concurrency=concurrency, log_level=log_level, pool=pool

@@ -39,6 +39,7 @@ class Child:
 
     def start(self, environment: Mapping[str, str], log: Any) -> None:
         """Start the process in a session of its own: Ctrl-C is the supervisor's to handle."""
+        self._close_pipe()
         self.process = subprocess.Popen(  # noqa: S603  # our own program
             self.command,
             env={**environment, SUPERVISED: "1"},
@@ -63,6 +64,12 @@ class Child:
             say(f"{self.name} did not end in time and is killed; its calls will be made again")
             self.process.kill()
             self.process.wait()
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        """Close the pipe of a process that has ended."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
 
 
 class Supervisor:

@@ -1,0 +1,232 @@
+"""The faults: each strikes a topology under load, and is over when it returns."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tests.fault.proxy import Mode, Proxy
+from tests.fault.topology import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.fault.topology import Topology
+
+_LEASE_S: Final = float(str(SETTINGS["lease_s"]))
+_BULK_LINES: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        name: what people call it.
+        strike: does it, and returns when it is over.
+        environments: variables of each worker's own.
+    """
+
+    name: str
+    strike: Callable[[Topology], None]
+    environments: tuple[dict[str, str], ...] = field(default=())
+
+
+# --- processes ---------------------------------------------------------------------------------
+
+
+def _kill_engines(topology: Topology) -> None:
+    for worker in topology.workers * 2:
+        worker.send(signal.SIGKILL, main=False)
+        time.sleep(1.5)
+
+
+def _kill_workers(topology: Topology) -> None:
+    for worker in topology.workers:
+        worker.send(signal.SIGKILL)
+        time.sleep(2)
+
+
+def _freeze_worker(topology: Topology) -> None:
+    """Longer than its leases: what it settles afterwards must change nothing."""
+    frozen = topology.workers[0].processes
+    for process in frozen:
+        process.suspend()
+    time.sleep(_LEASE_S + 4)
+    for process in frozen:
+        process.resume()
+
+
+def _terminate_in_turn(topology: Topology) -> None:
+    for _ in range(3):
+        for worker in topology.workers:
+            worker.send(signal.SIGTERM, engines=False)
+            time.sleep(2.5)
+
+
+def _kill_bulk(topology: Topology) -> None:
+    """A producer in the middle of a file; the same command again completes it."""
+    file = topology.directory / "targets.csv"
+    lines = [f"f,{number}" for number in range(_BULK_LINES)]
+    file.write_text("\n".join(["user_id,task_id", *lines]) + "\n")
+    command = [sys.executable, "-m", "stopline.cli", "bulk", str(file), "--batch-id", "killed"]
+    environment = topology.environment(proxied=False)
+    with topology.client() as client:
+        first = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        while _total(client, "killed") < _BULK_LINES // 4:
+            assert first.poll() is None
+            time.sleep(0.005)
+        first.kill()
+        first.wait()
+        assert _total(client, "killed") < _BULK_LINES
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        assert _total(client, "killed") == _BULK_LINES
+        while client.batch("killed").pending:
+            time.sleep(0.1)
+        assert client.batch("killed").outcomes["stopped"] == _BULK_LINES  # type: ignore[index]
+
+
+def _total(client: object, batch_id: str) -> int:
+    from stopline import StoplineError  # noqa: PLC0415  # only here
+
+    with suppress(StoplineError):
+        return int(client.batch(batch_id).total)  # type: ignore[attr-defined]
+    return 0
+
+
+# --- Redis -------------------------------------------------------------------------------------
+
+
+def _kill_redis(topology: Topology) -> None:
+    for away_s in (0.1, 2.0, 5.0):
+        topology.valkey.kill()
+        time.sleep(away_s)
+        topology.valkey.start()
+        time.sleep(2)
+
+
+def _redis_away_for_40_s(topology: Topology) -> None:
+    topology.valkey.kill()
+    time.sleep(40)
+    topology.valkey.start()
+
+
+def _fill_redis(topology: Topology) -> None:
+    with topology.server() as client:
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]))
+        time.sleep(10)
+        client.config_set("maxmemory", 0)
+
+
+def _flush_broker(topology: Topology) -> None:
+    with topology.server(database=1) as client:
+        for _ in range(3):
+            client.flushdb()
+            time.sleep(2)
+
+
+# --- network -----------------------------------------------------------------------------------
+
+
+def _cut(proxy: Callable[[Topology], Proxy]) -> Callable[[Topology], None]:
+    def strike(topology: Topology) -> None:
+        for _ in range(10):
+            proxy(topology).cut()
+            time.sleep(0.7)
+
+    return strike
+
+
+def _during(
+    proxy: Callable[[Topology], Proxy], mode: Mode, seconds: float
+) -> Callable[[Topology], None]:
+    def strike(topology: Topology) -> None:
+        proxy(topology).set(mode)
+        time.sleep(seconds)
+        proxy(topology).set(Mode.PASS)
+
+    return strike
+
+
+def _refuse_and_cut(topology: Topology) -> None:
+    topology.to_api.set(Mode.REFUSE)
+    topology.to_api.cut()
+    time.sleep(60)
+    topology.to_api.set(Mode.PASS)
+
+
+def _forget_connections(topology: Topology) -> None:
+    """As a firewall does: silence on all there are, while new ones work (celery#8030, #8091)."""
+    topology.to_redis.hold_existing()
+
+
+def _half_a_reply(topology: Topology) -> None:
+    """Publish something large to the workers' own channels, and go silent in its middle."""
+    with topology.server(database=1) as client:
+        channels = [*client.pubsub_channels(), b"/1.celery.pidbox"]
+        topology.to_redis.set(Mode.HOLE_TO_CLIENT)
+        for channel in channels:
+            client.publish(channel, b"x" * 4_000_000)
+        time.sleep(1)
+        topology.to_redis.hold_existing()
+        topology.to_redis.set(Mode.PASS)
+
+
+def _cut_often(topology: Topology) -> None:
+    """Each reconnect must leave the loop polling (kombu#2492, celery#10205)."""
+    for _ in range(25):
+        topology.to_redis.cut()
+        time.sleep(0.25)
+
+
+# --- clocks ------------------------------------------------------------------------------------
+
+
+def _nothing(_topology: Topology) -> None:
+    time.sleep(5)
+
+
+def _skewed(hours: float) -> tuple[dict[str, str], ...]:
+    directory = __file__.replace("faults.py", "skewed_clock")
+    return ({"PYTHONPATH": directory, "SKEWED_CLOCK_S": str(hours * 3600)},)
+
+
+def _to_redis(topology: Topology) -> Proxy:
+    return topology.to_redis
+
+
+def _to_api(topology: Topology) -> Proxy:
+    return topology.to_api
+
+
+FAULTS: Final = (
+    Fault("kill -9 of each engine process, twice", _kill_engines),
+    Fault("kill -9 of each whole worker", _kill_workers),
+    Fault("kill -9 of a producer in the middle of bulk, then again", _kill_bulk),
+    Fault("SIGSTOP of a worker beyond its leases, then SIGCONT", _freeze_worker),
+    Fault("SIGTERM of each worker, three times (rolling restarts)", _terminate_in_turn),
+    Fault("kill -9 of the server, three times, with restarts", _kill_redis),
+    Fault("server away for 40 s", _redis_away_for_40_s),
+    Fault("server full (maxmemory, noeviction) for 10 s", _fill_redis),
+    Fault("FLUSHDB of the broker's database, three times", _flush_broker),
+    Fault("connections to Redis cut, ten times", _cut(_to_redis)),
+    Fault("connections to Redis cut, 25 times in 6 s", _cut_often),
+    Fault("Redis black-holed for 12 s", _during(_to_redis, Mode.HOLE, 12)),
+    Fault("Redis: commands black-holed for 12 s", _during(_to_redis, Mode.HOLE_TO_SERVER, 12)),
+    Fault("Redis: replies black-holed for 12 s", _during(_to_redis, Mode.HOLE_TO_CLIENT, 12)),
+    Fault("Redis slowed (150 ms each way) for 10 s", _during(_to_redis, Mode.SLOW, 10)),
+    Fault("connections to Redis forgotten, new ones work", _forget_connections),
+    Fault("connections to Redis silent in the middle of a reply", _half_a_reply),
+    Fault("connections to the API cut, ten times", _cut(_to_api)),
+    Fault("API black-holed for 10 s", _during(_to_api, Mode.HOLE, 10)),
+    Fault("API: replies black-holed for 10 s", _during(_to_api, Mode.HOLE_TO_CLIENT, 10)),
+    Fault("API slowed (150 ms each way) for 10 s", _during(_to_api, Mode.SLOW, 10)),
+    Fault("API down for 60 s", _refuse_and_cut),
+    Fault("clock of a worker one hour ahead", _nothing, _skewed(1)),
+    Fault("clock of a worker one hour behind", _nothing, _skewed(-1)),
+)

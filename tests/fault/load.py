@@ -1,0 +1,91 @@
+"""A steady load of single and bulk requests, each asked for until there is a receipt."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from stopline import Lane, StopRequest
+from stopline.contract import new_request_id
+from stopline.errors import LedgerFullError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stopline import StopClient
+    from tests.fault.topology import Topology
+
+_SINGLES_EACH_S = 0.1
+_BULK_EACH_S = 1.0
+_BULK = 50
+_AWAY_S = 0.2
+
+
+class Load:
+    """Producers in threads; `receipts` are the ids to follow, with when they were got."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self.receipts: dict[str, float] = {}
+        self.refused = 0
+        self._stop = threading.Event()
+        works = [(self._single, False), (self._single, True), (self._bulk, False)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(work, proxied), daemon=True)
+            for work, proxied in works
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def count(self, until: float = float("inf")) -> int:
+        """How many receipts there were at a moment."""
+        return sum(at <= until for at in tuple(self.receipts.values()))
+
+    def _run(self, work: Callable[[StopClient, int], None], proxied: bool) -> None:
+        number = 0
+        with self._topology.client(proxied=proxied) as client:
+            while not self._stop.is_set():
+                number += 1
+                work(client, number)
+
+    def _single(self, client: StopClient, number: int) -> None:
+        request_id = new_request_id()
+        lane = list(Lane)[number % len(Lane)]
+        request = StopRequest(user_id="u", task_id=request_id, lane=lane, request_id=request_id)
+        self._until_accepted(lambda: [client.stop_request(request).request_id])
+        self._stop.wait(_SINGLES_EACH_S)
+
+    def _bulk(self, client: StopClient, _number: int) -> None:
+        batch_id = new_request_id()
+        requests = [
+            StopRequest(user_id="b", task_id=f"{batch_id}-{place}", lane=Lane.BULK)
+            for place in range(_BULK)
+        ]
+
+        def submit() -> list[str]:
+            submitted = client.stop_many(requests, batch_id=batch_id)
+            return [one.request_id for one in submitted.receipts]
+
+        self._until_accepted(submit)
+        self._stop.wait(_BULK_EACH_S)
+
+    def _until_accepted(self, submit: Callable[[], list[str]]) -> None:
+        while not self._stop.is_set():
+            try:
+                ids = submit()
+            except (UnavailableError, LedgerFullError):
+                self.refused += 1
+                self._stop.wait(_AWAY_S)
+                continue
+            now = time.monotonic()
+            self.receipts.update(dict.fromkeys(ids, now))
+            return
