@@ -2,7 +2,7 @@
 
 Whatever killed that worker may be the request itself. If its neighbours went along with it each
 time, they would count as poison as well. So a request that was lost once flies with few others of
-its kind, and one that was lost twice is the only such in its engine: a third loss is its own.
+its kind, and one that was lost twice with no other suspect at all: a third loss is its own.
 """
 
 from __future__ import annotations
@@ -19,30 +19,37 @@ _TOGETHER: Final = (10, 1)
 that the hundred calls of a killed worker are made again in ten steps, not in a hundred."""
 
 
+_NONE: Final = (0, 0)
+
+
 class Suspects:
     """Counts the suspects of one engine, by how often they were lost."""
 
     def __init__(self) -> None:
-        self._free = list(_TOGETHER)
+        self._flying = [0, 0]
+        self._reserved: SuspectRoom = _NONE
 
     def take_room(self) -> SuspectRoom:
         """Take all the room there is for one claim; a claim at the same time gets none."""
-        room = tuple(max(0, free) for free in self._free)
-        self._free = [free - taken for free, taken in zip(self._free, room, strict=True)]
-        return room
+        once, twice = self._flying
+        if any(self._reserved) or twice:
+            return _NONE
+        self._reserved = (max(0, _TOGETHER[0] - once), 0 if once else _TOGETHER[1])
+        return self._reserved
 
     def give_back(self, room: SuspectRoom, grants: Iterable[Grant] = ()) -> None:
-        """Give back what a claim did not use for its grants."""
-        self._free = [free + taken for free, taken in zip(self._free, room, strict=True)]
+        """End a claim that took room, with what it was granted."""
+        if any(room):
+            self._reserved = _NONE
         for grant in grants:
-            self._count(grant, -1)
+            self._count(grant, 1)
 
     def landed(self, grant: Grant) -> bool:
         """A flight is over; whether it was a suspect's."""
-        return self._count(grant, 1)
+        return self._count(grant, -1)
 
     def _count(self, grant: Grant, change: int) -> bool:
         if grant.lost == 0:
             return False
-        self._free[min(grant.lost, len(self._free)) - 1] += change
+        self._flying[min(grant.lost, len(self._flying)) - 1] += change
         return True

@@ -59,13 +59,16 @@ end
 
 -- A request whose worker was lost is a suspect: it may have killed it. The longer it is one, the
 -- fewer others may fly with it in one engine, so that poison takes no neighbour along three times
--- (`suspect_room`: how many more that were lost once, and more often; absent: any number).
+-- (`suspect_room`: how many more that were lost once, and more often; absent: any number). Suspects
+-- of one kind keep those of the other waiting.
 local function take_suspect_room(request)
   local room, lost = options.suspect_room, request.lost or 0
   if lost == 0 or not room then return true end
   local level = math.min(lost, #room)
   if room[level] <= 0 then return false end
-  room[level] = room[level] - 1
+  local left = room[level] - 1
+  for index = 1, #room do room[index] = 0 end
+  room[level] = left
   return true
 end
 
