@@ -93,10 +93,9 @@ class Desk:
 
     def begin(self, request_id: str) -> Call:
         """Claim one request, which must be granted, and begin its call."""
-        token = self.token()
-        claimed = self.claim(request_id, token=token)
+        claimed = self.claim(request_id)
         (grant,) = claimed.grants
-        return Call(self, grant, token)
+        return Call(self, grant)
 
     def sweep(self, *lanes: Lane, limit: int = 100, token: str | None = None) -> Claimed:
         return self.run(
@@ -136,11 +135,10 @@ class Desk:
 class Call:
     """A call in flight."""
 
-    def __init__(self, desk: Desk, grant: Grant, token: str) -> None:
+    def __init__(self, desk: Desk, grant: Grant) -> None:
         self._desk = desk
         self.grant = grant
-        self.token = token
-        self._settlement = Settlement(grant.request_id, token, "end", ATTEMPT_STOPPED)
+        self._settlement = Settlement(grant.request_id, grant.token, "end", ATTEMPT_STOPPED)
 
     def _settle(self, **changes: str) -> str:
         settlement = replace(self._settlement, **changes)
@@ -160,7 +158,7 @@ class Call:
         return self._settle(follows="release", members="", argument="")
 
     def renew(self) -> bool:
-        lease = (self.grant.request_id, self.token)
+        lease = (self.grant.request_id, self.grant.token)
         return self._desk.run(commands.renew(self._desk.policy, [lease])).kept[0]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stopline.contract import Lane, OutcomeKind
 from stopline.ledger import keys
+from tests.ledger.desk import Call
 
 if TYPE_CHECKING:
     from tests.ledger.desk import Desk
@@ -52,6 +53,27 @@ def test_without_a_lease_nothing_changes(desk: Desk) -> None:
     assert call.succeed() == "lost"
     assert not call.renew()
     assert desk.outcome(receipt.request_id) is None
+
+
+def test_a_claim_that_arrives_late_gets_no_further_attempt(desk: Desk) -> None:
+    """It was sent again when its reply did not come; the first sending ran after the lease."""
+    receipt = desk.stop()
+    desk.claim(receipt.request_id, token="mine")
+    desk.time.advance(desk.policy.lease_s + 1)
+    assert desk.claim(receipt.request_id, token="mine").grants == ()
+    assert desk.claim(receipt.request_id, token="other").grants[0].attempt == 2
+
+
+def test_a_result_settles_the_attempt_that_it_is_of(desk: Desk) -> None:
+    """Also where one claim, repeated on its way, was granted two attempts (simulation 3773)."""
+    receipt = desk.stop()
+    (first,) = desk.claim(receipt.request_id, token="mine").grants
+    call = Call(desk, first)
+    assert call.fail(retry_in_s=1) == "waiting"
+    desk.time.advance(2)
+    (second,) = desk.claim(receipt.request_id, token="mine").grants
+    assert (second.attempt, call.succeed()) == (2, "lost")
+    assert Call(desk, second).succeed() == "ended"
 
 
 def test_a_stale_token_changes_nothing(desk: Desk) -> None:

@@ -49,7 +49,8 @@ def _used(ledger: Ledger) -> int:
 
 
 def _settle(ledger: Ledger, ids: list[str], token: str) -> tuple[str, ...]:
-    settlements = [Settlement(one, token, "end", _MEMBERS, _STOPPED) for one in ids]
+    first_attempt = f"{token}.1"
+    settlements = [Settlement(one, first_attempt, "end", _MEMBERS, _STOPPED) for one in ids]
     return ledger.run(commands.settle(POLICY, settlements)).words
 
 

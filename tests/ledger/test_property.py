@@ -111,32 +111,31 @@ class LedgerMachine(RuleBasedStateMachine):
         self._claim(data.draw(st.sampled_from(sorted(self.model.open))))
 
     def _claim(self, request_id: str) -> None:
-        token = self.desk.token()
-        claimed = self.desk.claim(request_id, token=token)
+        claimed = self.desk.claim(request_id)
         granted = self.model.claim(request_id, self.time.now_us)
         assert [one.request_id for one in claimed.grants] == [request_id] * granted
         if granted:
             now = self.time.now_us
-            self.flights.append(Flight(request_id, token, now, now + 30 * _SECOND))
+            (grant,) = claimed.grants
+            self.flights.append(Flight(request_id, grant.token, now, now + 30 * _SECOND))
 
     @rule()
     def sweep(self) -> None:
         """An engine looks at the due index: it finds what the model would grant, and ends more."""
-        token = self.desk.token()
-        claimed = self.desk.sweep(token=token)
+        claimed = self.desk.sweep()
         now = self.time.now_us
         for request_id in sorted(self.model.open, key=lambda one: one != self.model.active):
-            self._expect_swept(request_id, claimed, token, now)
+            self._expect_swept(request_id, claimed, now)
         for lane in Lane:  # nothing that was due is left lying, but what this sweep made due
             left = {one.decode() for one in self.client.zrangebyscore(keys.due(lane), 0, now)}
             assert left <= {one.request_id for one in claimed.promoted}
 
-    def _expect_swept(self, request_id: str, claimed: values.Claimed, token: str, now: int) -> None:
+    def _expect_swept(self, request_id: str, claimed: values.Claimed, now: int) -> None:
         wish = self.model.open.get(request_id)
-        granted = any(one.request_id == request_id for one in claimed.grants)
+        granted = [one for one in claimed.grants if one.request_id == request_id]
         if granted:
             assert self.model.claim(request_id, now)
-            self.flights.append(Flight(request_id, token, now, now + 30 * _SECOND))
+            self.flights.append(Flight(request_id, granted[0].token, now, now + 30 * _SECOND))
         elif wish is not None and self.desk.outcome(request_id) is not None:
             assert not self.model.claim(request_id, now)  # it ends in the model too
             assert request_id in self.model.outcomes

@@ -38,8 +38,12 @@ class BrokenError(AssertionError):
     """An invariant does not hold; `letter` names it."""
 
     def __init__(self, letter: str, what: str) -> None:
-        super().__init__(f"({letter}) {what}")
+        super().__init__(letter, what)  # as they are: it is sent between processes
         self.letter = letter
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"({self.letter}) {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ class Invariants:
                 actor, f"is granted attempt {grant.attempt} of {grant.request_id} ({grant.target})"
             )
             record = queries.parse_record(self._record(grant.request_id))
-            self._leases[actor, grant.target] = (grant.request_id, record["token"])
+            self._leases[actor, grant.target] = (grant.request_id, grant.token)
             resumed_us = self._resumed.get(record["target_digest"], 0)
             if resumed_us >= int(record["wish_at"]) and int(record["began_at"]) > resumed_us:
                 raise BrokenError("e", f"{grant.request_id} was granted after a resume")

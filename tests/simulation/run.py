@@ -50,7 +50,7 @@ class Report:
     @property
     def summary(self) -> str:
         """One line, for people."""
-        return f"seed {self.seed}: {self.broken!r}" if self.broken else f"seed {self.seed}: fine"
+        return f"seed {self.seed}: {self.broken}" if self.broken else f"seed {self.seed}: fine"
 
 
 def simulate(

@@ -19,6 +19,11 @@ def test_what_must_hold_holds_after_every_step(first: int) -> None:
         _check(seed, server)
 
 
+@pytest.mark.parametrize("seed", [3773])
+def test_a_seed_that_once_failed_holds(seed: int) -> None:
+    _check(seed, LedgerServer())
+
+
 def test_the_same_seeds_hold_on_a_real_server(redis_url: str) -> None:
     server = LedgerServer(redis_url)
     for seed in range(1, 40):

@@ -39,7 +39,7 @@ def _conclude(result: Reply | NoReply) -> tuple[Settlement, _Token]:
     token = _Token()
     attempts = Attempts(_Api(result), token, Backoff(1, 8), Random(7))
     measured = asyncio.run(attempts.call(GRANT))
-    return attempts.conclude(GRANT, "lease", measured), token
+    return attempts.conclude(GRANT, measured), token
 
 
 def test_a_success_ends_it() -> None:
@@ -69,7 +69,7 @@ def test_a_token_that_the_api_echoes_is_not_recorded_escaped_or_not() -> None:
 
 def test_an_interrupted_call_is_another_workers_at_once() -> None:
     attempts = Attempts(_Api(INTERRUPTED), _Token(), Backoff(1, 8), Random(7))
-    settlement = attempts.conclude(GRANT, "lease", Measured(INTERRUPTED, 1.5))
+    settlement = attempts.conclude(GRANT, Measured(INTERRUPTED, 1.5))
     assert (settlement.follows, settlement.argument) == ("retry", "0")
     record = orjson.loads("{" + settlement.members + "}")
     assert record["duration_ms"] == 1500

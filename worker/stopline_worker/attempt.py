@@ -50,7 +50,7 @@ class Attempts:
         result = await self.api.call(grant.target)
         return Measured(result, self.monotonic() - began)
 
-    def conclude(self, grant: Grant, lease_token: str, measured: Measured) -> Settlement:
+    def conclude(self, grant: Grant, measured: Measured) -> Settlement:
         """Judge a call and say how its attempt is to be settled."""
         judgement = self._redacted(judge(measured.result))
         if judgement.reread_token:
@@ -58,10 +58,10 @@ class Attempts:
         attempt = _members(judgement, measured.duration_s)
         if judgement.verdict is not Verdict.RETRY:
             outcome = f"{_OUTCOMES[judgement.verdict]}\n{json_string(judgement.detail)}"
-            return Settlement(grant.request_id, lease_token, "end", attempt, outcome)
+            return Settlement(grant.request_id, grant.token, "end", attempt, outcome)
         delay_s = self.delay_s(grant, measured, judgement)
         delay_us = str(round(delay_s * 1_000_000))
-        return Settlement(grant.request_id, lease_token, "retry", attempt, delay_us)
+        return Settlement(grant.request_id, grant.token, "retry", attempt, delay_us)
 
     def _redacted(self, judgement: Judgement) -> Judgement:
         """The judgement without the token, should the API have echoed it, escaped or not."""

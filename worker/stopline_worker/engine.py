@@ -50,7 +50,6 @@ class Flight:
 
     Attributes:
         grant: the right to make this attempt.
-        token: of its lease.
         lease_end_us: when the lease ends, by the ledger's clock; renewing moves it.
         calling: its call is on the wire, and may be taken off it.
         interrupted: the engine drains and does not wait for this call any longer.
@@ -58,7 +57,6 @@ class Flight:
     """
 
     grant: Grant
-    token: str
     lease_end_us: int
     calling: bool = False
     interrupted: bool = False
@@ -169,7 +167,7 @@ class Engine:
                     token = self._next_token()
                     suspects = self._suspects.take_room()
                     command = commands.claim(self._policy, chunk, token, suspect_room=suspects)
-                    await self._claim(room, suspects, token, command)
+                    await self._claim(room, suspects, command)
         except TimeoutError:
             _log.debug(
                 "no room for a message, left to the sweep",
@@ -206,20 +204,18 @@ class Engine:
         self._claims += 1
         return f"{self._name}:{self._claims:x}"
 
-    async def _claim(
-        self, room: int, suspects: SuspectRoom, token: str, command: Command[Claimed]
-    ) -> Claimed:
+    async def _claim(self, room: int, suspects: SuspectRoom, command: Command[Claimed]) -> Claimed:
         """Run a claim and begin what it grants.
 
         Shielded, because a claim whose reply nobody reads would hold its leases for nothing.
         """
-        task = asyncio.create_task(self._claim_into(room, suspects, token, command))
+        task = asyncio.create_task(self._claim_into(room, suspects, command))
         self._claiming[task] = None
         task.add_done_callback(self._claiming.pop)
         return await asyncio.shield(task)
 
     async def _claim_into(
-        self, room: int, suspects: SuspectRoom, token: str, command: Command[Claimed]
+        self, room: int, suspects: SuspectRoom, command: Command[Claimed]
     ) -> Claimed:
         """Fill the room that was taken; what the claim leaves empty goes back."""
         started = self._clock.monotonic()
@@ -228,7 +224,7 @@ class Engine:
             claimed = await self._ledger.run(command)
             self._clock.observe(claimed.now, started)
             for grant in claimed.grants:
-                self._begin(grant, token)
+                self._begin(grant)
                 begun.append(grant)
         finally:
             self._slots.give_back(room - len(begun))
@@ -236,8 +232,8 @@ class Engine:
         self._claim_promoted(claimed.promoted)
         return claimed
 
-    def _begin(self, grant: Grant, token: str) -> None:
-        flight = Flight(grant, token, grant.lease_end)
+    def _begin(self, grant: Grant) -> None:
+        flight = Flight(grant, grant.lease_end)
         self._flights[flight] = None
         flight.task = asyncio.create_task(self._fly(flight))
 
@@ -264,7 +260,7 @@ class Engine:
         if self._lease_ended(flight):
             return None
         if flight.interrupted or self._clock.now_us() >= flight.grant.not_after:
-            return Settlement(flight.grant.request_id, flight.token, "release")
+            return Settlement(flight.grant.request_id, flight.grant.token, "release")
         measured = await self._call(flight)
         if measured is None:
             return None
@@ -272,13 +268,11 @@ class Engine:
 
     def _conclude(self, flight: Flight, measured: Measured) -> Settlement:
         try:
-            return self._attempts.conclude(flight.grant, flight.token, measured)
+            return self._attempts.conclude(flight.grant, measured)
         except Exception as error:  # noqa: BLE001  # a fault of ours, recorded as one
             # Left alone it would look like a lost worker, three times over like poison.
             failed = self._internal_error(flight, error)
-            return self._attempts.conclude(
-                flight.grant, flight.token, Measured(failed, measured.duration_s)
-            )
+            return self._attempts.conclude(flight.grant, Measured(failed, measured.duration_s))
 
     def _internal_error(self, flight: Flight, error: Exception) -> NoReply:
         _log.exception(
@@ -348,7 +342,7 @@ class Engine:
         command = commands.claim_due(
             self._policy, self._lanes, token, limit=room, suspect_room=suspects
         )
-        claimed = await self._claim(room, suspects, token, command)
+        claimed = await self._claim(room, suspects, command)
         self._sweep_token = None
         self._swept_at = self._clock.monotonic()
         if claimed.next_due is None:
@@ -380,7 +374,9 @@ class Engine:
             chunk = flights[first : first + MESSAGE_IDS_MAX]
             started = self._clock.monotonic()
             renewed = await self._ledger.run(
-                commands.renew(self._policy, [(one.grant.request_id, one.token) for one in chunk])
+                commands.renew(
+                    self._policy, [(one.grant.request_id, one.grant.token) for one in chunk]
+                )
             )
             self._clock.observe(renewed.now, started)
             for flight, kept in zip(chunk, renewed.kept, strict=True):

@@ -180,9 +180,9 @@ def redrive(
 def _grants(flat: Sequence[bytes]) -> tuple[Grant, ...]:
     words = [_text(word) for word in flat]
     return tuple(
-        Grant(request_id, target, int(attempt), int(not_after), int(lease_end), int(lost))
-        for request_id, target, attempt, not_after, lease_end, lost in zip(
-            *(words[field::6] for field in range(6)), strict=True
+        Grant(request_id, target, int(attempt), int(not_after), int(lease_end), int(lost), token)
+        for request_id, target, attempt, not_after, lease_end, lost, token in zip(
+            *(words[field::7] for field in range(7)), strict=True
         )
     )
 

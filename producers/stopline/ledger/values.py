@@ -92,7 +92,8 @@ class Accepted:
 class Grant:
     """An exclusive right to make one attempt; times are the ledger's, in microseconds.
 
-    `lost` is how many claims in a row were lost with their worker before this one.
+    `lost` is how many claims in a row were lost with their worker before this one; `token` is the
+    lease's.
     """
 
     request_id: str
@@ -101,6 +102,7 @@ class Grant:
     not_after: int
     lease_end: int
     lost: int = 0
+    token: str = ""
 
 
 SuspectRoom = tuple[int, ...]

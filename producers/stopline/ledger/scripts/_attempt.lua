@@ -1,6 +1,6 @@
 -- What claim, claim_due and settle share: may an attempt begin, and how one is recorded.
 local grants = {}
-local GRANT_FIELDS = 6
+local GRANT_FIELDS = 7
 
 local function json_sentence(text)
   return '"' .. text .. '"'
@@ -33,17 +33,23 @@ end
 local function add_grant(request)
   for _, field in ipairs({
     request.id, request.target, whole(request.attempt), whole(request.not_after),
-    whole(request.due_at), whole(request.lost or 0),
+    whole(request.due_at), whole(request.lost or 0), request.token,
   }) do
     grants[#grants + 1] = field
   end
+end
+
+-- The token of a lease: of this claim and this attempt. A claim that arrives late, after its sender
+-- repeated it, may be granted another attempt, which must not be settled by the first one's result.
+local function lease_token(request)
+  return options.token .. '.' .. whole(request.attempt or 0)
 end
 
 local function grant(request)
   request.state = 'calling'
   request.attempt = (request.attempt or 0) + 1
   request.began_at = now
-  request.token = options.token
+  request.token = lease_token(request)
   set_due(request, now + options.lease_us)
   save_record(request)
   add_grant(request)
@@ -101,10 +107,11 @@ end
 -- and else leaves it as it is. Asking again with the same token grants the same again, so that
 -- a claim whose reply was lost can be repeated.
 local function consider(request)
-  if call_in_flight(request) then
-    if request.token == options.token then add_grant(request) end
-    return
+  if request.state == 'calling' and request.token == lease_token(request) then
+    if call_in_flight(request) then add_grant(request) end
+    return -- after its lease this claim comes late, and nobody waits for its grant
   end
+  if call_in_flight(request) then return end
   if request.state == 'waiting' and request.due_at > now then return end
   local target = load_target(request.target_digest)
   if not is_active(request, target) then return wait_for_active(request, target) end

@@ -14,7 +14,7 @@
 --   batches       who counts its outcome: batch=wishes,batch=wishes
 --   attempt       the number of the last attempt begun
 --   began_at      when that attempt was claimed: a lower bound of when its call began
---   token         of the lease of that attempt
+--   token         of the lease of that attempt: the claim's, a dot, the attempt
 --   due_at        its score in the due index: while calling, the end of the lease
 --   lost          claims in a row whose lease ended without a result
 --   attempts      finished attempts, as JSON objects

@@ -5,8 +5,8 @@
 -- ARGV    1 options (JSON): as for claim, and `limit`, the requests to look at; the token is
 --           `engine:number`, and a sweep with the token of the engine's last one repeats that
 --         2… lanes, the most urgent first
--- returns now, grants (id, target, attempt, not_after, lease's end, claims lost; flat), promoted
---         (id, lane; flat), when the next request of these lanes is due, or ''
+-- returns now, grants (id, target, attempt, not_after, lease's end, claims lost, token; flat),
+--         promoted (id, lane; flat), when the next request of these lanes is due, or ''
 local last_sweep = SWEEP .. string.match(options.token, '^[^:]+')
 
 -- What the sweep with this token granted, if its reply was lost; else nothing.
@@ -33,7 +33,8 @@ end
 local room = options.limit
 for id in string.gmatch(granted_before(), '[^\n]+') do
   local request = load_record(id)
-  if request and call_in_flight(request) and request.token == options.token then
+  if request and call_in_flight(request) and request.token == lease_token(request) then
+    take_suspect_room(request)
     add_grant(request)
     room = room - 1
   end
