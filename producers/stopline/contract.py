@@ -351,8 +351,9 @@ class ProcessRole(StrEnum):
 class Heartbeat(Document):
     """What a worker process last said of itself; times are the ledger's.
 
-    `engines` are the ids of the engines of a consumer. `consumed_at` is when it last looked at its
-    queues, `swept_at` when an engine last looked at what is due.
+    `engines` are the ids of a consumer's engines: its own, a slash and a pid. `consumed_at` is when
+    it last looked at its queues (null: paused, or its broker does not tell), `swept_at` when an
+    engine last looked at what is due.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)

@@ -69,6 +69,7 @@ def examine(
             for beat in fresh
             if (problem := _problem(beat, now, call_timeout_s))
         ),
+        *_missing(processes, fresh),
         *_unserved(fresh, lanes),
     ]
     return Health(processes, tuple(standstills))
@@ -101,6 +102,8 @@ def _problem(beat: Heartbeat, now: datetime, call_timeout_s: float) -> str | Non
         return _late("swept", beat.swept_at, now, call_timeout_s + _SWEEP_MARGIN_S)
     if beat.broker_reachable is False:
         return "the broker is out of reach"
+    if beat.consumed_at is None:
+        return None
     return _late("looked at its queues", beat.consumed_at, now, CONSUMPTION_STILL_S)
 
 
@@ -109,6 +112,20 @@ def _late(did: str, last: datetime | None, now: datetime, limit_s: float) -> str
         return f"has not {did} yet"
     age_s = _age_s(now, last)
     return f"last {did} {age_s:.0f} s ago" if age_s > limit_s else None
+
+
+def _missing(processes: Iterable[Heartbeat], fresh: Iterable[Heartbeat]) -> Iterator[Standstill]:
+    """Processes that others of their worker speak of, and that say nothing themselves."""
+    known = {beat.process_id for beat in processes}
+    expected: dict[str, ProcessRole] = {}
+    for beat in fresh:
+        if beat.role is ProcessRole.CONSUMER:
+            expected |= dict.fromkeys(beat.engines, ProcessRole.ENGINE)
+        else:
+            expected[beat.process_id.rpartition("/")[0]] = ProcessRole.CONSUMER
+    for process_id, role in expected.items():
+        if process_id not in known:
+            yield Standstill(f"{role} {process_id}", "no heartbeat: it hangs, or is starting")
 
 
 def _unserved(fresh: Iterable[Heartbeat], lanes: Iterable[Lane]) -> Iterator[Standstill]:

@@ -60,12 +60,12 @@ class RedisServer:
         if self.sentinels is None:
             return self.url
         one = self.sentinels
-        # kombu and Celery take the credentials of the first; the others would only show them.
         user = quote(one.username or "", safe="")
+        # In each: after an error kombu goes on with the next, and forgets those of the first.
         credentials = f"{user}:{quote(one.password, safe='')}@" if one.password else ""
-        places = [f"{host}:{port}/{one.database}" for host, port in one.hosts]
         return ";".join(
-            f"sentinel://{credentials if place is places[0] else ''}{place}" for place in places
+            f"sentinel://{credentials}{_bracketed(host)}:{port}/{one.database}"
+            for host, port in one.hosts
         )
 
     @property
@@ -79,6 +79,10 @@ class RedisServer:
         if self.sentinels is None:
             return {}
         return {"master_name": self.sentinels.service, "sentinel_kwargs": self.sentinel_options}
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _tls(settings: Settings) -> dict[str, Any]:

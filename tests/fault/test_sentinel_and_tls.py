@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -247,9 +250,19 @@ def test_a_failover_under_load_loses_nothing_that_was_replicated(
             continue
         assert stack.client.wait(request_id, 60).outcome is OutcomeKind.STOPPED
     assert unknown <= 5
-    for worker in workers:
-        assert _PASSWORD not in worker.log
-        assert _SENTINEL_PASSWORD not in worker.log
+    shown = _inspect(stack, "stats") + _inspect(stack, "conf")
+    assert "stopline.default" in shown
+    for text in (shown, *(worker.log for worker in workers)):
+        assert _PASSWORD not in text
+        assert _SENTINEL_PASSWORD not in text
+
+
+def _inspect(stack: Stack, what: str) -> str:
+    """What Celery's own tools show of the workers."""
+    command = [sys.executable, "-m", "celery", "-A", "stopline_worker.app", "inspect", what]
+    environment = {**os.environ, **stack.environment}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return told.stdout + told.stderr
 
 
 def test_without_sentinels_the_exit_code_says_so(tmp_path: Path) -> None:

@@ -91,6 +91,20 @@ def test_a_process_that_is_known_to_be_gone_does_not_count() -> None:
     assert _problems(health) == []
 
 
+def test_a_process_that_only_the_others_speak_of_hangs() -> None:
+    """Its own heartbeat has expired."""
+    assert _problems(_examine(_consumer(), lanes=[])) == [
+        "engine w@host/2: no heartbeat: it hangs, or is starting"
+    ]
+    assert _problems(_examine(_engine(), lanes=[])) == [
+        "consumer w@host: no heartbeat: it hangs, or is starting"
+    ]
+
+
+def test_a_consumer_that_is_paused_or_cannot_tell_is_not_judged() -> None:
+    assert _problems(_examine(_consumer(consumed_at=None, broker_reachable=None), _engine())) == []
+
+
 def test_without_heartbeats_no_lane_is_served() -> None:
     assert len(_examine().standstills) == 2 * len(Lane)
     assert _examine(lanes=[]).standstills == ()

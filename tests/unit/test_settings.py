@@ -98,10 +98,11 @@ def test_a_wrong_address_of_sentinels_is_refused(url: str) -> None:
             Settings.load(**{field: url})
 
 
-def test_only_the_first_address_for_celery_holds_the_password() -> None:
-    settings = Settings.load(redis_url="redis-sentinel://:secret@one,two/1#m")
+def test_each_address_for_celery_is_whole() -> None:
+    """After an error kombu goes on with the next one alone."""
+    settings = Settings.load(redis_url="redis-sentinel://:secret@one,[::1]:7/1#m")
     server = RedisServer.of(str(settings.ledger_url()), settings)
-    assert server.celery_url == "sentinel://:secret@one:26379/1;sentinel://two:26379/1"
+    assert server.celery_url == "sentinel://:secret@one:26379/1;sentinel://:secret@[::1]:7/1"
     assert server.celery_transport_options["master_name"] == "m"
     assert "secret" not in repr(server)
 

@@ -66,6 +66,36 @@ def test_a_message_that_cannot_be_noted_is_handled_all_the_same(
     assert message.delivery_tag == "one"
 
 
+@pytest.mark.parametrize("how", ["reject", "close"])
+def test_a_message_that_was_not_noted_goes_back_when_it_is_not_handled(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Kombu looks for it among the noted ones, and drops what is not there."""
+    with monkeypatch.context() as broken:
+        _fail(broken, OutOfMemoryError("OOM"))
+        message = channel.basic_get("q")
+    assert message is not None
+    if how == "reject":
+        message.reject(requeue=True)
+    else:
+        channel.qos.restore_unacked()
+    assert channel.basic_get("q").delivery_tag == "one"
+
+
+def test_what_cannot_be_put_back_at_once_is_put_back_later(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        _fail(broken, OutOfMemoryError("OOM"))
+        message = channel.basic_get("q")
+        assert message is not None
+        broken.setattr(channel, "_do_restore_message", lambda *_, **__: _raise())
+        message.reject(requeue=True)
+    assert channel.qos.can_consume()
+    channel.qos.give_back_owed()
+    assert channel.basic_get("q").delivery_tag == "one"
+
+
 @pytest.mark.parametrize("how", ["ack", "reject", "requeue"])
 def test_a_message_that_cannot_be_acknowledged_takes_up_no_room(
     channel: Channel, monkeypatch: pytest.MonkeyPatch, how: str

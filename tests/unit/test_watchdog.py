@@ -15,12 +15,14 @@ class Kennel:
         self.now = 100.0
         self.broker_answers = True
         self.has_work = False
+        self.is_stopping = False
         self.beats: list[bool] = []
         self.consumption = Consumption(lambda: self.now)
         self.consumption.ticked(full=False)
         surroundings = Surroundings(
             broker_answers=lambda: self.broker_answers,
             has_work=lambda: self.has_work,
+            is_stopping=lambda: self.is_stopping,
             beat=self.beats.append,
         )
         self.watchdog = Watchdog(
@@ -69,6 +71,18 @@ def test_a_leaked_room_is_found_and_real_work_is_not_taken_for_one(kennel: Kenne
     assert kennel.pass_time(100, polls=False, full=True) is None
     kennel.has_work = False
     assert kennel.pass_time(30, polls=False, full=True) is not None
+
+
+def test_a_worker_that_shuts_down_consumes_nothing_rightly(kennel: Kennel) -> None:
+    kennel.is_stopping = True
+    assert kennel.pass_time(600, ticks=False, polls=False) is None
+
+
+def test_a_worker_that_was_told_to_pause_is_left_alone(kennel: Kennel) -> None:
+    kennel.consumption.paused()
+    assert kennel.pass_time(600, ticks=False, polls=False) is None
+    kennel.consumption.ticked(full=False)
+    assert kennel.pass_time(3, polls=False) is None
 
 
 def test_while_the_broker_is_away_nobody_can_consume(kennel: Kennel) -> None:

@@ -33,8 +33,11 @@ def _configuration() -> dict[str, Any]:
         settings, ledger = runtime.settings, runtime.ledger_server
     except StoplineError as error:
         _exit(error)
+    broker = broker_options(settings, settings.queue_url(ledger.url))
+    # Our channel knows it, and options are told by `inspect stats`.
+    broker["broker_transport_options"].pop("sentinel_kwargs", None)
     return {
-        **broker_options(settings, settings.queue_url(ledger.url)),
+        **broker,
         # Where the errors of bad `stopline.stop` messages go; outcomes the ledger writes itself.
         "result_backend": ledger.celery_url,
         "redis_backend_use_ssl": ledger.celery_ssl,

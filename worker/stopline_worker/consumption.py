@@ -22,9 +22,15 @@ class Consumption:
 
     def ticked(self, *, full: bool) -> None:
         """The loop went round."""
-        self.is_observed = True
+        if not self.is_observed:
+            self.is_observed = True
+            self._polled_at = self._monotonic()
         self.is_full = full
         self._ticked_at = self._monotonic()
+
+    def paused(self) -> None:
+        """The worker consumes nothing, and is meant to."""
+        self.is_observed = False
 
     def polled(self) -> None:
         """The broker answered whether there is a message."""

@@ -33,12 +33,13 @@ def of_consumer(
     broker_reachable: bool,
 ) -> Command[None]:
     """The heartbeat of the process that takes messages."""
+    seen = consumption.is_observed
     fields = {
         **_process(ProcessRole.CONSUMER, lanes),
         "engines": [engine_id(worker, pid) for pid in engine_pids],
-        "broker_reachable": broker_reachable,
+        "broker_reachable": broker_reachable if seen else None,
     }
-    since_s = consumption.since_poll_s if consumption.is_observed else 0.0
+    since_s = consumption.since_poll_s if seen else None
     return commands.beat(policy, worker, fields, {"consumed_at": since_s})
 
 

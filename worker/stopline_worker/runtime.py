@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stopline.connections import ledger_server_of, policy_of
 from stopline.errors import StoplineError
 from stopline.ledger import Ledger, connect
+from stopline.redis_server import RedisServer
 from stopline.settings import Settings
 from stopline_worker.engine_thread import EngineThread
 
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
     from stopline.contract import Lane
     from stopline.ledger.values import Command, Policy
-    from stopline.redis_server import RedisServer
 
 _log = logging.getLogger(__name__)
+_TIMEOUT_S = 2.0
 
 
 class Runtime:
@@ -39,13 +40,19 @@ class Runtime:
         return ledger_server_of(self.settings)
 
     @cached_property
+    def broker_server(self) -> RedisServer:
+        """The broker's server, where it is a Redis."""
+        return RedisServer.of(self.settings.queue_url(self.ledger_server.url), self.settings)
+
+    @cached_property
     def policy(self) -> Policy:
         """The ledger's limits."""
         return policy_of(self.settings)
 
     @cached_property
     def _ledger(self) -> Ledger:
-        return Ledger(connect(self.ledger_server))
+        # The consumer's loop waits for it: it must not look as if it stood still.
+        return Ledger(connect(self.ledger_server, timeout_s=_TIMEOUT_S))
 
     @property
     def engine(self) -> EngineThread:

@@ -16,9 +16,11 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from collections import deque
 from contextlib import contextmanager
+from dataclasses import dataclass
 from queue import Empty
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as kombu_redis
@@ -66,8 +68,30 @@ def install() -> None:
     kombu_redis.loads = _loads_or_tell
 
 
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """A message that was popped and is noted nowhere: unless it is put back, it is gone."""
+
+    payload: Any
+    exchange: str
+    routing_key: str
+
+    @classmethod
+    def of(cls, message: Any) -> Self:
+        info = message.delivery_info
+        return cls(message._raw, info["exchange"], info["routing_key"])  # noqa: SLF001  # as kombu does
+
+
+_owed: deque[_Owed] = deque()
+"""Of all channels: a reconnect makes new ones."""
+
+
 class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
     """Notes what is unacknowledged, and goes on where Redis cannot."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unnoted: dict[str, _Owed] = {}
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note a message that was popped."""
@@ -77,15 +101,44 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
             _log.warning(
                 "message not noted as unacknowledged: %r", error, extra={"action": "note_failed"}
             )
+            self._unnoted[delivery_tag] = _Owed.of(message)
             virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message."""
+        self._unnoted.pop(delivery_tag, None)
         with self._room_given_back(delivery_tag):
             super().ack(delivery_tag)
 
+    def restore_unacked(self, client: Any = None) -> None:
+        """Put back what is not acknowledged when the channel closes."""
+        _owed.extend(self._unnoted.values())
+        self._unnoted.clear()
+        self.give_back_owed()
+        super().restore_unacked(client)
+
+    def give_back_owed(self) -> None:
+        """Put back what no list of the broker's has."""
+        while _owed:
+            one = _owed[0]
+            try:
+                with self.channel.conn_or_acquire() as client:
+                    self.channel._do_restore_message(  # noqa: SLF001  # kombu's own way to put one back
+                        one.payload, one.exchange, one.routing_key, client, leftmost=True
+                    )
+            except _REDIS_ERRORS as error:
+                _log.warning("message not put back: %r", error, extra={"action": "restore_failed"})
+                return
+            _owed.popleft()
+
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # kombu's signature
         """Drop a message, or put it back."""
+        unnoted = self._unnoted.pop(delivery_tag, None)
+        if unnoted is not None and requeue:
+            _owed.append(unnoted)
+            virtual.QoS.ack(self, delivery_tag)
+            self.give_back_owed()
+            return
         with self._room_given_back(delivery_tag):
             super().reject(delivery_tag, requeue)
 
@@ -104,10 +157,15 @@ class Poller(kombu_redis.MultiChannelPoller):  # type: ignore[misc]  # kombu shi
     def on_poll_start(self) -> None:
         """Called each time before the loop waits for its connections."""
         super().on_poll_start()
+        if not self._channels:
+            return  # pollers of former connections stay in the loop
         consuming = [channel for channel in self._channels if channel.active_queues]
-        if consuming:  # pollers of former connections stay in the loop, without channels
-            full = any(not channel.qos.can_consume() for channel in consuming)
-            consumption.ticked(full=full)
+        if not consuming:  # somebody told the worker to, as `control cancel_consumer` does
+            consumption.paused()
+            return
+        consumption.ticked(full=any(not channel.qos.can_consume() for channel in consuming))
+        if _owed:
+            consuming[0].qos.give_back_owed()
 
 
 class _KeepingChannel:
@@ -138,6 +196,11 @@ class Channel(_KeepingChannel, kombu_redis.Channel):  # type: ignore[misc]  # ko
 
 class SentinelChannel(_KeepingChannel, kombu_redis.SentinelChannel):  # type: ignore[misc]  # kombu ships no types
     """For the Redis that the Sentinels name."""
+
+    @property
+    def sentinel_kwargs(self) -> dict[str, Any]:
+        """The Sentinels' password, too, which `inspect stats` would tell were it an option."""
+        return runtime.broker_server.sentinel_options
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no types

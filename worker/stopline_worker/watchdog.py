@@ -28,7 +28,8 @@ _log = logging.getLogger(__name__)
 LIMIT_S: Final = 12.0
 """For so long a consumer may stand still while its broker answers others."""
 _LOOK_S: Final = 1.0
-_STILL_EXIT: Final = 70
+_DRAIN_MARGIN_S: Final = 15.0
+STILL_EXIT: Final = 70
 """EX_SOFTWARE of sysexits.h."""
 
 
@@ -39,12 +40,14 @@ class Surroundings:
     Attributes:
         broker_answers: whether a connection of the watchdog's own gets an answer.
         has_work: whether messages were taken that are not done yet.
+        is_stopping: whether the worker shuts down, and so rightly consumes nothing.
         beat: writes the heartbeat; the argument tells whether the broker is within reach.
         tick_limit_s: for so long the loop may not go round: the solo pool works in it.
     """
 
     broker_answers: Callable[[], bool]
     has_work: Callable[[], bool]
+    is_stopping: Callable[[], bool]
     beat: Callable[[bool], None]
     tick_limit_s: float = LIMIT_S
 
@@ -66,6 +69,8 @@ class Watchdog:
         self._monotonic = monotonic
         self._answers_since: float | None = None
         self._beat_at = float("-inf")
+        self.is_ending = False
+        """It has found a standstill, and the process is to end as failed."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stopline-watchdog", daemon=True)
 
@@ -97,12 +102,13 @@ class Watchdog:
     def _standstill(self) -> str | None:
         """What seems to stand still; whether it does is seen when the broker answers others."""
         seen, surroundings = self._consumption, self._surroundings
-        if not seen.is_observed:
+        if not seen.is_observed or surroundings.is_stopping():
             return None
-        if seen.since_tick_s > surroundings.tick_limit_s / 2:
+        limit_s = surroundings.tick_limit_s / 2
+        if seen.since_tick_s > limit_s:
             return f"its loop has not gone round for {seen.since_tick_s:.0f} s"
         busy = seen.is_full and surroundings.has_work()
-        if seen.since_poll_s > LIMIT_S / 2 and not busy:
+        if seen.since_poll_s > limit_s and not busy:
             return f"it has not looked at its queues for {seen.since_poll_s:.0f} s"
         return None
 
@@ -129,10 +135,11 @@ class Watchdog:
             problem,
             extra={"action": "consumer_stands_still"},
         )
+        self.is_ending = True
         if self._consumption.since_tick_s < LIMIT_S / 2:
             # The loop goes round, so it can drain.
             os.kill(os.getpid(), signal.SIGTERM)
-            self._stop.wait(self._drain_s)
+            time.sleep(self._drain_s + _DRAIN_MARGIN_S)
         # A loop that hangs in a read never sees a signal. The pool's processes end with this one,
         # and the leases of their calls bring these back.
-        os._exit(_STILL_EXIT)
+        os._exit(STILL_EXIT)

@@ -154,9 +154,11 @@ def durability_refused() -> Iterator[None]:
 
 def _durable_reply(reply: Any, synced: Any) -> Any:
     """The script's reply, if it is on disk; else the error of the one or the other."""
-    for one in (reply, synced):
-        if isinstance(one, Exception):
-            raise one
+    if isinstance(reply, Exception):
+        raise reply
+    with durability_refused():
+        if isinstance(synced, Exception):
+            raise synced
     durability.check_synced(synced)
     return reply
 
@@ -202,6 +204,13 @@ class Ledger:
         """Run a script, and wait for the disk on the same connection."""
         if not self._can_sync:
             self.check_durability()
+        try:
+            return self._run_and_sync(script, arguments)
+        except Exception:
+            self._can_sync = False  # the next connection may be to another server
+            raise
+
+    def _run_and_sync(self, script: Script, arguments: Arguments) -> Any:
         for _ in range(2):
             pipe = self._client.pipeline(transaction=False)
             pipe.evalsha(script.sha, 0, *arguments)
@@ -227,7 +236,7 @@ class Ledger:
     def _told(self, command: Command[str | None]) -> str | None:
         try:
             return self.run(command)
-        except ResponseError:  # managed services forbid CONFIG
+        except (ResponseError, InvalidSettingsError):  # managed services forbid CONFIG
             return None
 
     def close(self) -> None:
@@ -271,6 +280,13 @@ class AsyncLedger:
     async def _call_durably(self, script: AsyncScript, arguments: Arguments) -> Any:
         if not self._can_sync:
             await self._check_durability()
+        try:
+            return await self._run_and_sync(script, arguments)
+        except Exception:
+            self._can_sync = False  # the next connection may be to another server
+            raise
+
+    async def _run_and_sync(self, script: AsyncScript, arguments: Arguments) -> Any:
         for _ in range(2):
             pipe = self._client.pipeline(transaction=False)
             pipe.evalsha(script.sha, 0, *arguments)
@@ -291,7 +307,7 @@ class AsyncLedger:
     async def _told(self, command: Command[str | None]) -> str | None:
         try:
             return await self.run(command)
-        except ResponseError:
+        except (ResponseError, InvalidSettingsError):
             return None
 
     async def close(self) -> None:
