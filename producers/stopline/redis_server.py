@@ -5,9 +5,9 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from stopline.sentinel import Sentinels, parse_sentinels
+from stopline.sentinel import Sentinels, is_sentinel, parse_sentinels
 
 if TYPE_CHECKING:
     from stopline.settings import Settings
@@ -31,9 +31,9 @@ class RedisServer:
         Raises:
             InvalidSettingsError: the address is malformed.
         """
-        scheme = urlsplit(url).scheme
+        scheme = url.partition("://")[0]
         sentinels = None
-        if scheme.endswith("-sentinel"):
+        if is_sentinel(url):
             sentinels = parse_sentinels(url, settings.sentinels_password())
         return cls(url, sentinels, _tls(settings) if scheme in _TLS_SCHEMES else None)
 

@@ -6,10 +6,11 @@ against each other, because a lease that ends before its call would make two cal
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     Field,
@@ -24,7 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stopline.errors import InvalidSettingsError
-from stopline.sentinel import SCHEMES, parse_sentinels
+from stopline.sentinel import SCHEMES, is_sentinel, parse_sentinels
 
 PREFIX = "STOPLINE_"
 
@@ -136,15 +137,15 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and urlsplit(value.get_secret_value()).scheme not in SCHEMES:
-            msg = f"the ledger's address begins with one of {', '.join(SCHEMES)}"
+        if value and value.get_secret_value().partition("://")[0] not in SCHEMES:
+            msg = f"the ledger's address begins with {', '.join(f'{one}://' for one in SCHEMES)}"
             raise ValueError(msg)
         return value
 
     @field_validator("redis_url", "broker_url")
     @classmethod
     def _names_sentinels(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and urlsplit(value.get_secret_value()).scheme.endswith("-sentinel"):
+        if value and is_sentinel(value.get_secret_value()):
             try:
                 parse_sentinels(value.get_secret_value())
             except InvalidSettingsError as error:
@@ -251,9 +252,10 @@ def read_secret(path: Path, name: str) -> str:
 
 
 def _with_password(url: str, password: str | None) -> str:
-    parts = urlsplit(url)
-    if password is None or parts.password:
+    scheme, _, rest = url.partition("://")
+    place = re.split("[/?#]", rest, maxsplit=1)[0]
+    credentials, _, hosts = place.rpartition("@")
+    username, _, given = credentials.partition(":")
+    if password is None or given:
         return url
-    host = parts.netloc.rpartition("@")[2]
-    netloc = f"{quote(parts.username or '', safe='')}:{quote(password, safe='')}@{host}"
-    return urlunsplit(parts._replace(netloc=netloc))
+    return f"{scheme}://{username}:{quote(password, safe='')}@{hosts}{rest[len(place) :]}"

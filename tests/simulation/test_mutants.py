@@ -100,7 +100,7 @@ SCRIPTS = [
     Mutant(
         "what is in flight is granted again",
         "d",
-        "    if request.token == options.token then add_grant(request) end\n    return\n",
+        "  if call_in_flight(request) then return end\n",
         "",
     ),
     Mutant(

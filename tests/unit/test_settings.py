@@ -114,3 +114,17 @@ def test_a_certificate_needs_its_key_and_both_need_to_be_there(tmp_path: Path) -
         Settings.load(redis_cert_file=there)
     with pytest.raises(InvalidSettingsError, match="STOPLINE_REDIS_CA_FILE: cannot read"):
         Settings.load(redis_ca_file=tmp_path / "none.pem")
+
+
+@pytest.mark.parametrize(
+    ("url", "whole"),
+    [
+        ("redis://host:1/0", "redis://:p%40ss@host:1/0"),
+        ("rediss://me@host/0?a=1", "rediss://me:p%40ss@host/0?a=1"),
+        ("redis://:own@host", "redis://:own@host"),
+        ("redis-sentinel://one,[::1]:7/1#m", "redis-sentinel://:p%40ss@one,[::1]:7/1#m"),
+        ("unix:///run/redis.sock", "unix://:p%40ss@/run/redis.sock"),
+    ],
+)
+def test_the_password_goes_into_the_address_where_it_has_none(url: str, whole: str) -> None:
+    assert Settings.load(redis_url=url, redis_password="p@ss").ledger_url() == whole
