@@ -42,6 +42,11 @@ class Health:
     processes: tuple[Heartbeat, ...]
     standstills: tuple[Standstill, ...]
 
+    @property
+    def is_healthy(self) -> bool:
+        """Whether there are workers, and all of them work."""
+        return bool(self.processes) and not self.standstills
+
 
 def examine(
     heartbeats: Iterable[Heartbeat],

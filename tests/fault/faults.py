@@ -10,12 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from stopline import OutcomeKind
+from stopline.errors import UnknownRequestError
 from tests.fault.proxy import Mode, Proxy
 from tests.fault.topology import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stopline import StopClient
     from tests.fault.topology import Topology
 
 _LEASE_S: Final = float(str(SETTINGS["lease_s"]))
@@ -88,14 +91,12 @@ def _kill_bulk(topology: Topology) -> None:
         assert _total(client, "killed") == _BULK_LINES
         while client.batch("killed").pending:
             time.sleep(0.1)
-        assert client.batch("killed").outcomes["stopped"] == _BULK_LINES  # type: ignore[index]
+        assert client.batch("killed").outcomes[OutcomeKind.STOPPED] == _BULK_LINES
 
 
-def _total(client: object, batch_id: str) -> int:
-    from stopline import StoplineError  # noqa: PLC0415  # only here
-
-    with suppress(StoplineError):
-        return int(client.batch(batch_id).total)  # type: ignore[attr-defined]
+def _total(client: StopClient, batch_id: str) -> int:
+    with suppress(UnknownRequestError):
+        return client.batch(batch_id).total
     return 0
 
 
@@ -166,15 +167,12 @@ def _forget_connections(topology: Topology) -> None:
 
 
 def _half_a_reply(topology: Topology) -> None:
-    """Publish something large to the workers' own channels, and go silent in its middle."""
+    """Each connection goes silent after 1,000 more bytes; what its channels carry is larger."""
     with topology.server(database=1) as client:
         channels = [*client.pubsub_channels(), b"/1.celery.pidbox"]
-        topology.to_redis.set(Mode.HOLE_TO_CLIENT)
+        topology.to_redis.hold_existing_after(1000)
         for channel in channels:
             client.publish(channel, b"x" * 4_000_000)
-        time.sleep(1)
-        topology.to_redis.hold_existing()
-        topology.to_redis.set(Mode.PASS)
 
 
 def _cut_often(topology: Topology) -> None:

@@ -43,6 +43,18 @@ class _Link:
         self.server = server
         self.mode: Mode | None = None
         """What happens to this one, where it is not the proxy's mode."""
+        self.to_client_left: int | None = None
+        """How many bytes still reach the client before this one goes silent; None: no limit."""
+
+    def allowed(self, data: bytes, way: str) -> bytes:
+        """What passes of some bytes; when the allowance is used up, the link holds the rest."""
+        if self.to_client_left is None or way != "to client":
+            return data
+        passed = data[: self.to_client_left]
+        self.to_client_left -= len(passed)
+        if len(passed) < len(data):
+            self.mode = Mode.HOLE
+        return passed
 
     def abort(self) -> None:
         for end in (self.client, self.server):
@@ -82,6 +94,10 @@ class Proxy:
         """Let nothing pass on the connections there are, for ever; new ones work."""
         self._call(self._set(self._mode, Mode.HOLE))
 
+    def hold_existing_after(self, to_client: int) -> None:
+        """Let the connections there are go silent once so many more bytes reached the client."""
+        self._call(self._allow(to_client))
+
     def cut(self) -> None:
         """Reset all connections."""
         self._call(self._cut())
@@ -95,6 +111,10 @@ class Proxy:
             for link in self._links:
                 link.mode = existing
         self._wake()
+
+    async def _allow(self, to_client: int) -> None:
+        for link in self._links:
+            link.to_client_left = to_client
 
     async def _cut(self) -> None:
         for link in tuple(self._links):
@@ -156,6 +176,6 @@ class Proxy:
                 await self._changed.wait()
             if self._mode is Mode.SLOW:
                 await asyncio.sleep(_SLOW_S)
-            sink.write(data)
+            sink.write(link.allowed(data, way))
             await sink.drain()
         sink.close()

@@ -16,9 +16,9 @@ from stopline.errors import StoplineError
 from stopline.logs import configure_logging
 
 app = typer.Typer(
-    help="Reliable task_stop calls. Exit codes: 0 done; 1 not all stopped, or lines refused; "
-    "2 bad usage, input or settings; 3 Redis, broker or API out of reach; 4 idempotency conflict; "
-    "130 interrupted.",
+    help="Reliable task_stop calls. Exit codes: 0 done; 1 not all stopped, lines refused, or "
+    "(health) a worker stands still; 2 bad usage, input or settings; 3 Redis, broker or API out of "
+    "reach; 4 idempotency conflict; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,

@@ -17,8 +17,8 @@ from rich.table import Table
 from stopline.cli import output
 from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
+from stopline.client import StopClient
 from stopline.connections import ledger_server_of
-from stopline.contract import from_microseconds
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
 from stopline.health import examine
 from stopline.ledger import Ledger, connect, queries
@@ -147,7 +147,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     yield _eviction(info)
     yield _memory(info)
     yield _clock(ledger)
-    yield _workers(settings, ledger)
+    yield _workers(settings)
     yield _broker(settings, server.url)
     ledger.close()
 
@@ -236,12 +236,11 @@ def _clock(ledger: Ledger) -> Finding:
     )
 
 
-def _workers(settings: Settings, ledger: Ledger) -> Finding:
-    ids = ledger.run(queries.process_ids())
-    now = from_microseconds(ledger.run(queries.server_time()))
-    beats = ledger.run(queries.heartbeats(ids)) if ids else ()
-    health = examine(beats, now, call_timeout_s=settings.call_timeout_s)
-    if not health.standstills:
+def _workers(settings: Settings) -> Finding:
+    with StopClient(settings) as client:
+        found_all = client.heartbeats()
+    health = examine(found_all.processes, found_all.now, call_timeout_s=settings.call_timeout_s)
+    if health.is_healthy:
         return Finding(Level.OK, "workers", f"{len(health.processes)} processes, all at work")
     found = "; ".join(f"{one.part}: {one.problem}" for one in health.standstills)
     return Finding(Level.WARNING, "workers", found, "start workers, or see 'stopline health'")

@@ -49,7 +49,7 @@ def health(
         output.print_json(_document(health))
     else:
         _print(health, found.now)
-    if health.standstills or not health.processes:
+    if not health.is_healthy:
         raise typer.Exit(Exit.NOT_ALL_STOPPED)
 
 
@@ -59,13 +59,13 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # it is there, and somebody else's
     return True
 
 
 def _document(health: heartbeats.Health) -> dict[str, object]:
     return {
-        "healthy": bool(health.processes) and not health.standstills,
+        "healthy": health.is_healthy,
         "processes": [beat.to_json() for beat in health.processes],
         "standstills": [{"part": one.part, "problem": one.problem} for one in health.standstills],
     }
