@@ -1,8 +1,8 @@
 """The `task_stop` call: request in, `Reply` or `NoReply` out; no exception of HTTP gets past here.
 
-`httpx` on the aiohttp transport: httpx's own pool scans its connections linearly and gives a tenth
-of the calls at 200 connections. The transport is used directly, without `httpx.AsyncClient`, so
-there is nothing that follows redirects, keeps cookies or reads proxies from the environment.
+The transport is used directly, without `httpx.AsyncClient`, so there is nothing that follows
+redirects, keeps cookies or reads proxies from the environment. Requests are copies of a template:
+building each anew from text took longer than sending it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
-import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
+from stopline_worker.http_transport import CertificateError, HttpTransport
 from stopline_worker.verdict import BODY_BYTES_MAX, CallErrorKind, NoReply, Reply
 
 if TYPE_CHECKING:
@@ -23,24 +21,11 @@ if TYPE_CHECKING:
     from stopline_worker.api_token import ApiToken
 
 _ERROR_CHARACTERS_MAX: Final = 200
-_KEEPALIVE_S: Final = 15.0
 
 ERROR_KINDS: Final[tuple[tuple[type[BaseException], CallErrorKind], ...]] = (
     # The first match counts: each class stands before its bases.
-    (aiohttp.ServerTimeoutError, CallErrorKind.TIMEOUT),
-    (aiohttp.ClientConnectorCertificateError, CallErrorKind.TLS),
-    (aiohttp.ClientSSLError, CallErrorKind.TLS),
-    (aiohttp.ServerFingerprintMismatch, CallErrorKind.TLS),
-    (aiohttp.ClientProxyConnectionError, CallErrorKind.PROXY),
-    (aiohttp.ClientHttpProxyError, CallErrorKind.PROXY),
-    (aiohttp.ClientConnectorError, CallErrorKind.CONNECT),
-    (aiohttp.ClientPayloadError, CallErrorKind.READ),
-    (aiohttp.ServerConnectionError, CallErrorKind.READ),
-    (aiohttp.ClientConnectionResetError, CallErrorKind.READ),
-    (aiohttp.ClientOSError, CallErrorKind.READ),
-    (aiohttp.ClientConnectionError, CallErrorKind.CONNECT),
-    (aiohttp.ClientError, CallErrorKind.PROTOCOL),
     (httpx.TimeoutException, CallErrorKind.TIMEOUT),
+    (CertificateError, CallErrorKind.TLS),
     (httpx.ConnectError, CallErrorKind.CONNECT),
     (httpx.WriteError, CallErrorKind.WRITE),
     (httpx.NetworkError, CallErrorKind.READ),
@@ -52,72 +37,51 @@ ERROR_KINDS: Final[tuple[tuple[type[BaseException], CallErrorKind], ...]] = (
     (TimeoutError, CallErrorKind.TIMEOUT),
     (ssl.SSLError, CallErrorKind.TLS),
     (OSError, CallErrorKind.CONNECT),
-    (aiohttp.http_exceptions.HttpProcessingError, CallErrorKind.PROTOCOL),
 )
-"""Every error that aiohttp, httpx or the socket can raise; a test walks their classes.
-
-httpx-aiohttp maps only some, and a server that hangs up to a connect timeout, so the error below
-(`__cause__`) decides where there is one.
-"""
+"""Every error that httpx or the socket can raise; a test walks their classes."""
 
 
 def kind_of(error: BaseException) -> CallErrorKind | None:
     """What kind of failed call an exception stands for, or None if it is no failed call."""
-    for candidate in (error.__cause__, error):
-        for known, kind in ERROR_KINDS:
-            if isinstance(candidate, known):
-                return kind
+    for known, kind in ERROR_KINDS:
+        if isinstance(error, known):
+            return kind
     return None
 
 
 class TaskStopApi:
     """Calls the upstream. One per event loop; `close()` it."""
 
-    def __init__(self, settings: Settings, token: ApiToken) -> None:
-        self._base = str(settings.api_url).rstrip("/")
+    def __init__(
+        self,
+        settings: Settings,
+        token: ApiToken,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._token = token
         self._call_timeout_s = settings.call_timeout_s
-        self._extensions = {
-            "timeout": {
-                "connect": settings.connect_timeout_s,
-                "read": settings.read_timeout_s,
-                "write": settings.read_timeout_s,
-                # A slot of the engine is a connection of the pool: nobody waits for one.
-                "pool": None,
-            }
-        }
         proxy = settings.api_proxy
-        self._transport = AiohttpTransport(
-            client=_new_session,
-            proxy=httpx.Proxy(proxy.get_secret_value()) if proxy else None,
+        self._transport = transport or HttpTransport(
+            connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=settings.read_timeout_s,
+            total_timeout_s=settings.call_timeout_s,
+            proxy=proxy.get_secret_value() if proxy else None,
         )
+        self._requests = _Requests(str(settings.api_url))
 
     async def call(self, target: str) -> Reply | NoReply:
         """Make one call. Takes at most the call timeout, however the reply comes."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            async with asyncio.timeout(self._call_timeout_s):
-                return await self._exchange(self._request(target))
+            return await self._exchange(self._requests.make(target, self._token.authorization()))
         except Exception as error:
             kind = kind_of(error)
             if kind is None:
                 raise
-            return NoReply(kind, self._describe(error, kind))
-
-    def _request(self, target: str) -> httpx.Request:
-        user_id, task_id, *sub_user_id = (quote(part, safe="") for part in target.split("/"))
-        query = f"?sub_user_id={sub_user_id[0]}" if sub_user_id else ""
-        return httpx.Request(
-            "GET",
-            f"{self._base}/agent-api/user/{user_id}/task_stop/{task_id}{query}",
-            headers={
-                "Authorization": self._token.authorization(),
-                "Content-Type": "application/json",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "User-Agent": "stopline",
-            },
-            extensions=self._extensions,
-        )
+            took_too_long = loop.time() - began >= self._call_timeout_s
+            return NoReply(kind, self._describe(error, kind, took_too_long=took_too_long))
 
     async def _exchange(self, request: httpx.Request) -> Reply:
         response = await self._transport.handle_async_request(request)
@@ -138,12 +102,11 @@ class TaskStopApi:
     def _redacted(self, body: bytes) -> bytes:
         return self._token.redact(body.decode("utf-8", "replace")).encode()
 
-    def _describe(self, error: BaseException, kind: CallErrorKind) -> str:
-        if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+    def _describe(self, error: Exception, kind: CallErrorKind, *, took_too_long: bool) -> str:
+        if kind is CallErrorKind.TIMEOUT and took_too_long:
             return f"the whole call took longer than {self._call_timeout_s:g} s"
         text = str(error) or ("the connection ended" if kind is CallErrorKind.READ else "")
-        cause = error.__cause__ or error
-        described = f"{type(cause).__name__}: {text}" if text else type(cause).__name__
+        described = f"{type(error).__name__}: {text}" if text else type(error).__name__
         return self._token.redact(described)[:_ERROR_CHARACTERS_MAX]
 
     async def close(self) -> None:
@@ -151,30 +114,57 @@ class TaskStopApi:
         await self._transport.aclose()
 
 
+class _Requests:
+    """Makes requests that differ in their target only.
+
+    Targets hold only characters that a URL may hold as they are (`contract.Identifier`), so the
+    path needs no quoting, and neither URL nor headers have to be parsed for each call.
+    """
+
+    def __init__(self, base: str) -> None:
+        self._base = httpx.URL(base.rstrip("/") + "/")
+        self._authorization: str | None = None
+        self._template: httpx.Request
+
+    def make(self, target: str, authorization: str) -> httpx.Request:
+        """The request of one call."""
+        if authorization != self._authorization:
+            self._template = self._new_template(authorization)
+            self._authorization = authorization
+        request = httpx.Request.__new__(httpx.Request)
+        request.__dict__.update(self._template.__dict__)
+        request.url = self._url(target)
+        return request
+
+    def _new_template(self, authorization: str) -> httpx.Request:
+        return httpx.Request(
+            "GET",
+            self._base,
+            headers={
+                "Authorization": authorization,
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": "stopline",
+            },
+        )
+
+    def _url(self, target: str) -> httpx.URL:
+        user_id, task_id, *sub_user_id = target.split("/")
+        base = self._base._uri_reference  # noqa: SLF001  # copy_with() parses the whole URL again
+        url = httpx.URL.__new__(httpx.URL)
+        url._uri_reference = base._replace(  # noqa: SLF001  # as above; a test compares it with a parsed one
+            path=f"{base.path}agent-api/user/{user_id}/task_stop/{task_id}",
+            query=f"sub_user_id={sub_user_id[0]}" if sub_user_id else None,
+        )
+        return url
+
+
 async def _read_capped(response: httpx.Response) -> tuple[bytes, bool]:
-    chunks, size = [], 0
-    async for chunk in response.aiter_raw():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > BODY_BYTES_MAX:
-            return b"".join(chunks)[:BODY_BYTES_MAX], True
-    return b"".join(chunks), False
-
-
-def _new_session() -> aiohttp.ClientSession:
-    """The session under the transport: as many connections as the engine has slots, no memory."""
-    connector = aiohttp.TCPConnector(
-        limit=0,  # the engine's slots are the limit
-        keepalive_timeout=_KEEPALIVE_S,
-        ssl=httpx.create_ssl_context(),
-    )
-    session = aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-    )
-    # aiohttp sends an idempotent request again, unasked, when a kept connection turns out to be
-    # closed. Each call is one attempt in the record, so a second one is the engine's to make.
-    session._retry_connection = False  # noqa: SLF001  # there is no public switch (aiohttp 3.14)
-    return session
+    body = b""
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101  # as every async transport gives
+    async for chunk in response.stream:
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            return body[:BODY_BYTES_MAX], True
+    return body, False

@@ -53,7 +53,7 @@ def require_worker() -> None:
     Raises:
         InvalidSettingsError: the worker's packages are not installed.
     """
-    missing = [name for name in ("httpx", "httpx_aiohttp", "uvloop") if find_spec(name) is None]
+    missing = [name for name in ("httpx", "pyreqwest", "uvloop") if find_spec(name) is None]
     if missing or find_spec("stopline_worker") is None:
         raise InvalidSettingsError(
             "The worker's packages are not installed: pip install 'stopline[worker]'"
