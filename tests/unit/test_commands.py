@@ -23,6 +23,14 @@ SCRIPTS = (
 )
 
 
+def _assigned(function: str, script: str) -> list[str]:
+    """The names that a script's function takes its fields apart into."""
+    pattern = rf"local function {function}\(.*?\n  local (.*?) =\s"
+    found = re.search(pattern, scripts.source(script), re.DOTALL)
+    assert found is not None
+    return re.findall(r"\w+", found[1])
+
+
 def _list(name: str, script: str) -> list[str]:
     found = re.search(rf"local {name} = {{(.*?)}}", scripts.source(script), re.DOTALL)
     assert found is not None
@@ -31,11 +39,13 @@ def _list(name: str, script: str) -> list[str]:
 
 def test_a_record_has_the_same_fields_on_both_sides() -> None:
     assert tuple(_list("FIELDS", "claim")) == queries._RECORD_FIELDS
+    assert tuple(_assigned("decode", "claim")) == queries._RECORD_FIELDS
 
 
 def test_a_submission_has_as_many_fields_as_the_script_reads() -> None:
     item = commands._item(values.Submission(StopRequest(user_id="u", task_id="t")))
-    assert len(item) == len(_list("ITEM", "accept"))
+    assert f"local ITEM_FIELDS = {len(item)}\n" in scripts.source("accept")
+    assert len(_assigned("read_item", "accept")) == len(item)
 
 
 def test_every_refusal_has_its_words() -> None:

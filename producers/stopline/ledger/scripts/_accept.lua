@@ -5,29 +5,29 @@ local ALIASES_MAX = 1000
 local PLACES_A_CHUNK = 100
 -- Above this share of maxmemory nothing is accepted: open requests need the rest to settle.
 local MEMORY_SHARE = 0.9
-local ITEM = {
-  'id', 'target', 'target_digest', 'lane', 'issued_at', 'not_after', 'body', 'joining', 'idempotency_key',
-  'batch_id', 'place', 'alias',
-}
+-- Arguments of one request: id, target, target_digest, lane, issued_at, not_after, body, joining,
+-- idempotency_key, batch_id, place, alias; '' where there is none.
+local ITEM_FIELDS = 12
 local URGENCY = {emergency = 1, default = 2, bulk = 3}
 local replies = {}
 local chunks = {}
 
 local function read_item(first)
-  local item = {}
-  for index, name in ipairs(ITEM) do
-    local value = ARGV[first + index - 1]
-    if value ~= '' then item[name] = value end
-  end
-  item.issued_at = math.min(tonumber(item.issued_at) or now, now)
-  item.not_after = tonumber(item.not_after) or now + options.deadline_us
-  return item
+  local id, target, target_digest, lane, issued_at, not_after, body, joining, idempotency_key,
+    batch_id, place, alias = unpack(ARGV, first, first + ITEM_FIELDS - 1)
+  return {
+    id = id, target = target, target_digest = target_digest, lane = lane,
+    issued_at = math.min(tonumber(issued_at) or now, now),
+    not_after = tonumber(not_after) or now + options.deadline_us,
+    body = body, joining = joining, idempotency_key = present(idempotency_key),
+    batch_id = present(batch_id), place = tonumber(place), alias = present(alias),
+  }
 end
 
 local function reply(kind, id, lane, dispatch)
-  for _, field in ipairs({kind, id, lane, dispatch and '1' or ''}) do
-    replies[#replies + 1] = field
-  end
+  local last = #replies
+  replies[last + 1], replies[last + 2] = kind, id
+  replies[last + 3], replies[last + 4] = lane, dispatch and '1' or ''
 end
 
 local function refuse(why)
@@ -43,10 +43,14 @@ local function memory_is_short()
   return limit > 0 and used > limit * MEMORY_SHARE
 end
 
-local function places_key(item)
-  local chunk = 'loose'
-  if item.place then chunk = math.floor(tonumber(item.place) / PLACES_A_CHUNK) end
-  return BATCH .. item.batch_id .. ':' .. chunk, item.place or item.id, chunk
+-- Where a batch keeps which request an item of it became: key and field.
+local function place_of(item)
+  if not item.place_key then
+    item.chunk = item.place and whole(math.floor(item.place / PLACES_A_CHUNK)) or 'loose'
+    item.place_key = BATCH .. item.batch_id .. ':' .. item.chunk
+    item.place_field = item.place and whole(item.place) or item.id
+  end
+  return item.place_key, item.place_field
 end
 
 -- The outcome of an ended request, or nil. A failure that Celery wrote is none of ours.
@@ -76,8 +80,7 @@ local function find_earlier(item)
   local known_id, known_target = find_by_id(item.id)
   if known_id and known_target ~= item.target then return known_id, false, 'id' end
   if item.batch_id then
-    local key, place = places_key(item)
-    local known = redis.call('HGET', key, place)
+    local known = redis.call('HGET', place_of(item))
     if known then
       local id, of = string.match(known, '^(%S+) (%S+)$')
       return id, of == string.sub(item.target_digest, 1, 6), 'place'
@@ -100,9 +103,9 @@ local function remember(item, id)
       'EX', options.idempotency_ttl_s)
   end
   if item.batch_id then
-    local key, place, chunk = places_key(item)
-    redis.call('HSET', key, place, id .. ' ' .. string.sub(item.target_digest, 1, 6))
-    chunks[key] = {item.batch_id, chunk}
+    local key, field = place_of(item)
+    redis.call('HSET', key, field, id .. ' ' .. string.sub(item.target_digest, 1, 6))
+    chunks[key] = item
   end
 end
 
@@ -264,9 +267,10 @@ local function accept(item)
 end
 
 local function write_places()
-  for key, place in pairs(chunks) do
+  for key, item in pairs(chunks) do
+    local index = BATCH .. item.batch_id .. ':chunks'
     redis.call('EXPIRE', key, options.result_ttl_s)
-    redis.call('SADD', BATCH .. place[1] .. ':chunks', place[2])
-    redis.call('EXPIRE', BATCH .. place[1] .. ':chunks', options.result_ttl_s)
+    redis.call('SADD', index, item.chunk)
+    redis.call('EXPIRE', index, options.result_ttl_s)
   end
 end

@@ -31,12 +31,11 @@ local function ending(request, target)
 end
 
 local function add_grant(request)
-  for _, field in ipairs({
-    request.id, request.target, whole(request.attempt), whole(request.not_after),
-    whole(request.due_at), whole(request.lost or 0), request.token,
-  }) do
-    grants[#grants + 1] = field
-  end
+  local last = #grants
+  grants[last + 1], grants[last + 2] = request.id, request.target
+  grants[last + 3], grants[last + 4] = whole(request.attempt), whole(request.not_after)
+  grants[last + 5], grants[last + 6] = whole(request.due_at), whole(request.lost or 0)
+  grants[last + 7] = request.token
 end
 
 -- The token of a lease: of this claim and this attempt. A claim that arrives late, after its sender

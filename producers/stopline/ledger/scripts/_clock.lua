@@ -22,10 +22,13 @@ local function date_of(day)
   return string.format('%04d-%02d-%02d', year, month, day_of_month)
 end
 
-local dates = {}
+local dates, moments = {}, {}
 
 -- Microseconds as RFC 3339, UTC, milliseconds: 2026-11-22T16:47:14.123Z
+-- One script writes few different moments many times: they are remembered.
 local function rfc3339(at)
+  local moment = moments[at]
+  if moment then return moment end
   local seconds = math.floor(at / 1000000)
   local day = math.floor(seconds / 86400)
   local date = dates[day]
@@ -34,6 +37,8 @@ local function rfc3339(at)
     dates[day] = date
   end
   local rest = seconds - day * 86400
-  return string.format('%sT%02d:%02d:%02d.%03dZ', date, math.floor(rest / 3600),
+  moment = string.format('%sT%02d:%02d:%02d.%03dZ', date, math.floor(rest / 3600),
     math.floor(rest / 60) % 60, rest % 60, math.floor((at - seconds * 1000000) / 1000))
+  moments[at] = moment
+  return moment
 end

@@ -22,55 +22,71 @@
 --   joined_count
 --   aliases       Celery ids that get the same outcome
 --   cancelled     who cancelled it while a call was in flight, as a JSON string
+--
+-- The script's time goes into taking records apart and putting them together: one match with a
+-- capture a field, and one concatenation, cost a third of loops over the fields.
 local FIELDS = {
   'state', 'target', 'target_digest', 'lane', 'issued_at', 'wish_at', 'accepted_at', 'not_after', 'body',
   'batches', 'attempt', 'began_at', 'token', 'due_at', 'lost', 'attempts', 'joined',
   'joined_count', 'aliases', 'cancelled',
 }
-local NUMBERS = {
-  issued_at = true, wish_at = true, accepted_at = true, not_after = true, attempt = true,
-  began_at = true, due_at = true, lost = true, joined_count = true,
-}
-local TARGET_FIELDS = {'active', 'next', 'succeeded_at', 'succeeded_by', 'resumed_at'}
-local TARGET_NUMBERS = {succeeded_at = true, resumed_at = true}
+local FIELD = '([^\n]*)'
+local RECORD_FIELDS = '^' .. string.rep(FIELD .. '\n', #FIELDS - 1) .. FIELD
+local MISSING_FIELDS = string.rep('\n', #FIELDS - 1)
+local TARGET_FIELDS = '^' .. string.rep(FIELD .. '\n', 4) .. FIELD
+local MISSING_TARGET_FIELDS = string.rep('\n', 4)
 
 -- Lua's tostring rounds to 14 digits; microseconds have 16.
 local function whole(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
-local function decode(raw, fields, numbers)
-  local values, index = {}, 0
-  for line in string.gmatch(raw .. '\n', '([^\n]*)\n') do
-    index = index + 1
-    local name = fields[index]
-    if name and line ~= '' then
-      values[name] = numbers[name] and tonumber(line) or line
-    end
-  end
-  return values
+local function text(number)
+  return number and string.format('%d', number) or ''
 end
 
-local function encode(values, fields, numbers)
-  local lines, last = {}, 0
-  for index, name in ipairs(fields) do
-    local value = values[name]
-    if value ~= nil then last = index end
-    lines[index] = value == nil and '' or numbers[name] and whole(value) or value
-  end
-  return table.concat(lines, '\n', 1, last)
+local function present(field)
+  if field ~= '' then return field end
+end
+
+local function decode(id, raw)
+  local state, target, target_digest, lane, issued_at, wish_at, accepted_at, not_after, body,
+    batches, attempt, began_at, token, due_at, lost, attempts, joined, joined_count, aliases,
+    cancelled = string.match(raw .. MISSING_FIELDS, RECORD_FIELDS)
+  return {
+    id = id, state = state, target = target, target_digest = target_digest, lane = lane,
+    issued_at = tonumber(issued_at), wish_at = tonumber(wish_at),
+    accepted_at = tonumber(accepted_at), not_after = tonumber(not_after), body = body,
+    batches = present(batches), attempt = tonumber(attempt), began_at = tonumber(began_at),
+    token = present(token), due_at = tonumber(due_at), lost = tonumber(lost),
+    attempts = present(attempts), joined = present(joined),
+    joined_count = tonumber(joined_count), aliases = present(aliases),
+    cancelled = present(cancelled),
+  }
+end
+
+-- The last fields are empty in most records, and left out then.
+local function encode(r)
+  local first = table.concat({
+    r.state, r.target, r.target_digest, r.lane, whole(r.issued_at), whole(r.wish_at),
+    whole(r.accepted_at), whole(r.not_after), r.body, r.batches or '', text(r.attempt),
+    text(r.began_at), r.token or '', text(r.due_at),
+  }, '\n')
+  if not (r.lost or r.attempts or r.joined_count or r.aliases or r.cancelled) then return first end
+  return table.concat({
+    first, text(r.lost), r.attempts or '', r.joined or '', text(r.joined_count), r.aliases or '',
+    r.cancelled or '',
+  }, '\n')
 end
 
 local function load_record(id)
   local raw = redis.call('GET', RECORD .. id)
   if not raw then return nil end
-  local request = decode(raw, FIELDS, NUMBERS)
-  request.id = id
-  return request
+  return decode(id, raw)
 end
 
 local function save_record(request)
-  redis.call('SET', RECORD .. request.id, encode(request, FIELDS, NUMBERS))
+  redis.call('SET', RECORD .. request.id, encode(request))
 end
 
 -- The invariant lives here: an open request is in the index of its lane, and only there.
@@ -86,15 +102,27 @@ end
 
 local function load_target(digest)
   local raw = redis.call('GET', TARGET .. digest)
-  local target = raw and decode(raw, TARGET_FIELDS, TARGET_NUMBERS) or {}
-  target.digest = digest
-  return target
+  if not raw then return {digest = digest} end
+  local active, following, succeeded_at, succeeded_by, resumed_at =
+    string.match(raw .. MISSING_TARGET_FIELDS, TARGET_FIELDS)
+  return {
+    digest = digest, active = present(active), next = present(following),
+    succeeded_at = tonumber(succeeded_at), succeeded_by = present(succeeded_by),
+    resumed_at = tonumber(resumed_at),
+  }
+end
+
+local function encode_target(t)
+  if not (t.next or t.succeeded_at or t.resumed_at) then return t.active or '' end
+  return table.concat({
+    t.active or '', t.next or '', text(t.succeeded_at), t.succeeded_by or '', text(t.resumed_at),
+  }, '\n')
 end
 
 -- What is known of a target must outlive its open requests; after them it is kept as long as
 -- outcomes are.
 local function save_target(target)
-  local value = encode(target, TARGET_FIELDS, TARGET_NUMBERS)
+  local value = encode_target(target)
   if target.active then
     redis.call('SET', TARGET .. target.digest, value)
   else

@@ -14,6 +14,6 @@ redis.call('SET', HEARTBEAT .. ARGV[2],
   '{"process_id":"' .. ARGV[2] .. '","beat_at":"' .. rfc3339(now) .. '",' .. ARGV[3]
     .. table.concat(moments) .. '}',
   'EX', options.heartbeat_ttl_s)
-redis.call('ZREMRANGEBYSCORE', PROCESSES, '-inf', string.format('%.0f', now - options.heartbeat_ttl_s * 1000000))
-redis.call('ZADD', PROCESSES, string.format('%.0f', now), ARGV[2])
+redis.call('ZREMRANGEBYSCORE', PROCESSES, '-inf', string.format('%d', now - options.heartbeat_ttl_s * 1000000))
+redis.call('ZADD', PROCESSES, string.format('%d', now), ARGV[2])
 redis.call('EXPIRE', PROCESSES, options.heartbeat_ttl_s)

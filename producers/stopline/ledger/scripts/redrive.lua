@@ -8,7 +8,7 @@
 --         2… for each dead letter its id, then the new request as for accept
 -- returns now, replies as for accept; 'refused', 'not_dead' where the id is no dead letter
 local short = memory_is_short()
-for first = 2, #ARGV, #ITEM + 1 do
+for first = 2, #ARGV, ITEM_FIELDS + 1 do
   if short then
     refuse('memory')
   elseif redis.call('ZREM', DEAD, ARGV[first]) == 0 and not find_by_id(ARGV[first + 1]) then
