@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ _log = logging.getLogger(__name__)
 _SWEEP_INTERVAL_S = 1.0
 """How long an idle engine waits before it looks at the due index again."""
 _SOON_S = 0.005
+_LINGER_S = 0.002
+"""How long a full engine lets slots come free before it claims for them: claiming one by one costs
+more than the slots' rest."""
 _LEDGER_AWAY_S = 1.0
 _SETTLE_AT_EXIT_S = 5.0
 _RENEWALS_A_LEASE = 3
@@ -49,6 +53,7 @@ class Flight:
     """A claimed request from its claim to its settlement.
 
     Attributes:
+        has_slot: it counts as a call in flight.
         grant: the right to make this attempt.
         lease_end_us: when the lease ends, by the ledger's clock; renewing moves it.
         calling: its call is on the wire, and may be taken off it.
@@ -58,6 +63,7 @@ class Flight:
 
     grant: Grant
     lease_end_us: int
+    has_slot: bool = True
     calling: bool = False
     interrupted: bool = False
     lost: bool = False
@@ -100,6 +106,8 @@ class Engine:
         self._suspects = Suspects()
         # Dicts, not sets: what order they are gone through in must not depend on addresses.
         self._flights: dict[Flight, None] = {}
+        self._nothing_in_flight = asyncio.Event()
+        self._nothing_in_flight.set()
         self._name = name
         self._claims = 0
         self._sweep_token: str | None = None
@@ -148,9 +156,9 @@ class Engine:
         await asyncio.gather(*self._loops, return_exceptions=True)
 
     async def _flown(self, limit_s: float) -> None:
-        tasks = [flight.task for flight in self._flights if flight.task]
-        if tasks:
-            await asyncio.wait(tasks, timeout=limit_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._nothing_in_flight.wait()
 
     # --- ways in ------------------------------------------------------------------------------
 
@@ -176,7 +184,15 @@ class Engine:
 
     async def _take_room(self, wanted: int) -> int:
         """Take slots as they come free; none once the engine drains."""
-        room = await self._slots.take(min(wanted, MESSAGE_IDS_MAX))
+        wanted = min(wanted, MESSAGE_IDS_MAX)
+        room = await self._slots.take(wanted)
+        try:
+            if room < wanted:
+                await asyncio.sleep(_LINGER_S)
+                room += self._slots.top_up(wanted - room)
+        except asyncio.CancelledError:
+            self._slots.give_back(room)
+            raise
         if self._draining:
             self._slots.give_back(room)
             return 0
@@ -235,25 +251,40 @@ class Engine:
     def _begin(self, grant: Grant) -> None:
         flight = Flight(grant, grant.lease_end)
         self._flights[flight] = None
+        self._nothing_in_flight.clear()
         flight.task = asyncio.create_task(self._fly(flight))
 
     # --- an attempt ---------------------------------------------------------------------------
 
     async def _fly(self, flight: Flight) -> None:
+        """Make the attempt and hand its result to the settler."""
+        settlement = None
         try:
             settlement = await self._attempt(flight)
-            if settlement is not None:
-                await self._settle(flight, settlement)
         except Exception:  # noqa: BLE001  # a fault of ours must not take the other calls with it
             _log.exception(
                 "attempt failed inside Stopline; its lease will end",
                 extra={"action": "attempt_failed", "request_id": flight.grant.request_id},
             )
         finally:
-            del self._flights[flight]
+            if settlement is None:
+                self._land(flight)
+        if settlement is not None:
+            self._settle(flight, settlement)
+
+    def _land(self, flight: Flight) -> None:
+        """The request is no longer this engine's."""
+        del self._flights[flight]
+        if not self._flights:
+            self._nothing_in_flight.set()
+        self._give_slot_back(flight)
+        if self._suspects.landed(flight.grant):
+            self._look_now.set()  # there is room for the next one
+
+    def _give_slot_back(self, flight: Flight) -> None:
+        if flight.has_slot:
+            flight.has_slot = False
             self._slots.give_back(1)
-            if self._suspects.landed(flight.grant):
-                self._look_now.set()  # there is room for the next one
 
     async def _attempt(self, flight: Flight) -> Settlement | None:
         """Deadline, call, verdict. None: the lease is lost, and nothing is to be settled."""
@@ -299,8 +330,19 @@ class Engine:
         finally:
             flight.calling = False
 
-    async def _settle(self, flight: Flight, settlement: Settlement) -> None:
-        word = await self._settler.settle(settlement, lambda: self._lease_ended(flight))
+    def _settle(self, flight: Flight, settlement: Settlement) -> None:
+        self._settler.settle(
+            settlement,
+            lambda: self._lease_ended(flight),
+            lambda word: self._settled(flight, settlement, word),
+        )
+        # The call is over, so its connection is free. While the ledger is away, results pile up
+        # only as high as there are slots.
+        if self._settler.backlog <= self._max_in_flight:
+            self._give_slot_back(flight)
+
+    def _settled(self, flight: Flight, settlement: Settlement, word: str) -> None:
+        self._land(flight)
         if word == LOST:
             _log.warning(
                 "lease lost before its result was written",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _RETRY_S = 0.25
+_LINGER_S = 0.002
+"""How long a busy settler waits for more: a call to the ledger costs as much as twenty attempts."""
 LOST = "lost"
 
 
@@ -26,13 +28,14 @@ LOST = "lost"
 class _Pending:
     settlement: Settlement
     lease_ended: Callable[[], bool]
-    word: asyncio.Future[str]
+    done: Callable[[str], None]
 
 
 class Settler:
     """Gathers settlements while one call is under way and sends them with the next.
 
-    So the size of a call follows the load: one settlement when idle, hundreds when busy.
+    So the size of a call follows the load: one settlement when idle, hundreds when busy. Attempts
+    do not wait for it, so a call's slot is free as soon as the call is over.
     """
 
     def __init__(
@@ -45,32 +48,48 @@ class Settler:
         self._policy = policy
         self._on_promoted = on_promoted
         self._pending: list[_Pending] = []
+        self._sending = 0
         self._wake = asyncio.Event()
         self._away = False
 
-    async def settle(self, settlement: Settlement, lease_ended: Callable[[], bool]) -> str:
+    @property
+    def backlog(self) -> int:
+        """How many settlements the ledger does not have yet."""
+        return len(self._pending) + self._sending
+
+    def settle(
+        self,
+        settlement: Settlement,
+        lease_ended: Callable[[], bool],
+        done: Callable[[str], None],
+    ) -> None:
         """Settle one attempt.
 
-        Returns:
-            The ledger's word for it; `lost` when its lease ended first: another worker may then
-            call for the request again.
+        Args:
+            settlement: how it ended.
+            lease_ended: whether its lease has ended.
+            done: called with the ledger's word for it; `lost` when its lease ended first: another
+                worker may then call for the request again.
         """
-        word: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Pending(settlement, lease_ended, word))
+        self._pending.append(_Pending(settlement, lease_ended, done))
         self._wake.set()
-        return await word
 
     async def run(self) -> None:
         """Send what is pending, for ever; cancel it when nothing is to come."""
+        busy = False
         while True:
             await self._wake.wait()
+            if busy:
+                await asyncio.sleep(_LINGER_S)
             batch, self._pending = (
                 self._pending[:MESSAGE_IDS_MAX],
                 self._pending[MESSAGE_IDS_MAX:],
             )
             if not self._pending:
                 self._wake.clear()
+            self._sending = len(batch)
             await self._send(batch)
+            self._sending, busy = 0, len(batch) > 1
 
     async def _send(self, batch: list[_Pending]) -> None:
         command = commands.settle(self._policy, [one.settlement for one in batch])
@@ -84,7 +103,7 @@ class Settler:
             return
         self._away = False
         for one, word in zip(batch, settled.words, strict=True):
-            _resolve(one, word)
+            one.done(word)
         self._on_promoted(settled.promoted)
 
     async def _send_singly(self, batch: list[_Pending]) -> None:
@@ -94,7 +113,7 @@ class Settler:
                 await self._send([one])
         else:
             _log.exception("attempt cannot be settled", extra={"action": "settle_failed"})
-            _resolve(batch[0], LOST)
+            batch[0].done(LOST)
 
     async def _keep(self, batch: list[_Pending], error: Exception) -> None:
         if not self._away:  # once, not four times a second
@@ -105,13 +124,8 @@ class Settler:
         await asyncio.sleep(_RETRY_S)
         for one in batch:
             if one.lease_ended():
-                _resolve(one, LOST)
+                one.done(LOST)
             else:
                 self._pending.append(one)
         if self._pending:
             self._wake.set()
-
-
-def _resolve(pending: _Pending, word: str) -> None:
-    if not pending.word.done():
-        pending.word.set_result(word)

@@ -34,6 +34,10 @@ class Slots:
                 self._waiters.remove(entry)
             raise
 
+    def top_up(self, wanted: int) -> int:
+        """Take up to `wanted` more slots, as far as they are free and nobody waits for them."""
+        return 0 if self._waiters else self._grab(wanted)
+
     def give_back(self, count: int) -> None:
         """Give slots back and hand them to who waits."""
         self._free += count
