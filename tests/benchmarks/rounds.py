@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.fleet import Fleet
@@ -103,7 +103,7 @@ class Bench:
     def environment(
         self, contestant: Contestant, conditions: Conditions, queue: str
     ) -> dict[str, str]:
-        per_process = conditions.connections // conditions.processes
+        per_process = self._connections(contestant, conditions)
         return {
             "BENCH_REDIS_URL": self.redis_url,
             "BENCH_API_URL": self.target.url,
@@ -115,6 +115,10 @@ class Bench:
             "STOPLINE_MAX_IN_FLIGHT": str(per_process),
             **contestant.environment,
         }
+
+    def _connections(self, contestant: Contestant, conditions: Conditions) -> int:
+        per_process = conditions.connections // conditions.processes
+        return min(per_process, contestant.connections_max or per_process)
 
     def _run(self, contestant: Contestant, environment: dict[str, str], *arguments: str) -> Any:
         done = subprocess.run(
@@ -134,7 +138,9 @@ class Bench:
         """The contestant's workers for a queue."""
         log = self._logs / f"{contestant.name}-{queue}.log"
         environment = self.environment(contestant, conditions, queue)
-        commands = contestant.workers(conditions, queue)
+        per_process = self._connections(contestant, conditions)
+        fitted = replace(conditions, connections=per_process * conditions.processes)
+        commands = contestant.workers(fitted, queue)
         with Fleet(commands, environment, log, contestant.directory) as fleet:
             yield fleet
 
