@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stopline.contract import (
@@ -141,7 +140,7 @@ class Call:
         self._settlement = Settlement(grant.request_id, grant.token, "end", ATTEMPT_STOPPED)
 
     def _settle(self, **changes: str) -> str:
-        settlement = replace(self._settlement, **changes)
+        settlement = self._settlement._replace(**changes)
         return self._desk.run(commands.settle(self._desk.policy, [settlement])).words[0]
 
     def succeed(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stopline.contract import OutcomeKind, Verdict
 from stopline.ledger.commands import json_string, members
@@ -18,16 +18,15 @@ if TYPE_CHECKING:
     from stopline_worker.backoff import Backoff
     from stopline_worker.ports import Api, Token
 
-_OUTCOMES = {
-    Verdict.STOPPED: OutcomeKind.STOPPED,
-    Verdict.REJECTED: OutcomeKind.REJECTED,
-    Verdict.NOT_FOUND: OutcomeKind.NOT_FOUND,
+_OUTCOMES: Final = {
+    Verdict.STOPPED: OutcomeKind.STOPPED.value,
+    Verdict.REJECTED: OutcomeKind.REJECTED.value,
+    Verdict.NOT_FOUND: OutcomeKind.NOT_FOUND.value,
 }
 INTERRUPTED = NoReply(CallErrorKind.INTERRUPTED, "the worker stopped before the reply came")
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """What came of a call, and how long it took by the monotonic clock."""
 
     result: Reply | NoReply
@@ -66,12 +65,12 @@ class Attempts:
     def _redacted(self, judgement: Judgement) -> Judgement:
         """The judgement without the token, should the API have echoed it, escaped or not."""
         redact = self.token.redact
-        return replace(
-            judgement,
-            detail=redact(judgement.detail),
-            message=redact(judgement.message) if judgement.message else None,
-            error=redact(judgement.error) if judgement.error else None,
-        )
+        detail = redact(judgement.detail)
+        message = redact(judgement.message) if judgement.message else None
+        error = redact(judgement.error) if judgement.error else None
+        if (detail, message, error) == (judgement.detail, judgement.message, judgement.error):
+            return judgement
+        return judgement._replace(detail=detail, message=message, error=error)
 
     def delay_s(self, grant: Grant, measured: Measured, judgement: Judgement) -> float:
         """How long to wait before the next attempt."""

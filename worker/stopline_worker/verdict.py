@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -32,14 +32,17 @@ from stopline.contract import Verdict
 BODY_BYTES_MAX: Final = 64 * 1024
 MESSAGE_CHARACTERS_MAX: Final = 200
 
+_OK: Final = int(HTTPStatus.OK)
+_NOT_FOUND: Final = int(HTTPStatus.NOT_FOUND)
+_SUCCESSES: Final = range(HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES)
+_FINAL_STATUSES: Final = range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.INTERNAL_SERVER_ERROR)
 _RETRY_STATUSES: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
 _TOKEN_STATUSES: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What the API answered.
 
     Attributes:
@@ -81,8 +84,7 @@ class NoReply:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """A verdict with what led to it.
 
     Attributes:
@@ -122,7 +124,7 @@ def _judge_reply(reply: Reply) -> Judgement:
         verdict, judged_by = _by_status(reply.status), reply.status
     elif fields is None:
         verdict, judged_by, error = Verdict.RETRY, reply.status, f"body: {unreadable}"
-    elif code == HTTPStatus.OK:
+    elif code == _OK:
         stopped = fields.get("status") == "success"
         verdict, judged_by = (Verdict.STOPPED if stopped else Verdict.RETRY), code
         error = None if stopped else "body: code is 200 but status is not 'success'"
@@ -143,15 +145,15 @@ def _judge_reply(reply: Reply) -> Judgement:
 
 
 def _is_success(status: int) -> bool:
-    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    return status in _SUCCESSES
 
 
 def _by_status(status: int) -> Verdict:
-    if status == HTTPStatus.NOT_FOUND:
+    if status == _NOT_FOUND:
         return Verdict.NOT_FOUND
     if status in _RETRY_STATUSES or status in _TOKEN_STATUSES:
         return Verdict.RETRY
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status in _FINAL_STATUSES:
         return Verdict.REJECTED
     return Verdict.RETRY
 

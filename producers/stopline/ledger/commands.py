@@ -5,6 +5,7 @@ The sync and the asyncio ledger run the same commands, so there is one implement
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -246,11 +247,7 @@ def _parse_settled(reply: Any) -> Settled:
 
 def settle(policy: Policy, settlements: Iterable[Settlement]) -> Command[Settled]:
     """Record finished attempts."""
-    fields = [
-        field
-        for one in settlements
-        for field in (one.request_id, one.token, one.follows, one.members, one.argument)
-    ]
+    fields = chain.from_iterable(settlements)
     return Command("settle", (_options(policy), *fields), _parse_settled)
 
 
