@@ -34,11 +34,11 @@ from stopline.publisher import Publisher
 from stopline.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
 
-    from stopline.ledger.values import Accepted, Submission
+    from stopline.ledger.values import Command, Submission
     from stopline.verbs import Heartbeats
 
 T = TypeVar("T")
@@ -52,6 +52,7 @@ class AsyncStopClient:
         server = ledger_server_of(settings)
         self._policy = policy_of(settings)
         self._ledger = AsyncLedger(connect_async(server))
+        self._begun: asyncio.Task[Any] | None = None
         self._publisher = Publisher(settings, settings.queue_url(server.url))
 
     async def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
@@ -73,9 +74,11 @@ class AsyncStopClient:
         verb = verbs.submit_many(self._policy, requests_of(requests), batch_id)
         return Submitted(batch_id, await self._take(verb))
 
-    async def submit(self, submissions: Sequence[Submission]) -> tuple[Accepted, ...]:
-        """As `StopClient.submit`."""
-        return await self._take(verbs.submit(self._policy, submissions))
+    async def submit_all(
+        self, items: Iterable[T], make: Callable[[T], Submission], take: verbs.Take[T]
+    ) -> None:
+        """As `StopClient.submit_all`."""
+        await self._take(verbs.submit_all(self._policy, items, make, take))
 
     async def outcome(self, request_id: str) -> Outcome | None:
         """As `StopClient.outcome`."""
@@ -174,6 +177,10 @@ class AsyncStopClient:
         match step:
             case verbs.Run(command):
                 return await self._ledger.run(command)
+            case verbs.Begin(command):
+                return self._begin(command)
+            case verbs.Finish(begun):
+                return await begun
             case verbs.Dispatch(lane, request_ids):
                 # Celery has no asyncio producer; a thread keeps the loop free.
                 return await asyncio.to_thread(self._publisher.dispatch, lane, request_ids)
@@ -183,6 +190,17 @@ class AsyncStopClient:
                 return await self._await(request_id, timeout_s)
             case _:
                 assert_never(step)
+
+    def _begin(self, command: Command[Any]) -> asyncio.Task[Any]:
+        self._begun = asyncio.create_task(self._run_after(self._begun, command))
+        # Whoever gives up does not look at its error; asyncio would complain about it.
+        self._begun.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._begun
+
+    async def _run_after(self, earlier: asyncio.Task[Any] | None, command: Command[Any]) -> Any:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        return await self._ledger.run(command)
 
     async def _await(self, request_id: str, timeout_s: float | None) -> Outcome | None:
         look = queries.outcome(request_id)

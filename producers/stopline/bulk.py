@@ -14,12 +14,11 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import orjson
 
 from stopline.contract import (
-    MESSAGE_IDS_MAX,
     REQUEST_BYTES_MAX,
     ReceiptKind,
     Refusal,
@@ -33,6 +32,8 @@ from stopline.verbs import refused
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+T = TypeVar("T")
 
 FIELDS: Final = (
     "user_id",
@@ -242,8 +243,13 @@ def _csv_header(first: tuple[int, bytes]) -> list[str]:
 class Submitter(Protocol):
     """What sending needs of a client."""
 
-    def submit(self, submissions: Sequence[Submission]) -> tuple[Accepted, ...]:
-        """Accept up to `MESSAGE_IDS_MAX` submissions."""
+    def submit_all(
+        self,
+        items: Iterable[T],
+        make: Callable[[T], Submission],
+        take: Callable[[Sequence[T], tuple[Accepted, ...]], None],
+    ) -> None:
+        """Accept any number of items in order: see `stopline.verbs.submit_all`."""
 
 
 @dataclass(slots=True)
@@ -277,32 +283,25 @@ def send(
         reject: called with each line that was not accepted.
         advance: called with the number of lines done since the last call.
     """
-    chunk: list[Line] = []
-    for line in lines:
-        if isinstance(line, LineError):
+
+    def good() -> Generator[Line]:
+        for line in lines:
+            if isinstance(line, Line):
+                yield line
+                continue
             report.rejected += 1
             reject(line)
             advance(1)
-            continue
-        chunk.append(line)
-        if len(chunk) == MESSAGE_IDS_MAX:
-            _send_chunk(client, chunk, report, reject)
-            advance(len(chunk))
-            chunk.clear()
-    if chunk:
-        _send_chunk(client, chunk, report, reject)
+
+    def take(chunk: Sequence[Line], replies: tuple[Accepted, ...]) -> None:
+        for line, reply in zip(chunk, replies, strict=True):
+            if reply.receipt is not None:
+                report.receipts[reply.receipt.receipt] += 1
+            elif reply.refusal is not None:
+                _reject_refused(line, reply.refusal, report, reject)
         advance(len(chunk))
 
-
-def _send_chunk(
-    client: Submitter, chunk: list[Line], report: Report, reject: Callable[[LineError], None]
-) -> None:
-    replies = client.submit([Submission(line.request, place=line.number) for line in chunk])
-    for line, reply in zip(chunk, replies, strict=True):
-        if reply.receipt is not None:
-            report.receipts[reply.receipt.receipt] += 1
-        elif reply.refusal is not None:
-            _reject_refused(line, reply.refusal, report, reject)
+    client.submit_all(good(), lambda line: Submission(line.request, line.number), take)
 
 
 def _reject_refused(

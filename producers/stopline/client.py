@@ -10,6 +10,7 @@ with StopClient() as client:
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, assert_never
 
 from stopline import verbs
@@ -36,15 +37,16 @@ from stopline.contract import (
 )
 from stopline.ledger import Ledger, connect, keys, queries
 from stopline.ledger.ledger import translated
+from stopline.ledger.stream import Stream
 from stopline.publisher import Publisher
 from stopline.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
 
-    from stopline.ledger.values import Accepted, Submission
+    from stopline.ledger.values import Submission
     from stopline.verbs import Heartbeats
 
 T = TypeVar("T")
@@ -100,9 +102,11 @@ class StopClient:
         verb = verbs.submit_many(self._policy, requests_of(requests), batch_id)
         return Submitted(batch_id, self._take(verb))
 
-    def submit(self, submissions: Sequence[Submission]) -> tuple[Accepted, ...]:
-        """Accept up to `MESSAGE_IDS_MAX` prepared submissions: for streams, as `bulk` is one."""
-        return self._take(verbs.submit(self._policy, submissions))
+    def submit_all(
+        self, items: Iterable[T], make: Callable[[T], Submission], take: verbs.Take[T]
+    ) -> None:
+        """Accept a stream of requests, as `bulk` is one: see `verbs.submit_all`."""
+        self._take(verbs.submit_all(self._policy, items, make, take))
 
     def outcome(self, request_id: str) -> Outcome | None:
         """The outcome of a request, or None while there is none."""
@@ -198,17 +202,22 @@ class StopClient:
 
     def _take(self, verb: Generator[verbs.Step, Any, T]) -> T:
         result: Any = None
-        while True:
-            try:
-                step = verb.send(result)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # the generator's own return type
-            result = self._step(step)
+        with closing(Stream(self._ledger)) as stream:
+            while True:
+                try:
+                    step = verb.send(result)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]  # the generator's own return type
+                result = self._step(step, stream)
 
-    def _step(self, step: verbs.Step) -> Any:
+    def _step(self, step: verbs.Step, stream: Stream) -> Any:
         match step:
             case verbs.Run(command):
                 return self._ledger.run(command)
+            case verbs.Begin(command):
+                return stream.begin(command)
+            case verbs.Finish(begun):
+                return stream.finish(begun)
             case verbs.Dispatch(lane, request_ids):
                 return self._publisher.dispatch(lane, request_ids)
             case verbs.Republish(message):

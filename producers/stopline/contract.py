@@ -11,8 +11,7 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self
-from uuid import UUID
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 import orjson
 from pydantic import (
@@ -55,7 +54,10 @@ class Lane(StrEnum):
     @property
     def urgency(self) -> int:
         """A rank to compare lanes by: lower is more urgent."""
-        return list(Lane).index(self)
+        return _URGENCY[self]
+
+
+_URGENCY: Final = {lane: rank for rank, lane in enumerate(Lane)}
 
 
 class ReceiptKind(StrEnum):
@@ -133,7 +135,8 @@ def new_request_id() -> str:
     value = (milliseconds & (1 << 48) - 1) << 80 | random
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(UUID(int=value))
+    digits = f"{value:032x}"  # as str(UUID(int=value)), in a third of its time
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 _ID_PATTERN: Final = r"^[A-Za-z0-9._~-]{1,128}$"
@@ -215,15 +218,23 @@ class StopRequest(Document):
             raise InvalidRequestError(f"{field}: {reason}", field=field) from None
 
 
-class Receipt(Document):
-    """What a producer gets at once; `request_id` is the one to follow."""
+class Receipt(NamedTuple):
+    """What a producer gets at once; `request_id` is the one to follow.
 
-    request_id: Identifier
+    No `Document`: what is in it was validated on its way in, and building it again for each of many
+    requests took longer than sending them.
+    """
+
+    request_id: str
     receipt: ReceiptKind
-    user_id: Identifier
-    task_id: Identifier
-    sub_user_id: Identifier | None = None
+    user_id: str
+    task_id: str
+    sub_user_id: str | None
     lane: Lane
+
+    def to_json(self) -> dict[str, Any]:
+        """The document as plain JSON values."""
+        return self._asdict()
 
 
 class RefusalKind(StrEnum):

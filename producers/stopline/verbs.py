@@ -7,9 +7,10 @@ its own way (the "sans-IO" pattern, https://sans-io.readthedocs.io).
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stopline.contract import (
@@ -47,6 +48,9 @@ T = TypeVar("T")
 LOOK_AGAIN_S = 1.0
 """How long a waiter trusts its subscription before it looks itself."""
 _PAGE = 250
+_AHEAD = 2
+"""How many calls to the ledger are under way while the results of an earlier one are handled. With
+one, the ledger would be idle whenever the broker, on the same Redis, waits behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,23 @@ class Run:
     """Run a ledger command; the step's result is its parsed reply."""
 
     command: Command[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Begin to run a ledger command; the step's result is for `Finish`.
+
+    Commands begin in the order of these steps. What is never finished has run all the same.
+    """
+
+    command: Command[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Wait for a command that was begun; the step's result is its parsed reply."""
+
+    begun: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +108,7 @@ class Await:
     timeout_s: float | None
 
 
-Step = Run | Dispatch | Republish | Await
+Step = Run | Begin | Finish | Dispatch | Republish | Await
 Verb = Generator[Step, Any, T]
 
 
@@ -110,31 +131,63 @@ def submit(policy: Policy, submissions: Sequence[Submission]) -> Verb[tuple[Acce
     return replies
 
 
+Take = Callable[[Sequence[T], tuple[Accepted, ...]], None]
+
+
+def submit_all(
+    policy: Policy,
+    items: Iterable[T],
+    make: Callable[[T], Submission],
+    take: Take[T],
+) -> Verb[None]:
+    """Accept any number of requests in order, and dispatch them.
+
+    While the ledger works on some, the next ones are made: each side would else wait half the time.
+
+    Args:
+        policy: the limits.
+        items: what the requests are made of.
+        make: makes one.
+        take: called with some items and what became of them, in their order.
+    """
+    under_way: deque[tuple[Sequence[T], Any]] = deque()
+    for chunk in _chunks(items):
+        begun = yield Begin(commands.accept(policy, [make(item) for item in chunk]))
+        under_way.append((chunk, begun))
+        if len(under_way) > _AHEAD:
+            yield from _finish(*under_way.popleft(), take)
+    while under_way:
+        yield from _finish(*under_way.popleft(), take)
+
+
+def _finish(chunk: Sequence[T], begun: Any, take: Take[T]) -> Verb[None]:
+    replies: tuple[Accepted, ...] = yield Finish(begun)
+    yield from _dispatch(replies)
+    take(chunk, replies)
+
+
 def submit_many(
     policy: Policy, requests: Iterable[StopRequest], batch_id: str
 ) -> Verb[tuple[Receipt | Refusal, ...]]:
     """Accept any number of requests as one batch; their order is their place in it."""
     results: list[Receipt | Refusal] = []
-    for chunk in _chunks(_as_batch(requests, batch_id)):
+
+    def take(_chunk: object, replies: tuple[Accepted, ...]) -> None:
         first = len(results)
-        replies = yield from submit(policy, chunk)
-        results += [_result(reply, first + index) for index, reply in enumerate(replies)]
+        results.extend(_result(reply, first + index) for index, reply in enumerate(replies))
+
+    yield from submit_all(
+        policy,
+        enumerate(requests),
+        lambda placed: Submission(placed[1], placed[0], batch_id),
+        take,
+    )
     return tuple(results)
 
 
-def _as_batch(requests: Iterable[StopRequest], batch_id: str) -> Generator[Submission]:
-    for place, request in enumerate(requests):
-        yield Submission(request.model_copy(update={"batch_id": batch_id}), place=place)
-
-
-def _chunks(submissions: Iterable[Submission]) -> Generator[list[Submission]]:
-    chunk: list[Submission] = []
-    for submission in submissions:
-        chunk.append(submission)
-        if len(chunk) == MESSAGE_IDS_MAX:
-            yield chunk
-            chunk = []
-    if chunk:
+def _chunks(items: Iterable[T]) -> Generator[list[T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, MESSAGE_IDS_MAX)):
         yield chunk
 
 

@@ -31,7 +31,7 @@ _NEW = {
     ReceiptKind.SUPERSEDED,
 }
 _ITEM_FIELDS = 12
-"""Arguments of one request in `accept`: see ITEM in `_accept.lua`."""
+"""Lines of one request in `accept`: see ITEM_FIELDS in `_accept.lua`."""
 
 
 class BrokenError(AssertionError):
@@ -112,10 +112,10 @@ class Invariants:
         *,
         skip: int,
     ) -> None:
-        width = _ITEM_FIELDS + skip
-        for index, reply in enumerate(replies):
-            item = fields[index * width + skip : (index + 1) * width]
-            own_id, target, issued, alias = item[0], item[1], item[4], item[11]
+        items = fields[skip :: 1 + skip]
+        for text, reply in zip(items, replies, strict=True):
+            item = text.split("\n", _ITEM_FIELDS - 1)
+            own_id, target, issued, alias = item[0], item[1], item[4], item[10]
             kind = reply.receipt.receipt if reply.receipt else reply.refusal
             followed = reply.receipt.request_id if reply.receipt else "-"
             self._world.tell(actor, f"asks {own_id} for {target}: {kind}, follow {followed}")

@@ -156,8 +156,10 @@ class Producer:
                 return end.value  # type: ignore[no-any-return]
             await self._perhaps_die(process)
             match step:
-                case verbs.Run(command):
+                case verbs.Run(command) | verbs.Begin(command):
                     result = await connection.run(command)
+                case verbs.Finish(begun):
+                    result = begun
                 case verbs.Dispatch(lane, request_ids):
                     process.tell(f"dispatches {request_ids}")
                     self._broker.publish(DispatchMessage(lane, request_ids))

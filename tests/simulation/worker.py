@@ -41,7 +41,7 @@ class Worker:
         name: str,
         lanes: Sequence[Lane],
         *,
-        max_in_flight: int = 3,
+        max_in_flight: int = 4,  # so that one is claimed ahead
     ) -> None:
         self._world = world
         self._redis = redis

@@ -103,7 +103,7 @@ class Engine:
         self._lanes = tuple(lanes)
         self._slots = Slots(max_in_flight + max_in_flight // _READY_SHARE)
         self._max_in_flight = max_in_flight
-        self._calls = 0
+        self._callers: dict[asyncio.Task[None], None] = {}
         self._ready: deque[Flight] = deque()
         self._settler = Settler(ledger, policy, self._claim_promoted)
         self._clock = clock
@@ -259,22 +259,31 @@ class Engine:
         self._flights[flight] = None
         self._nothing_in_flight.clear()
         self._ready.append(flight)
-        self._start_ready()
+        if len(self._callers) < self._max_in_flight:
+            self._start_caller()
 
-    def _start_ready(self) -> None:
-        while self._ready and self._calls < self._max_in_flight:
-            self._start(self._ready.popleft())
+    def _start_caller(self) -> None:
+        caller = asyncio.create_task(self._call_while_ready())
+        self._callers[caller] = None
 
-    def _start(self, flight: Flight) -> None:
-        self._calls += 1
-        flight.task = asyncio.create_task(self._fly(flight))
+    async def _call_while_ready(self) -> None:
+        """Make one call after the other: the next begins without a round of the loop in between."""
+        caller = asyncio.current_task()
+        assert caller is not None  # noqa: S101  # a coroutine of a task
+        try:
+            while self._ready:
+                flight = self._ready.popleft()
+                flight.task = caller
+                await self._fly(flight)
+        finally:
+            # Not in a done callback: what becomes ready before that would find no caller.
+            del self._callers[caller]
 
     def _release_ready(self) -> None:
         """Let others have at once what was claimed ahead."""
-        while self._ready:
-            flight = self._ready.popleft()
+        for flight in self._ready:
             flight.interrupted = True
-            self._start(flight)
+        self._start_caller()
 
     # --- an attempt ---------------------------------------------------------------------------
 
@@ -289,8 +298,6 @@ class Engine:
                 extra={"action": "attempt_failed", "request_id": flight.grant.request_id},
             )
         finally:
-            self._calls -= 1
-            self._start_ready()
             if settlement is None:
                 self._land(flight)
         if settlement is not None:
@@ -342,10 +349,12 @@ class Engine:
         try:
             return await self._attempts.call(flight.grant)
         except asyncio.CancelledError:
+            if not (flight.lost or flight.interrupted):
+                raise
+            if flight.task is not None:
+                flight.task.uncancel()  # it was this call that was to end, not its caller
             if flight.lost:
                 return None
-            if not flight.interrupted:
-                raise
             took_s = asyncio.get_running_loop().time() - started
             return Measured(INTERRUPTED, took_s)
         except Exception as error:  # noqa: BLE001  # a fault of ours must not take the other calls with it

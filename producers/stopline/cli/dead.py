@@ -125,7 +125,7 @@ def redrive(
     if as_json:
         output.print_json(
             {
-                "redriven": {old: one.model_dump(mode="json") for old, one in receipts.items()},
+                "redriven": {old: one.to_json() for old, one in receipts.items()},
                 "messages": sum(isinstance(one, DeadMessage) for one in sendable),
                 "kept": kept,
             }

@@ -72,7 +72,7 @@ def _escaped(value: object) -> str:
 
 def print_receipt(receipt: Receipt) -> None:
     """A receipt."""
-    console.print(facts(receipt.model_dump(mode="json")))
+    console.print(facts(receipt.to_json()))
 
 
 def print_status(status: Status) -> None:

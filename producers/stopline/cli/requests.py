@@ -52,7 +52,7 @@ def stop(  # noqa: PLR0913, PLR0917  # each is an option
         receipt = client.stop_request(request)
         if not wait:
             if as_json:
-                output.print_json(receipt.model_dump(mode="json"))
+                output.print_json(receipt.to_json())
             else:
                 output.print_receipt(receipt)
             return

@@ -192,13 +192,18 @@ class Ledger:
     def _call(self, command: Command[T]) -> Any:
         if not command.is_script:
             return self._client.execute_command(command.name, *command.arguments)
-        script = self._scripts.get(command.name)
-        if script is None:
-            registered = self._client.register_script(self._source(command.name))
-            script = self._scripts.setdefault(command.name, registered)
+        script = self.script(command.name)
         if command.durable:
             return self._call_durably(script, command.arguments)
         return script(args=command.arguments)
+
+    def script(self, name: str) -> Script:
+        """A verb's script, which the server may not have yet."""
+        script = self._scripts.get(name)
+        if script is None:
+            registered = self._client.register_script(self._source(name))
+            script = self._scripts.setdefault(name, registered)
+        return script
 
     def _call_durably(self, script: Script, arguments: Arguments) -> Any:
         """Run a script, and wait for the disk on the same connection."""

@@ -66,25 +66,25 @@ class Policy:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """A request on its way in, with what only the ledger needs to know.
 
     Attributes:
         request: the wish.
         place: its place in its batch, so that sending the batch again finds it.
+        batch_id: of the batch that it is sent in, where the request itself names none.
         alias: its sender will look for the outcome under `request_id`, whatever it joins.
         redrive_of: the dead letter that this sends again.
     """
 
     request: StopRequest
     place: int | None = None
+    batch_id: str | None = None
     alias: bool = False
     redrive_of: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The reply to one submission: a receipt or a refusal, and whether to dispatch it."""
 
     receipt: Receipt | None

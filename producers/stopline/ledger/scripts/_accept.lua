@@ -5,21 +5,22 @@ local ALIASES_MAX = 1000
 local PLACES_A_CHUNK = 100
 -- Above this share of maxmemory nothing is accepted: open requests need the rest to settle.
 local MEMORY_SHARE = 0.9
--- Arguments of one request: id, target, target_digest, lane, issued_at, not_after, body, joining,
--- idempotency_key, batch_id, place, alias; '' where there is none.
-local ITEM_FIELDS = 12
+-- One request is one argument, a field a line: '' where there is none. `wish` is who asks and why,
+-- `more` the other members of the body, each after a comma. The idempotency key comes last, because
+-- it alone may hold a line break.
+local ITEM_FIELDS = '^' .. string.rep('([^\n]*)\n', 11) .. '(.*)$'
 local URGENCY = {emergency = 1, default = 2, bulk = 3}
 local replies = {}
 local chunks = {}
 
-local function read_item(first)
-  local id, target, target_digest, lane, issued_at, not_after, body, joining, idempotency_key,
-    batch_id, place, alias = unpack(ARGV, first, first + ITEM_FIELDS - 1)
+local function read_item(raw)
+  local id, target, target_digest, lane, issued_at, not_after, wish, more, batch_id, place, alias,
+    idempotency_key = string.match(raw, ITEM_FIELDS)
   return {
     id = id, target = target, target_digest = target_digest, lane = lane,
     issued_at = math.min(tonumber(issued_at) or now, now),
     not_after = tonumber(not_after) or now + options.deadline_us,
-    body = body, joining = joining, idempotency_key = present(idempotency_key),
+    wish = wish, more = more, idempotency_key = present(idempotency_key),
     batch_id = present(batch_id), place = tonumber(place), alias = present(alias),
   }
 end
@@ -67,6 +68,7 @@ end
 
 -- The request behind an id that is known: its id and its target.
 local function find_by_id(id)
+  if redis.call('EXISTS', RECORD .. id, RESULT .. id) == 0 then return nil end
   local request = load_record(id)
   if request and request.state == 'alias' then request = load_record(request.target) end
   if request then return request.id, request.target end
@@ -147,7 +149,7 @@ local function join(item, request)
   request.wish_at = math.max(request.wish_at, item.issued_at)
   request.joined_count = (request.joined_count or 0) + 1
   if request.joined_count <= JOINED_MAX then
-    local entry = '{' .. item.joining .. ',"at":"' .. rfc3339(now) .. '"}'
+    local entry = '{' .. item.wish .. ',"at":"' .. rfc3339(now) .. '"}'
     request.joined = request.joined and request.joined .. ',' .. entry or entry
   end
   if item.batch_id then request.batches = add_wish(request.batches, item.batch_id) end
@@ -164,7 +166,7 @@ local function new_request(item)
     id = item.id, state = 'queued', lane = item.lane,
     target = item.target, target_digest = item.target_digest,
     issued_at = item.issued_at, wish_at = item.issued_at, accepted_at = now,
-    not_after = item.not_after, body = item.body,
+    not_after = item.not_after, body = item.wish .. item.more,
     batches = item.batch_id and item.batch_id .. '=1',
   }
 end

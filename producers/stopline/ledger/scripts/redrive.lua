@@ -8,13 +8,14 @@
 --         2… for each dead letter its id, then the new request as for accept
 -- returns now, replies as for accept; 'refused', 'not_dead' where the id is no dead letter
 local short = memory_is_short()
-for first = 2, #ARGV, ITEM_FIELDS + 1 do
+for first = 2, #ARGV, 2 do
+  local item = read_item(ARGV[first + 1])
   if short then
     refuse('memory')
-  elseif redis.call('ZREM', DEAD, ARGV[first]) == 0 and not find_by_id(ARGV[first + 1]) then
+  elseif redis.call('ZREM', DEAD, ARGV[first]) == 0 and not find_by_id(item.id) then
     refuse('not_dead')
   else
-    accept(read_item(first + 1))
+    accept(item)
   end
 end
 write_batches()
