@@ -1,4 +1,6 @@
-"""kombu's Redis transport, except that it loses nothing it popped, and tells when it last polled.
+"""kombu's Redis transport, which loses nothing it popped and takes small messages together.
+
+It also tells when it last polled.
 
 What is wrong with the stock one (kombu 5.7):
 
@@ -9,6 +11,9 @@ What is wrong with the stock one (kombu 5.7):
 - Where acknowledging fails, the message counts as unacknowledged for ever, in a room that is never
   given back (`QoS.ack`); with a prefetch of one the worker is then alive and consumes nothing. Here
   the room is given back; the broker delivers the message again, which doubles nothing.
+- It takes three round trips and half a millisecond for a message of one id. Here dispatch messages
+  that wait behind each other are popped together and become one (`gathering.py`), and are not
+  noted: the ledger has their ids, and its sweep finds what a crash loses.
 """
 
 from __future__ import annotations
@@ -26,7 +31,16 @@ from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import RedisError
 
+from stopline.contract import MESSAGE_IDS_MAX
 from stopline_worker.consumption import consumption
+from stopline_worker.gathering import (
+    ENTRIES_MAX,
+    ENTRY_BYTES_MAX,
+    MARK,
+    gathered,
+    ids_of,
+    is_dispatch,
+)
 from stopline_worker.quarantine import keep
 from stopline_worker.runtime import runtime
 
@@ -82,6 +96,20 @@ class _Owed:
         return cls(message._raw, info["exchange"], info["routing_key"])  # noqa: SLF001  # as kombu does
 
 
+_POP_DISPATCH: Final = """
+local taken = {}
+while #taken < tonumber(ARGV[1]) do
+  local entry = redis.call('LINDEX', KEYS[1], -1)
+  if not entry or #entry > tonumber(ARGV[2]) or not string.find(entry, ARGV[3], 1, true) then
+    break
+  end
+  taken[#taken + 1] = redis.call('RPOP', KEYS[1])
+end
+return taken
+"""
+"""Takes the dispatch messages that are next in a queue. KEYS: the queue. ARGV: how many at most,
+the longest entry, what one has in it. Returns the entries."""
+
 _owed: deque[_Owed] = deque()
 """Of all channels: a reconnect makes new ones."""
 
@@ -95,6 +123,10 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note a message that was popped."""
+        if is_dispatch(message._raw):  # noqa: SLF001  # as kombu does
+            self._unnoted[delivery_tag] = _Owed.of(message)
+            virtual.QoS.append(self, message, delivery_tag)
+            return
         try:
             super().append(message, delivery_tag)
         except _REDIS_ERRORS as error:
@@ -106,7 +138,10 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
 
     def ack(self, delivery_tag: str) -> None:
         """Acknowledge a message."""
-        self._unnoted.pop(delivery_tag, None)
+        unnoted = self._unnoted.pop(delivery_tag, None)
+        if unnoted is not None and is_dispatch(unnoted.payload):
+            virtual.QoS.ack(self, delivery_tag)
+            return
         with self._room_given_back(delivery_tag):
             super().ack(delivery_tag)
 
@@ -173,7 +208,18 @@ class _KeepingChannel:
 
     QoS = QoS
 
+    def pop_dispatch(self, queue: str) -> list[Any]:
+        """The dispatch messages that wait next in a queue, taken off it."""
+        try:
+            with self.conn_or_acquire() as client:  # type: ignore[attr-defined]  # kombu's
+                entries = client.eval(_POP_DISPATCH, 1, queue, ENTRIES_MAX, ENTRY_BYTES_MAX, MARK)
+        except _REDIS_ERRORS as error:
+            _log.debug("no more taken: %r", error, extra={"action": "gather_failed"})
+            return []
+        return [_loads(entry) for entry in entries]
+
     def _brpop_read(self, **options: Any) -> Any:
+        self.connection.popping = self  # type: ignore[attr-defined]  # kombu's, of our class
         try:
             found = super()._brpop_read(**options)  # type: ignore[misc]  # kombu's, below in the order
         except Empty:
@@ -211,8 +257,18 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cycle = Poller()
+        self.popping: _KeepingChannel | None = None
 
     def _deliver(self, message: Any, queue: str) -> None:
+        """Hand a message that was popped to its consumer, with those that go together with it."""
+        ids = ids_of(message)
+        if ids is None or len(ids) == MESSAGE_IDS_MAX or self.popping is None:
+            self._hand_over(message, queue)
+            return
+        for one in gathered([message, *self.popping.pop_dispatch(queue)]):
+            self._hand_over(one, queue)
+
+    def _hand_over(self, message: Any, queue: str) -> None:
         problem = _malformed(message)
         if problem is None:
             super()._deliver(message, queue)
