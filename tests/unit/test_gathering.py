@@ -30,7 +30,11 @@ def _message(content: Any, *, task: str = "stopline.dispatch", **headers: Any) -
     return {
         "body": body,
         "headers": {"task": task, "id": "m", "argsrepr": "", **headers},
-        "properties": {"delivery_tag": "t", "delivery_info": {}, "body_encoding": "base64"},
+        "properties": {
+            "delivery_tag": "t",
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+            "body_encoding": "base64",
+        },
     }
 
 
@@ -108,7 +112,8 @@ def test_a_dispatch_message_is_not_noted_and_comes_back_when_its_worker_stops(
 ) -> None:
     channel._put(QUEUE, _dispatch("a"))
     channel.basic_consume(QUEUE, no_ack=False, callback=lambda _message: None, consumer_tag="c")
-    channel.connection.drain_events(timeout=5)
+    consuming = channel.connection.client
+    consuming.drain_events(timeout=5)
     with redis.Redis.from_url(redis_url) as client:
         assert not client.exists("unacked", "unacked_index")
         assert channel._size(QUEUE) == 0

@@ -44,6 +44,7 @@ _SOON_S = 0.005
 _LINGER_S = 0.002
 """How long a full engine lets slots come free before it claims for them: claiming one by one costs
 more than the slots' rest."""
+_WORTH_CLAIMING = 32
 _READY_SHARE = 4
 """One request is claimed ahead for so many calls at a time."""
 _LEDGER_AWAY_S = 1.0
@@ -103,6 +104,7 @@ class Engine:
         self._lanes = tuple(lanes)
         self._slots = Slots(max_in_flight + max_in_flight // _READY_SHARE)
         self._max_in_flight = max_in_flight
+        self._worth_claiming = min(_WORTH_CLAIMING, max_in_flight // 4)
         self._callers: dict[asyncio.Task[None], None] = {}
         self._ready: deque[Flight] = deque()
         self._settler = Settler(ledger, policy, self._claim_promoted)
@@ -193,7 +195,7 @@ class Engine:
         wanted = min(wanted, MESSAGE_IDS_MAX)
         room = await self._slots.take(wanted)
         try:
-            if room < wanted:
+            if room < min(wanted, self._worth_claiming):
                 await asyncio.sleep(_LINGER_S)
                 room += self._slots.top_up(wanted - room)
         except asyncio.CancelledError:

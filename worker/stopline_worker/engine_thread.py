@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -10,7 +11,7 @@ import secrets
 import signal
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import uvloop
 
@@ -39,6 +40,9 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 20.0
 _STOP_MARGIN_S = 10.0
+_COLLECT_AFTER: Final = (10_000, 20, 20)
+"""Python's own: 700, 10, 10. A call makes dozens of objects, which nearly all go with their last
+reference; looking for cycles among them took a twentieth of the time."""
 
 
 class EngineThread:
@@ -98,6 +102,7 @@ class EngineThread:
             os.kill(os.getpid(), signal.SIGTERM)
 
     async def _main(self) -> None:
+        _collect_less_often()
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         token = ApiToken.from_settings(self._settings)
@@ -135,3 +140,13 @@ class EngineThread:
             await self._ledger.run(command)
         except StoplineError as error:  # who looks for the heartbeat sees that it is missing
             _log.debug("heartbeat not written: %s", error, extra={"action": "beat_failed"})
+
+
+def _collect_less_often() -> None:
+    """Spare the collector what the process holds for good, and what goes by itself.
+
+    https://docs.python.org/3/library/gc.html#gc.freeze
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
