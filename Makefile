@@ -3,13 +3,16 @@
 # make time-to-stop   from client.stop to the call, measured on this machine
 # make simulate SEEDS=10000   many random runs under every fault; SEED=42: one, with its log
 # make chaos   every fault on real processes, a quarter of an hour; WRITE=1: the table to docs/
+# make bench   Stopline and its peers side by side, half an hour; WRITE=1: the figures to docs/
+# make bench-smoke   what a stop costs, counted, against what is stored; WRITE=1: stores it
+# make growth  a million requests in one batch, five minutes
 # make check  formatting, lint, types, architecture
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test simulate chaos check time-to-stop format constraints clean
+.PHONY: demo test simulate chaos bench bench-smoke growth check time-to-stop format constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -23,6 +26,17 @@ simulate: $(INSTALLED)
 
 chaos: $(INSTALLED)
 	$(BIN)/pytest -p no:xdist -m chaos tests/fault $(if $(WRITE),--write-table)
+
+ROUNDS ?= 3
+bench: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write)
+
+bench-smoke: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.smoke $(if $(WRITE),--write)
+
+COUNT ?= 1000000
+growth: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.growth $(COUNT)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -52,4 +66,4 @@ constraints:
 	rm -rf $(VENV)-constraints
 
 clean:
-	rm -rf $(VENV) .stopline .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .stopline .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from tests.benchmarks.contestants import Contestant
     from tests.benchmarks.target import Target
 
-WARM_SHARE = 0.1
-"""The share of the calls that is not measured: workers start one after the other."""
+MEASURED = (0.3, 0.9)
+"""Which part of the calls is measured: workers start one after the other, and the last calls wait
+for nobody."""
 _LOOK_S = 0.01
 _PATIENCE_S = 600.0
 _WARM_UP_FIRST = 900_000_000
@@ -53,7 +54,6 @@ class Drain:
     bytes_settled: float
     commands_per_stop: float
     round_trips_per_stop: float
-    connections_used: int
     repeated: int
 
 
@@ -118,7 +118,7 @@ class Bench:
 
     def _connections(self, contestant: Contestant, conditions: Conditions) -> int:
         per_process = conditions.connections // conditions.processes
-        return min(per_process, contestant.connections_max or per_process)
+        return min(per_process, contestant.connections_max.get(conditions.latency_ms, per_process))
 
     def _run(self, contestant: Contestant, environment: dict[str, str], *arguments: str) -> Any:
         done = subprocess.run(
@@ -163,27 +163,26 @@ class Bench:
         empty = _Server.now(self.server)
         sent = self._run(contestant, environment, "enqueue", "0", str(conditions.count))
         queued = _Server.now(self.server)
-        warm = int(conditions.count * WARM_SHARE)
+        begin, end = (int(conditions.count * share) for share in MEASURED)
         target_cpu_s = self.target.stats.cpu_s
         with self.fleet(contestant, conditions) as fleet:
-            while self.target.stats.calls < warm:
+            while self.target.stats.calls < begin:
                 fleet.check_alive()
                 time.sleep(_LOOK_S)
             calls, cpu_s = self.target.stats.calls, fleet.cpu_s
             self.wait_for(fleet, lambda: contestant.recorded(self.server), conditions.count)
-            ended_ns = time.monotonic_ns()
             cpu_s = fleet.cpu_s - cpu_s
             measured = conditions.count - calls
             peaks = tuple((one.name, one.peak) for one in fleet.memory)
         settled = _Server.now(self.server)
         stats = self.target.stats
         arrivals = self.target.arrivals()
-        started_ns = arrivals[warm][1]
+        measured_s = (arrivals[end][1] - arrivals[begin][1]) / 1e9
         times_called = Counter(task for task, _ in arrivals)
         in_thousands = conditions.count / 1000
         return Drain(
             enqueued_per_s=sent["count"] / sent["seconds"],
-            stops_per_s=(conditions.count - warm) / ((ended_ns - started_ns) / 1e9),
+            stops_per_s=(end - begin) / measured_s,
             cpu_s_per_1000=cpu_s / measured * 1000,
             server_cpu_s_per_1000=(settled.cpu_s - queued.cpu_s) / in_thousands,
             target_cpu_s_per_1000=(stats.cpu_s - target_cpu_s) / in_thousands,
@@ -192,7 +191,6 @@ class Bench:
             bytes_settled=(settled.memory - empty.memory) / conditions.count,
             commands_per_stop=(settled.commands - queued.commands) / conditions.count,
             round_trips_per_stop=(settled.reads - queued.reads) / conditions.count,
-            connections_used=stats.in_flight_max,
             repeated=sum(times - 1 for times in times_called.values()),
         )
 

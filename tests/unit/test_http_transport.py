@@ -218,6 +218,15 @@ async def _ask_over_tls(context: ssl.SSLContext) -> bytes:
         return (await _get(_transport(), f"https://127.0.0.1:{port}/"))[1]
 
 
+def test_a_system_without_certificates_trusts_mozillas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare container has none, and must not keep the worker from starting."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent")
+    assert _ask(_answering(GOOD))[1] == b"{}"
+    with pytest.raises(CertificateError, match="UnknownIssuer"):
+        asyncio.run(_ask_over_tls(_tls()[1]))
+
+
 def test_a_certificate_of_nobody_we_know_is_a_certificate_error() -> None:
     with pytest.raises(CertificateError, match="certificate"):
         asyncio.run(_ask_over_tls(_tls()[1]))

@@ -8,8 +8,10 @@ sums the timeouts up and calls a reply that never came a failed connect, so the 
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import certifi
 import httpx
 from pyreqwest import exceptions
 from pyreqwest.client import ClientBuilder
@@ -108,7 +110,7 @@ class HttpTransport(httpx.AsyncBaseTransport):
         )
         if proxy is not None:
             builder = builder.proxy(ProxyBuilder.all(proxy))
-        self._client: Client = builder.build()
+        self._client: Client = _build(builder)
         self._shared: tuple[httpx.Headers | None, HeaderMap] = (None, HeaderMap())
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -140,6 +142,14 @@ class HttpTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+def _build(builder: ClientBuilder) -> Client:
+    """A client that trusts what the system trusts, or, on a system without certificates, Mozilla."""
+    try:
+        return builder.build()
+    except exceptions.BuilderError:
+        return builder.add_root_certificate_pem(Path(certifi.where()).read_bytes()).build()
 
 
 class _Body(httpx.AsyncByteStream):

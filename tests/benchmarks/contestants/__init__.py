@@ -39,7 +39,7 @@ class Contestant:
         workers: the commands that serve a queue.
         recorded: how many results the server has.
         lacks: what of Stopline's promises it does not make.
-        connections_max: it is faster with no more than so many connections a process.
+        connections_max: it is faster with no more than so many connections a process, by latency.
         environment: variables for its processes.
         directory: where they run.
     """
@@ -51,7 +51,7 @@ class Contestant:
     workers: Callable[[Conditions, str], Commands]
     recorded: Callable[[redis.Redis], int]
     lacks: str = ""
-    connections_max: int | None = None
+    connections_max: dict[float, int] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     directory: Path = ROOT
 
@@ -96,6 +96,10 @@ def _stopline(way: str, title: str) -> Contestant:
 
 
 # --- Python peers ------------------------------------------------------------------------------
+
+
+_HTTPX_CONNECTIONS: Final = {0.0: 8, 50.0: 32, 500.0: 128}
+"""httpx's pool looks through all its connections for each request (encode/httpx#3215)."""
 
 
 def _program(library: str, name: str) -> str:
@@ -184,8 +188,7 @@ def _asyncio_peer(
         workers=workers,
         recorded=recorded,
         lacks=lacks,
-        # httpx's pool looks through all its connections for each request (encode/httpx#3215).
-        connections_max=None if aiohttp else 8,
+        connections_max={} if aiohttp else _HTTPX_CONNECTIONS,
         environment={"BENCH_HTTP": "aiohttp"} if aiohttp else {},
         directory=HERE,
     )

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from celery import Celery
 from celery.signals import worker_process_init
 from peer import ATTEMPTS, BACKOFF_CAP_S, QUEUE, REDIS, RESULT_TTL_S, call, job_id, main, new_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import httpx
 
 app = Celery("peer", broker=REDIS, backend=REDIS)
 app.conf.update(

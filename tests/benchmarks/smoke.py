@@ -1,0 +1,309 @@
+"""The figures that do not depend on the machine's mood, against those that are stored.
+
+    make bench-smoke            exits 1 where one is worse
+    python -m tests.benchmarks.smoke --write     stores today's
+
+Commands and bytes are counted by a real server; round trips and Python calls by the real engine on
+virtual time, with an API that takes 50 ms and a ledger that takes one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import httpx
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from stopline import Lane, Settings, StopClient
+from stopline.contract import MESSAGE_IDS_MAX, StopRequest
+from stopline.ledger import Ledger, commands, connect
+from stopline.ledger.values import Command, Policy, Settlement, Submission
+from stopline_worker.api_token import ApiToken
+from stopline_worker.attempt import Attempts
+from stopline_worker.backoff import Backoff
+from stopline_worker.clock import LedgerClock
+from stopline_worker.engine import Engine
+from stopline_worker.task_stop import TaskStopApi
+from tests.simulation.virtual_loop import VirtualLoop
+from tests.support.valkey import Valkey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import redis
+
+T = TypeVar("T")
+
+STORED: Final = Path(__file__).with_name("smoke.json")
+TOLERANCE: Final = 1.03
+_REQUESTS: Final = 5_000
+_SINGLES: Final = 100
+_API_S: Final = 0.05
+_LEDGER_S: Final = 0.001
+_POLICY: Final = Policy()
+_MEMBERS: Final = (
+    '"duration_ms":52.3,"http_status":200,"code":200,"message":"stopped","verdict":"STOPPED"'
+)
+_STOPPED: Final = 'stopped\n"The API confirmed the stop."'
+_PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+# --- the server --------------------------------------------------------------------------------
+
+
+def _submissions(count: int) -> list[Submission]:
+    """Requests with ids as long as those of real ones, and always the same."""
+    source = random.Random(17)
+    return [
+        Submission(
+            StopRequest(
+                user_id=f"{source.getrandbits(128):032x}",
+                task_id=f"{source.getrandbits(128):032x}",
+                lane=Lane.BULK,
+                source="bench",
+            ),
+            place,
+            "bulk-0123456789ab",
+        )
+        for place in range(count)
+    ]
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for first in range(0, len(items), MESSAGE_IDS_MAX):
+        yield items[first : first + MESSAGE_IDS_MAX]
+
+
+class _Counters:
+    """What the server did since the last look."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._memory = self._used()
+
+    def _used(self) -> int:
+        info: dict[str, Any] = self._client.info("memory")
+        return int(info["used_memory"])
+
+    def commands(self) -> int:
+        """Commands, those of scripts included."""
+        stats: dict[str, Any] = self._client.info("commandstats")
+        self._client.config_resetstat()
+        ours = {"cmdstat_info", "cmdstat_config|resetstat"}
+        return sum(one["calls"] for name, one in stats.items() if name not in ours)
+
+    def bytes_since_start(self) -> int:
+        return self._used() - self._memory
+
+
+def _of_the_server(ledger: Ledger) -> dict[str, float]:
+    warm_up = _submissions(1)
+    for name in ("accept", "claim", "settle"):
+        ledger.client.script_load(ledger.script(name).script)
+    ledger.run(commands.accept(_POLICY, warm_up))
+    ledger.client.flushall()
+    counters = _Counters(ledger.client)
+    counters.commands()
+    submissions = _submissions(_REQUESTS)
+    ids = [one.request.request_id for one in submissions]
+    found = {}
+    for chunk in _chunks(submissions):
+        ledger.run(commands.accept(_POLICY, chunk))
+    found["redis_commands_per_accept"] = counters.commands() / _REQUESTS
+    for chunk in _chunks(ids):
+        ledger.run(commands.claim(_POLICY, chunk, "0123abcd:1f"))
+    found["redis_commands_per_claim"] = counters.commands() / _REQUESTS
+    found["bytes_in_flight"] = counters.bytes_since_start() / _REQUESTS
+    for chunk in _chunks(ids):
+        settlements = [Settlement(one, "0123abcd:1f.1", "end", _MEMBERS, _STOPPED) for one in chunk]
+        ledger.run(commands.settle(_POLICY, settlements))
+    found["redis_commands_per_settle"] = counters.commands() / _REQUESTS
+    found["bytes_settled"] = counters.bytes_since_start() / _REQUESTS
+    return found
+
+
+# --- the engine --------------------------------------------------------------------------------
+
+
+class _CountingLedger:
+    """The real ledger, a virtual millisecond away."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.round_trips = 0
+
+    async def run(self, command: Command[T]) -> T:
+        self.round_trips += 1
+        await asyncio.sleep(_LEDGER_S / 2)
+        reply = self._ledger.run(command)
+        await asyncio.sleep(_LEDGER_S / 2)
+        return reply
+
+
+class _Confirming(httpx.AsyncBaseTransport):
+    """An API that confirms everything after 50 virtual milliseconds."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert request.url.path.startswith("/agent-api/user/")
+        await asyncio.sleep(_API_S)
+        body = b'{"status":"success","code":200,"message":"stopped"}'
+        return httpx.Response(
+            200,
+            headers=[("content-type", "application/json"), ("content-length", str(len(body)))],
+            stream=httpx.ByteStream(body),
+        )
+
+
+def _engine(ledger: _CountingLedger, loop: VirtualLoop) -> Engine:
+    token = ApiToken("t0ken")
+    api = TaskStopApi(Settings.load(api_url="http://127.0.0.1:1"), token, transport=_Confirming())
+    jitter = random.Random(17)
+    attempts = Attempts(api, token, Backoff(0.5, 60), jitter, monotonic=loop.time)
+    return Engine(
+        ledger,
+        attempts,
+        _POLICY,
+        [Lane.BULK],
+        max_in_flight=200,
+        name="e",
+        clock=LedgerClock(loop.time),
+        random=jitter,
+    )
+
+
+class _Calls:
+    """Counts calls of Python and C functions while it is on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def _on_event(self, _frame: object, event: str, _argument: object) -> None:
+        if event in {"call", "c_call"}:
+            self.count += 1
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        sys.setprofile(self._on_event)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+
+
+async def _until_landed(engine: Engine) -> None:
+    while engine.in_flight:  # noqa: ASYNC110  # the engine tells nobody, and time is virtual
+        await asyncio.sleep(0.001)  # the engine tells nobody, and time is virtual
+
+
+async def _run_engine(ledger: Ledger, loop: VirtualLoop, found: dict[str, float]) -> None:
+    counting = _CountingLedger(ledger)
+    engine = _engine(counting, loop)
+    engine.start()
+    submissions = _submissions(_REQUESTS)
+    for chunk in _chunks(submissions):
+        ledger.run(commands.accept(_POLICY, chunk))
+    counting.round_trips, calls = 0, _Calls()
+    with calls.counted():
+        for chunk in _chunks([one.request.request_id for one in submissions]):
+            await engine.submit(chunk, 60)
+        await _until_landed(engine)
+    found["round_trips_per_bulk_stop"] = counting.round_trips / _REQUESTS
+    found["python_calls_per_bulk_stop"] = calls.count / _REQUESTS
+    counting.round_trips = 0
+    for n in range(_SINGLES):
+        single = Submission(StopRequest(user_id="single", task_id=str(n), lane=Lane.BULK))
+        ledger.run(commands.accept(_POLICY, [single]))
+        await engine.submit([single.request.request_id], 60)
+        await _until_landed(engine)
+    # Accepting is one more.
+    found["round_trips_per_single_stop"] = counting.round_trips / _SINGLES + 1
+    await engine.drain(1)
+
+
+def _of_the_engine(ledger: Ledger) -> dict[str, float]:
+    found: dict[str, float] = {}
+    loop = VirtualLoop()
+    loop.run(_run_engine(ledger, loop, found))
+    return found
+
+
+# --- the producer ------------------------------------------------------------------------------
+
+
+def _of_the_producer(redis_url: str) -> dict[str, float]:
+    requests = [{"user_id": "u", "task_id": str(n), "lane": "bulk"} for n in range(_REQUESTS)]
+    with StopClient(Settings.load(redis_url=redis_url)) as client:
+        client.stop_many(requests[:1], batch_id="warm-up")
+        calls = _Calls()
+        with calls.counted():
+            client.stop_many(requests)
+    return {"python_calls_per_accept": calls.count / _REQUESTS}
+
+
+# --- comparison --------------------------------------------------------------------------------
+
+
+def measure() -> dict[str, float]:
+    """All figures of this state of the code."""
+    with tempfile.TemporaryDirectory() as name:
+        server = Valkey(Path(name) / "valkey").start()
+        try:
+            ledger = Ledger(connect(server.url))
+            parts: tuple[Callable[[], dict[str, float]], ...] = (
+                lambda: _of_the_server(ledger),
+                lambda: _of_the_engine(ledger),
+                lambda: _of_the_producer(server.url),
+            )
+            found: dict[str, float] = {}
+            for part in parts:
+                ledger.client.flushall()
+                found |= part()
+            ledger.close()
+        finally:
+            server.kill()
+    return {name: round(value, 3) for name, value in found.items()}
+
+
+def _compare(found: dict[str, float], stored: dict[str, Any]) -> list[str]:
+    """The names of what is worse; prints a table."""
+    table = Table("figure", "stored", "now", "")
+    worse = []
+    for name, value in found.items():
+        before = stored["figures"].get(name)
+        # Which calls Python counts changes with its versions.
+        comparable = "python" not in name or stored["python"] == _PYTHON
+        is_worse = before is None or (comparable and value > before * TOLERANCE)
+        worse += [name] if is_worse else []
+        words = "WORSE" if is_worse else "" if comparable else f"stored with {stored['python']}"
+        table.add_row(name, str(before), str(value), words)
+    Console().print(table)
+    return worse
+
+
+def main() -> int:
+    """Measure, then store or compare."""
+    found = measure()
+    if "--write" in sys.argv:
+        document = {"python": _PYTHON, "figures": found}
+        STORED.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        sys.stdout.write(f"stored in {STORED.name}\n")
+        return 0
+    worse = _compare(found, orjson.loads(STORED.read_bytes()))
+    if worse:
+        sys.stderr.write(
+            f"bench-smoke: worse than stored: {', '.join(worse)}. If that is meant, say why in the "
+            "commit message, and store it: make bench-smoke WRITE=1\n"
+        )
+    return int(bool(worse))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
