@@ -50,8 +50,8 @@ def _ratios(ours: list[Drain], theirs: list[Drain]) -> list[float]:
     return [mine.stops_per_s / other.stops_per_s for mine, other in zip(ours, theirs, strict=False)]
 
 
-def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [header, ["---", *("---:" for _ in header[1:])], *rows]
+def _table(header: list[str], rows: Iterable[list[str]], *, align: str = "---:") -> str:
+    lines = [header, ["---", *(align for _ in header[1:])], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -61,7 +61,7 @@ def _rates(found: Mapping[str, list[Drain]]) -> str:
     for name, drains in found.items():
         ratios = _ratios(ours, drains) if ours and name != _BULK else []
         shown = (
-            f"{statistics.median(ratios):.1f} times ({min(ratios):.1f}-{max(ratios):.1f})"
+            f"{statistics.median(ratios):.2f} times ({min(ratios):.2f}-{max(ratios):.2f})"
             if ratios
             else "—"
         )
@@ -93,7 +93,7 @@ def _costs(found: Mapping[str, list[Drain]]) -> str:
                 f"{_median(drains, lambda one: one.round_trips_per_stop):.2f}",
                 peaks
                 if len(last.peak_bytes) < _MANY
-                else f"{len(last.peak_bytes)} times {peaks[:3]}",
+                else f"{len(last.peak_bytes)} times {last.peak_bytes[0][1] >> 20}",
             ]
         )
     header = ["", "enqueued/s", "bytes queued", "bytes settled", "commands per stop"]
@@ -118,6 +118,7 @@ def _lacks(names: Iterable[str]) -> str:
     return _table(
         ["", "what it does not have"],
         ([CONTESTANTS[name].title, CONTESTANTS[name].lacks] for name in names),
+        align="---",
     )
 
 

@@ -19,7 +19,7 @@ from pyreqwest.http import HeaderMap
 from pyreqwest.proxy import ProxyBuilder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from pyreqwest.client import Client
     from pyreqwest.request import StreamRequest
@@ -93,23 +93,24 @@ class HttpTransport(httpx.AsyncBaseTransport):
         total_timeout_s: float,
         proxy: str | None = None,
     ) -> None:
-        builder = (
-            ClientBuilder()
-            .http1_only()
-            .no_proxy()
-            .follow_redirects(enable=False)
-            .referer(enable=False)
-            .gzip(enable=False)
-            .brotli(enable=False)
-            .zstd(enable=False)
-            .deflate(enable=False)
-            .connect_timeout(timedelta(seconds=connect_timeout_s))
-            .read_timeout(timedelta(seconds=read_timeout_s))
-            .timeout(timedelta(seconds=total_timeout_s))
-            .pool_idle_timeout(_KEEPALIVE)
-        )
-        if proxy is not None:
-            builder = builder.proxy(ProxyBuilder.all(proxy))
+        def builder() -> ClientBuilder:
+            new = (
+                ClientBuilder()
+                .http1_only()
+                .no_proxy()
+                .follow_redirects(enable=False)
+                .referer(enable=False)
+                .gzip(enable=False)
+                .brotli(enable=False)
+                .zstd(enable=False)
+                .deflate(enable=False)
+                .connect_timeout(timedelta(seconds=connect_timeout_s))
+                .read_timeout(timedelta(seconds=read_timeout_s))
+                .timeout(timedelta(seconds=total_timeout_s))
+                .pool_idle_timeout(_KEEPALIVE)
+            )
+            return new if proxy is None else new.proxy(ProxyBuilder.all(proxy))
+
         self._client: Client = _build(builder)
         self._shared: tuple[httpx.Headers | None, HeaderMap] = (None, HeaderMap())
 
@@ -144,12 +145,12 @@ class HttpTransport(httpx.AsyncBaseTransport):
         await self._client.close()
 
 
-def _build(builder: ClientBuilder) -> Client:
-    """A client that trusts what the system trusts, or, on a system without certificates, Mozilla."""
+def _build(builder: Callable[[], ClientBuilder]) -> Client:
+    """A client that trusts what the system trusts, or Mozilla's list on a system that has none."""
     try:
-        return builder.build()
+        return builder().build()
     except exceptions.BuilderError:
-        return builder.add_root_certificate_pem(Path(certifi.where()).read_bytes()).build()
+        return builder().add_root_certificate_pem(Path(certifi.where()).read_bytes()).build()
 
 
 class _Body(httpx.AsyncByteStream):
