@@ -33,19 +33,20 @@ class CertificateError(httpx.ConnectError):
     """The server's certificate, or its side of TLS, was not acceptable."""
 
 
+_CONNECTING: Final = "client error (Connect)"
 _BY_CAUSE: Final[tuple[tuple[str, type[httpx.TransportError]], ...]] = (
     # reqwest tells where it failed in its chain of causes only. The first match counts.
     ("tunnel error", httpx.ProxyError),
     ("certificate", CertificateError),
     ("handshake", CertificateError),
-    ("client error (Connect)", httpx.ConnectError),
+    (_CONNECTING, httpx.ConnectError),
     ("client error (SendRequest)", httpx.ReadError),
 )
 _BY_TYPE: Final[tuple[tuple[type[BaseException], type[httpx.TransportError]], ...]] = (
     # The first match counts: each class stands before its bases.
     (exceptions.PoolTimeoutError, httpx.PoolTimeout),
     (exceptions.WriteTimeoutError, httpx.WriteTimeout),
-    # "Connect" timeouts are also what it calls a head that does not come.
+    # It calls a head that does not come a connect timeout, too.
     (exceptions.RequestTimeoutError, httpx.ReadTimeout),
     (exceptions.WriteError, httpx.WriteError),
     (exceptions.BodyDecodeError, httpx.ReadError),
@@ -59,6 +60,8 @@ def as_httpx(error: exceptions.PyreqwestError) -> httpx.TransportError:
     """The error of httpx's that stands for one of reqwest's, with its innermost cause as text."""
     causes = _causes(error)
     text = causes[-1] if causes else error.message
+    if type(error) is exceptions.ConnectTimeoutError and _CONNECTING in causes:
+        return httpx.ConnectTimeout(text)
     if type(error) is exceptions.ConnectError:
         for part, kind in _BY_CAUSE:
             if any(part in cause for cause in causes):

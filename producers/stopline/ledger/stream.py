@@ -73,7 +73,9 @@ class Stream:
         if self._connection is None:
             self._connection = self._ledger.client.connection_pool.get_connection()
         sha = self._ledger.script(begun.command.name).sha
-        self._connection.send_command("EVALSHA", sha, 0, *begun.command.arguments)
+        # redis-py's health check would take an unread reply for that to its PING.
+        arguments = begun.command.arguments
+        self._connection.send_command("EVALSHA", sha, 0, *arguments, check_health=not self._unread)
         begun.is_sent = True
         self._unread.append(begun)
 
