@@ -10,6 +10,8 @@ from stopline.contract import (
     Receipt,
     Refusal,
     StopRequest,
+    is_identifier,
+    new_request_id,
     to_microseconds,
 )
 from stopline.errors import InvalidRequestError, OutcomeTimeoutError
@@ -67,6 +69,17 @@ def requests_of(requests: Iterable[StopRequest | Mapping[str, Any]]) -> list[Sto
         except InvalidRequestError as error:
             raise InvalidRequestError(f"request {index}: {error}", field=error.field) from None
     return parsed
+
+
+def batch_id_of(batch_id: str | None) -> str:
+    """A checked batch id, or a new one; raises `InvalidRequestError`."""
+    if batch_id is None:
+        return new_request_id()
+    if not is_identifier(batch_id):
+        raise InvalidRequestError(
+            "batch_id: 1 to 128 of the characters A-Z a-z 0-9 . _ ~ - are allowed", field="batch_id"
+        )
+    return batch_id
 
 
 def moment_of(at: datetime | None) -> int | None:

@@ -10,6 +10,7 @@ from stopline import verbs
 from stopline.arguments import (
     StopFields,
     Submitted,
+    batch_id_of,
     moment_of,
     no_outcome,
     request_of,
@@ -17,17 +18,6 @@ from stopline.arguments import (
     target_of,
 )
 from stopline.connections import ledger_server_of, policy_of
-from stopline.contract import (
-    Batch,
-    CancelResult,
-    DeadLetter,
-    Outcome,
-    Receipt,
-    ResumeResult,
-    Status,
-    StopRequest,
-    new_request_id,
-)
 from stopline.ledger import AsyncLedger, connect_async, keys, queries
 from stopline.ledger.ledger import translated
 from stopline.publisher import Publisher
@@ -38,6 +28,16 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from stopline.contract import (
+        Batch,
+        CancelResult,
+        DeadLetter,
+        Outcome,
+        Receipt,
+        ResumeResult,
+        Status,
+        StopRequest,
+    )
     from stopline.ledger.values import Command, Submission
     from stopline.verbs import Heartbeats
 
@@ -52,7 +52,6 @@ class AsyncStopClient:
         server = ledger_server_of(settings)
         self._policy = policy_of(settings)
         self._ledger = AsyncLedger(connect_async(server))
-        self._begun: asyncio.Task[Any] | None = None
         self._publisher = Publisher(settings, settings.queue_url(server.url))
 
     async def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
@@ -70,7 +69,7 @@ class AsyncStopClient:
         batch_id: str | None = None,
     ) -> Submitted:
         """As `StopClient.stop_many`."""
-        batch_id = batch_id or new_request_id()
+        batch_id = batch_id_of(batch_id)
         verb = verbs.submit_many(self._policy, requests_of(requests), batch_id)
         return Submitted(batch_id, await self._take(verb))
 
@@ -166,21 +165,29 @@ class AsyncStopClient:
 
     async def _take(self, verb: Generator[verbs.Step, Any, T]) -> T:
         result: Any = None
-        while True:
-            try:
-                step = verb.send(result)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # the generator's own return type
-            result = await self._step(step)
+        begun: list[asyncio.Task[Any]] = []
+        try:
+            while True:
+                try:
+                    step = verb.send(result)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]  # the generator's own return type
+                result = await self._step(step, begun)
+        finally:
+            for task in begun:
+                task.cancel()
+            await asyncio.gather(*begun, return_exceptions=True)
 
-    async def _step(self, step: verbs.Step) -> Any:
+    async def _step(self, step: verbs.Step, begun: list[asyncio.Task[Any]]) -> Any:
         match step:
             case verbs.Run(command):
                 return await self._ledger.run(command)
             case verbs.Begin(command):
-                return self._begin(command)
-            case verbs.Finish(begun):
-                return await begun
+                earlier = begun[-1] if begun else None
+                begun.append(asyncio.create_task(self._run_after(earlier, command)))
+                return begun[-1]
+            case verbs.Finish(task):
+                return await task
             case verbs.Dispatch(lane, request_ids):
                 # Celery has no asyncio producer; a thread keeps the loop free.
                 return await asyncio.to_thread(self._publisher.dispatch, lane, request_ids)
@@ -190,12 +197,6 @@ class AsyncStopClient:
                 return await self._await(request_id, timeout_s)
             case _:
                 assert_never(step)
-
-    def _begin(self, command: Command[Any]) -> asyncio.Task[Any]:
-        self._begun = asyncio.create_task(self._run_after(self._begun, command))
-        # Whoever gives up does not look at its error; asyncio would complain about it.
-        self._begun.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._begun
 
     async def _run_after(self, earlier: asyncio.Task[Any] | None, command: Command[Any]) -> Any:
         if earlier is not None:

@@ -17,6 +17,7 @@ from stopline import verbs
 from stopline.arguments import (
     StopFields,
     Submitted,
+    batch_id_of,
     moment_of,
     no_outcome,
     request_of,
@@ -24,17 +25,6 @@ from stopline.arguments import (
     target_of,
 )
 from stopline.connections import ledger_server_of, policy_of
-from stopline.contract import (
-    Batch,
-    CancelResult,
-    DeadLetter,
-    Outcome,
-    Receipt,
-    ResumeResult,
-    Status,
-    StopRequest,
-    new_request_id,
-)
 from stopline.ledger import Ledger, connect, keys, queries
 from stopline.ledger.ledger import translated
 from stopline.ledger.stream import Stream
@@ -46,6 +36,16 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from stopline.contract import (
+        Batch,
+        CancelResult,
+        DeadLetter,
+        Outcome,
+        Receipt,
+        ResumeResult,
+        Status,
+        StopRequest,
+    )
     from stopline.ledger.values import Submission
     from stopline.verbs import Heartbeats
 
@@ -98,7 +98,7 @@ class StopClient:
         Raises:
             InvalidRequestError: one of them is wrong; none was accepted.
         """
-        batch_id = batch_id or new_request_id()
+        batch_id = batch_id_of(batch_id)
         verb = verbs.submit_many(self._policy, requests_of(requests), batch_id)
         return Submitted(batch_id, self._take(verb))
 

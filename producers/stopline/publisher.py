@@ -40,7 +40,7 @@ class Publisher:
         """Send ids to a lane, at most `MESSAGE_IDS_MAX` a message.
 
         Returns:
-            Whether the broker took them all. If not, a sweep finds them within seconds, so this
+            Whether the broker took them all. If not, a sweep finds them when they are due, so this
             is logged, not raised.
         """
         try:

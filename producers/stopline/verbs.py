@@ -72,7 +72,8 @@ class Run:
 class Begin:
     """Begin to run a ledger command; the step's result is for `Finish`.
 
-    Commands begin in the order of these steps. What is never finished has run all the same.
+    Commands run in the order of these steps, unless one has to be repeated. What is never finished
+    may have run all the same.
     """
 
     command: Command[Any]

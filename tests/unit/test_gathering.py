@@ -107,6 +107,19 @@ def test_a_request_is_not_popped_with_them_whatever_it_says(channel: Channel) ->
     assert channel._size(QUEUE) == 2
 
 
+def test_what_is_no_message_is_kept_and_takes_no_other_along(
+    channel: Channel, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bytes] = []
+    monkeypatch.setattr(transport, "_keep", lambda entry, *_: kept.append(entry))
+    broken = [f"{{ {MARK} no JSON".encode(), MARK.encode() + b"\xff"]
+    with redis.Redis.from_url(redis_url) as client:
+        for entry in (json.dumps(_dispatch("a")), *broken, json.dumps(_dispatch("b"))):
+            client.lpush(QUEUE, entry)
+    assert [ids_of(one) for one in channel.pop_dispatch(QUEUE)] == [["a"], ["b"]]
+    assert kept == broken
+
+
 def test_a_dispatch_message_is_not_noted_and_comes_back_when_its_worker_stops(
     channel: Channel, redis_url: str
 ) -> None:

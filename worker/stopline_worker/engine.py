@@ -4,9 +4,9 @@
     sweep ──┴─ slots ─ claim ─ ready ┴─ attempt …
     renew: leases in flight          drain: claim no more, finish, release the rest
 
-Who claims takes slots first, so a lease is spent on the call, not on waiting. There are a quarter
-more slots than calls at a time: a connection that comes free is used at once, and not only when the
-ledger has granted the next request.
+Who claims takes slots first. There are a quarter more slots than calls at a time: a connection that
+comes free is used at once, and not only when the ledger has granted the next request. What has
+waited under its lease for a second is released: the API is slow then, and others may be free.
 """
 
 from __future__ import annotations
@@ -45,8 +45,12 @@ _LINGER_S = 0.002
 """How long a full engine lets slots come free before it claims for them: claiming one by one costs
 more than the slots' rest."""
 _WORTH_CLAIMING = 32
+"""So many free slots are claimed for without waiting for more."""
 _READY_SHARE = 4
 """One request is claimed ahead for so many calls at a time."""
+_READY_S = 1.0
+"""How long a claimed request may wait for its call. To those who cancel it or resume its target, it
+looks as if it were called already."""
 _LEDGER_AWAY_S = 1.0
 _SETTLE_AT_EXIT_S = 5.0
 _RENEWALS_A_LEASE = 3
@@ -57,9 +61,10 @@ class Flight:
     """A claimed request from its claim to its settlement.
 
     Attributes:
-        has_slot: it takes up room for a claim.
         grant: the right to make this attempt.
         lease_end_us: when the lease ends, by the ledger's clock; renewing moves it.
+        since: when it was claimed, and then when its call began, by the monotonic clock.
+        has_slot: it takes up room for a claim.
         calling: its call is on the wire, and may be taken off it.
         interrupted: the engine drains and does not wait for this call any longer.
         lost: somebody else may be calling by now, so nothing is settled.
@@ -67,6 +72,7 @@ class Flight:
 
     grant: Grant
     lease_end_us: int
+    since: float
     has_slot: bool = True
     calling: bool = False
     interrupted: bool = False
@@ -107,6 +113,8 @@ class Engine:
         self._worth_claiming = min(_WORTH_CLAIMING, max_in_flight // 4)
         self._callers: dict[asyncio.Task[None], None] = {}
         self._ready: deque[Flight] = deque()
+        self._ready_watch: asyncio.TimerHandle | None = None
+        self._held_back = 0
         self._settler = Settler(ledger, policy, self._claim_promoted)
         self._clock = clock
         self._random = random
@@ -173,7 +181,7 @@ class Engine:
     async def submit(self, request_ids: Sequence[str], timeout_s: float) -> None:
         """Claim the ids of a dispatch message as room comes free; returns once they are claimed.
 
-        Gives up after the timeout: by then the ids are due, and any engine's sweep finds them.
+        Gives up after the timeout: when the ids are due, any engine's sweep finds them.
         """
         waiting = deque(dict.fromkeys(request_ids))
         try:
@@ -257,12 +265,14 @@ class Engine:
         return claimed
 
     def _begin(self, grant: Grant) -> None:
-        flight = Flight(grant, grant.lease_end)
+        flight = Flight(grant, grant.lease_end, self._clock.monotonic())
         self._flights[flight] = None
         self._nothing_in_flight.clear()
         self._ready.append(flight)
         if len(self._callers) < self._max_in_flight:
             self._start_caller()
+        elif self._ready_watch is None:
+            self._watch_ready()
 
     def _start_caller(self) -> None:
         caller = asyncio.create_task(self._call_while_ready())
@@ -277,9 +287,34 @@ class Engine:
                 flight = self._ready.popleft()
                 flight.task = caller
                 await self._fly(flight)
+                self._claim_ahead_again()
         finally:
             # Not in a done callback: what becomes ready before that would find no caller.
             del self._callers[caller]
+            if self._ready:  # something ended this caller in the middle
+                self._start_caller()
+
+    def _watch_ready(self) -> None:
+        """While requests wait for a caller, look at them now and then."""
+        self._ready_watch = asyncio.get_running_loop().call_later(_READY_S / 2, self._check_ready)
+
+    def _check_ready(self) -> None:
+        self._ready_watch = None
+        while self._ready and self._waited_too_long(self._ready[0]):
+            flight = self._ready.popleft()
+            # Its slot comes back when a call ends: to claim ahead before that would be in vain.
+            flight.has_slot = False
+            self._held_back += 1
+            self._settle(flight, _release(flight))
+        if self._ready:
+            self._watch_ready()
+
+    def _waited_too_long(self, flight: Flight) -> bool:
+        return self._clock.monotonic() - flight.since > _READY_S
+
+    def _claim_ahead_again(self) -> None:
+        held_back, self._held_back = self._held_back, 0
+        self._slots.give_back(held_back)
 
     def _release_ready(self) -> None:
         """Let others have at once what was claimed ahead."""
@@ -323,8 +358,13 @@ class Engine:
         """Deadline, call, verdict. None: the lease is lost, and nothing is to be settled."""
         if self._lease_ended(flight):
             return None
-        if flight.interrupted or self._clock.now_us() >= flight.grant.not_after:
-            return Settlement(flight.grant.request_id, flight.grant.token, "release")
+        # After a standstill the lease may be too short for a whole call.
+        if (
+            flight.interrupted
+            or self._waited_too_long(flight)
+            or self._clock.now_us() >= flight.grant.not_after
+        ):
+            return _release(flight)
         measured = await self._call(flight)
         if measured is None:
             return None
@@ -347,7 +387,7 @@ class Engine:
 
     async def _call(self, flight: Flight) -> Measured | None:
         started = asyncio.get_running_loop().time()
-        flight.calling = True
+        flight.calling, flight.since = True, self._clock.monotonic()
         try:
             return await self._attempts.call(flight.grant)
         except asyncio.CancelledError:
@@ -446,6 +486,7 @@ class Engine:
                 _log.warning("leases not renewed: %s", error, extra={"action": "renew_failed"})
 
     async def _renew(self) -> None:
+        self._interrupt_stuck()
         flights = list(self._flights)
         for first in range(0, len(flights), MESSAGE_IDS_MAX):
             chunk = flights[first : first + MESSAGE_IDS_MAX]
@@ -459,6 +500,18 @@ class Engine:
             for flight, kept in zip(chunk, renewed.kept, strict=True):
                 self._mark_renewed(flight, renewed.now, kept=kept)
 
+    def _interrupt_stuck(self) -> None:
+        """End calls that their own timeout, which is shorter than a lease, did not end."""
+        limit = self._clock.monotonic() - self._policy.lease_s
+        for flight in self._flights:
+            if flight.calling and flight.since < limit:
+                flight.interrupted = True
+                flight.abandon()
+                _log.error(
+                    "call stuck, interrupted",
+                    extra={"action": "call_stuck", "request_id": flight.grant.request_id},
+                )
+
     def _mark_renewed(self, flight: Flight, now_us: int, *, kept: bool) -> None:
         if kept:
             flight.lease_end_us = now_us + round(self._policy.lease_s * 1_000_000)
@@ -469,3 +522,7 @@ class Engine:
                 "lease lost, call abandoned",
                 extra={"action": "lease_lost", "request_id": flight.grant.request_id},
             )
+
+
+def _release(flight: Flight) -> Settlement:
+    return Settlement(flight.grant.request_id, flight.grant.token, "release")

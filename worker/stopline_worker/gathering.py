@@ -17,10 +17,10 @@ from stopline.contract import DISPATCH_TASK, MESSAGE_IDS_MAX, is_identifier
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-ENTRIES_MAX: Final = 100
-"""Entries that are taken off a queue at once."""
-ENTRY_BYTES_MAX: Final = 2048
-"""A larger entry has so many ids that it is worth its own message."""
+ENTRIES_MAX: Final = 80
+"""Entries that are taken off a queue at once; with the most ids that fit, two messages."""
+ENTRY_BYTES_MAX: Final = 1200
+"""One id makes about 900. A larger entry has ids enough to be worth its own message."""
 MARK: Final = f'"task": "{DISPATCH_TASK}"'
 """What such an entry has in its headers. No text of a sender's can look like it: in there, quotes
 have a backslash before them."""

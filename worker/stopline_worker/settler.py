@@ -88,7 +88,10 @@ class Settler:
             if not self._pending:
                 self._wake.clear()
             self._sending = len(batch)
-            await self._send(batch)
+            try:
+                await self._send(batch)
+            except Exception:  # noqa: BLE001  # a fault of ours must not keep the others from settling
+                _log.exception("settling failed", extra={"action": "settle_failed"})
             self._sending, busy = 0, len(batch) > 1
 
     async def _send(self, batch: list[_Pending]) -> None:

@@ -1,4 +1,4 @@
-"""Room for calls in flight: who claims takes slots first, so nothing waits under a lease."""
+"""Room for claimed requests: who claims takes slots first."""
 
 from __future__ import annotations
 

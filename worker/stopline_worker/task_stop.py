@@ -71,7 +71,7 @@ class TaskStopApi:
         self._requests = _Requests(str(settings.api_url))
 
     async def call(self, target: str) -> Reply | NoReply:
-        """Make one call. Takes at most the call timeout, however the reply comes."""
+        """Make one call. The transport bounds how long it takes, however the reply comes."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:

@@ -216,7 +216,7 @@ class _KeepingChannel:
         except _REDIS_ERRORS as error:
             _log.debug("no more taken: %r", error, extra={"action": "gather_failed"})
             return []
-        return [_loads(entry) for entry in entries]
+        return [message for entry in entries if (message := _parsed(entry, queue)) is not None]
 
     def _brpop_read(self, **options: Any) -> Any:
         self.connection.popping = self  # type: ignore[attr-defined]  # kombu's, of our class
@@ -289,6 +289,15 @@ def _keep(body: bytes, problem: str, queue: str | None = None) -> None:
         # It was popped, and there is nothing to give back to the queue: the log is all there is.
         shown = base64.b64encode(body[:_LOGGED_BYTES_MAX]).decode()
         _log.error("%s: %s", reason, shown, extra={"action": "quarantine_failed"})
+
+
+def _parsed(entry: bytes, queue: str) -> Any:
+    """An entry that was popped, or None where it is no message, and kept as such."""
+    try:
+        return _loads(entry)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the others are handled
+        _keep(entry, f"is no JSON ({type(error).__name__})", queue)
+        return None
 
 
 def _malformed(message: Any) -> str | None:

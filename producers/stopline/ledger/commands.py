@@ -103,7 +103,7 @@ def _wish(source: str, reason: str | None) -> str:
 
 @lru_cache(maxsize=1024)
 def _batch_member(batch_id: str | None) -> str:
-    return f',"batch_id":"{batch_id}"' if batch_id else ""
+    return f',"batch_id":{json_string(batch_id)}' if batch_id else ""
 
 
 def _item(submission: Submission) -> str:

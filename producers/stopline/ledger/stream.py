@@ -2,7 +2,7 @@
 
 One connection, so they run in the order in which they begin. The connection is only the fast way:
 whatever goes wrong on it, the command is run again in the ordinary way, with its retries and
-errors, since every command of the ledger may be repeated.
+errors, since every command of the ledger may be repeated. (Then it may run after its follower.)
 """
 
 from __future__ import annotations

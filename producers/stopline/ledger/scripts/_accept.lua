@@ -173,13 +173,15 @@ local function new_request(item)
   }
 end
 
--- When somebody must look whether the message got lost: once those ahead in the lane had their turn.
--- Sooner, sweeps would claim what messages still name, and each would cost two claims.
+-- When somebody must look whether the message got lost: once those that are open in the lane had
+-- their turn, but before a quarter of the request's time is over. Sooner, sweeps would claim what
+-- messages still name, and each would cost two claims.
 local ahead = {}
 local function look_again_at(item)
   local before = ahead[item.lane] or redis.call('ZCARD', DUE .. item.lane)
   ahead[item.lane] = before + 1
-  return math.min(now + options.look_again_us + before * TURN_US, item.not_after)
+  local turns = math.min(before * TURN_US, math.floor((item.not_after - now) / 4))
+  return math.min(now + options.look_again_us + turns, item.not_after)
 end
 
 local function create(item, due_at, dispatch)
