@@ -146,24 +146,26 @@ def test_it_claims_ahead_but_never_calls_more_at_a_time(max_in_flight: int) -> N
     _run(story, max_in_flight=max_in_flight)
 
 
-def test_a_slow_ledger_holds_no_connection() -> None:
+def test_a_connection_does_not_wait_for_the_ledger() -> None:
     async def story(bench: Bench) -> None:
+        bench.api.takes_s = 0.5
         bench.ledger.settling_takes_s = 30.0
         await bench.engine.submit(_ids(10), 1000)
-        await bench.engine.submit([f"more{n}" for n in range(6)], 1000)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.75)
         assert not bench.ledger.settled
-        assert len(bench.api.calls) == 16
+        assert len(bench.api.calls) == 10
 
     _run(story)
 
 
 def test_results_do_not_pile_up_while_the_ledger_cannot_take_them() -> None:
+    """A killed worker's calls are made again as far as their results were not written."""
+
     async def story(bench: Bench) -> None:
         bench.ledger.settling_takes_s = 20.0
         submitted = asyncio.create_task(bench.engine.submit(_ids(60), 1000))
         await asyncio.sleep(15)
-        assert len(bench.api.calls) <= 8 * 3
+        assert len(bench.api.calls) <= 8 + 2 + 2 + 1
         submitted.cancel()
 
     _run(story)

@@ -411,9 +411,9 @@ class Engine:
             lambda: self._lease_ended(flight),
             lambda word: self._settled(flight, settlement, word),
         )
-        # The call is over, so its connection is free. While the ledger is away, results pile up
-        # only as high as there are slots.
-        if self._settler.backlog <= self._max_in_flight:
+        # The call is over, so its connection is free. But results do not pile up: those that are on
+        # their way when a worker is killed are calls that are made again.
+        if self._settler.backlog <= self._max_in_flight // _READY_SHARE:
             self._give_slot_back(flight)
 
     def _settled(self, flight: Flight, settlement: Settlement, word: str) -> None:
