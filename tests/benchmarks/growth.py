@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 from rich.console import Console
 
-from stopline import OutcomeKind, Settings, StopClient
+from stopline import Lane, OutcomeKind, Settings, StopClient
+from stopline.ledger import keys
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.rounds import Bench, Conditions
 from tests.benchmarks.target import Target
@@ -105,7 +106,7 @@ class _Bulk:
 
 
 def _accepted(client: redis.Redis) -> int:
-    return int(client.zcard("{stopline}:due:bulk"))
+    return int(client.zcard(keys.due(Lane.BULK)))
 
 
 def _send(bench: Bench, file: Path, count: int, report: Report) -> str:
@@ -215,7 +216,7 @@ def run(count: int) -> Report:
             _write_file(file, count)
             memory = bench.server.info("memory")["used_memory"]
             batch_id = _send(bench, file, count, report)
-            ids = [one.decode() for one in bench.server.zrandmember("{stopline}:due:bulk", 100)]
+            ids = [one.decode() for one in bench.server.zrandmember(keys.due(Lane.BULK), 100)]
             started = time.monotonic()
             with StopClient(Settings.load(redis_url=server.url)) as client:
                 onlooker = _Onlooker(client, batch_id, ids)

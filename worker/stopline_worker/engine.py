@@ -15,14 +15,13 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stopline.contract import MESSAGE_IDS_MAX, Lane
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
-from stopline.ledger.values import Claimed, Grant, Promotion, Settlement
 from stopline_worker.attempt import INTERRUPTED, Attempts, Measured
+from stopline_worker.flight import Flight
 from stopline_worker.settler import LOST, Settler
 from stopline_worker.slots import Slots
 from stopline_worker.suspects import Suspects
@@ -32,7 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from random import Random
 
-    from stopline.ledger.values import Command, Policy, SuspectRoom
+    from stopline.ledger.values import (
+        Claimed,
+        Command,
+        Grant,
+        Policy,
+        Promotion,
+        Settlement,
+        SuspectRoom,
+    )
     from stopline_worker.clock import LedgerClock
     from stopline_worker.ports import Records
 
@@ -54,35 +61,6 @@ looks as if it were called already."""
 _LEDGER_AWAY_S = 1.0
 _SETTLE_AT_EXIT_S = 5.0
 _RENEWALS_A_LEASE = 3
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """A claimed request from its claim to its settlement.
-
-    Attributes:
-        grant: the right to make this attempt.
-        lease_end_us: when the lease ends, by the ledger's clock; renewing moves it.
-        since: when it was claimed, and then when its call began, by the monotonic clock.
-        has_slot: it takes up room for a claim.
-        calling: its call is on the wire, and may be taken off it.
-        interrupted: the engine drains and does not wait for this call any longer.
-        lost: somebody else may be calling by now, so nothing is settled.
-    """
-
-    grant: Grant
-    lease_end_us: int
-    since: float
-    has_slot: bool = True
-    calling: bool = False
-    interrupted: bool = False
-    lost: bool = False
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
-
-    def abandon(self) -> None:
-        """Take the call off the wire; what is already being settled goes on."""
-        if self.task is not None and self.calling:
-            self.task.cancel()
 
 
 class Engine:
@@ -305,7 +283,7 @@ class Engine:
             # Its slot comes back when a call ends: to claim ahead before that would be in vain.
             flight.has_slot = False
             self._held_back += 1
-            self._settle(flight, _release(flight))
+            self._settle(flight, flight.release())
         if self._ready:
             self._watch_ready()
 
@@ -364,7 +342,7 @@ class Engine:
             or self._waited_too_long(flight)
             or self._clock.now_us() >= flight.grant.not_after
         ):
-            return _release(flight)
+            return flight.release()
         measured = await self._call(flight)
         if measured is None:
             return None
@@ -522,7 +500,3 @@ class Engine:
                 "lease lost, call abandoned",
                 extra={"action": "lease_lost", "request_id": flight.grant.request_id},
             )
-
-
-def _release(flight: Flight) -> Settlement:
-    return Settlement(flight.grant.request_id, flight.grant.token, "release")
