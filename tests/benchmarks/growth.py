@@ -49,13 +49,11 @@ console = Console(highlight=False)
 
 @dataclass(slots=True)
 class Report:
-    """What was measured, and what failed."""
+    """Tells what was measured, and remembers what failed."""
 
-    figures: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     def tell(self, name: str, value: str, *, good: bool = True) -> None:
-        self.figures[name] = value
         console.print(f"{'✓' if good else '✗'} {name}: {value}")
         if not good:
             self.failures.append(name)

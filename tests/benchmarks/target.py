@@ -20,12 +20,9 @@ class MissingCompilerError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class TargetStats:
-    """What the target says of itself; moments are of the monotonic clock, in nanoseconds."""
+    """What the target says of itself."""
 
     calls: int
-    in_flight_max: int
-    first_ns: int
-    last_ns: int
     cpu_s: float
 
 

@@ -24,6 +24,21 @@ def test_as_many_as_there_are() -> None:
     asyncio.run(run())
 
 
+def test_who_has_some_gets_no_more_while_others_wait() -> None:
+    async def run() -> None:
+        slots = Slots(5)
+        assert await slots.take(2) == 2
+        assert slots.top_up(2) == 2
+        assert slots.top_up(2) == 1
+        waiting = asyncio.create_task(slots.take(1))
+        await asyncio.sleep(0)
+        slots.give_back(1)
+        assert slots.top_up(1) == 0
+        assert await waiting == 1
+
+    asyncio.run(run())
+
+
 def test_first_come_first_served() -> None:
     async def run() -> None:
         slots = Slots(1)
