@@ -141,7 +141,7 @@ class AsyncStopClient:
 
     async def heartbeats(self) -> Heartbeats:
         """As `StopClient.heartbeats`."""
-        return await self._take(verbs.heartbeats())
+        return await self._take(verbs.heartbeats(self._policy))
 
     async def discard(self, letter_ids: Sequence[str]) -> dict[str, bool]:
         """As `StopClient.discard`."""

@@ -178,7 +178,7 @@ class StopClient:
 
     def heartbeats(self) -> Heartbeats:
         """Every worker process that was heard of lately."""
-        return self._take(verbs.heartbeats())
+        return self._take(verbs.heartbeats(self._policy))
 
     def discard(self, letter_ids: Sequence[str]) -> dict[str, bool]:
         """Drop dead letters; whether each was one."""

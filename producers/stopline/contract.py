@@ -245,6 +245,7 @@ class RefusalKind(StrEnum):
     NOT_AFTER_PASSED = "not_after_passed"
     TOO_FAR = "too_far"
     ALIASES = "aliases"
+    BATCHES = "batches"
     MEMORY = "memory"
     NOT_DEAD = "not_dead"
 
@@ -350,6 +351,16 @@ class Batch(Document):
         return self.model_dump(mode="json")
 
 
+class ApiState(StrEnum):
+    """How the API is, as the calls of a process tell."""
+
+    ANSWERS = "answers"
+    AWAY = "away"
+    """No reply, 5xx or 429 for seconds, and nothing else."""
+    TOKEN_REFUSED = "token_refused"  # noqa: S105  # a state, no secret
+    """401 or 403 for seconds, and nothing else."""
+
+
 class ProcessRole(StrEnum):
     """What a worker process is there for."""
 
@@ -364,7 +375,9 @@ class Heartbeat(Document):
 
     `engines` are the ids of a consumer's engines: its own, a slash and a pid. `consumed_at` is when
     it last looked at its queues (null: paused, or its broker does not tell), `swept_at` when an
-    engine last looked at what is due.
+    engine last looked at what is due. `paused` are lanes whose messages somebody told it not to take.
+    `api` is how the API is to its calls, `api_problem` what the last failed one said, and since
+    `api_failing_at` all of them do.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -379,6 +392,10 @@ class Heartbeat(Document):
     swept_at: Moment | None = None
     in_flight: int | None = None
     engines: tuple[str, ...] = ()
+    paused: tuple[Lane, ...] = ()
+    api: ApiState | None = None
+    api_problem: str | None = None
+    api_failing_at: Moment | None = None
     broker_reachable: bool | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from stopline.errors import (
     UnknownRequestError,
 )
 from stopline.ledger import commands, queries
-from stopline.ledger.values import Accepted, Command, Policy, Promotion, Submission
+from stopline.ledger.values import Accepted, Clock, Command, Policy, Promotion, Submission
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -273,12 +273,12 @@ def batch(batch_id: str) -> Verb[Batch]:
     return found
 
 
-def heartbeats() -> Verb[Heartbeats]:
+def heartbeats(policy: Policy) -> Verb[Heartbeats]:
     """Every worker process that was heard of lately, and the ledger's time."""
     ids: tuple[str, ...] = yield Run(queries.process_ids())
     found: tuple[Heartbeat, ...] = (yield Run(queries.heartbeats(ids))) if ids else ()
-    now_us: int = yield Run(queries.server_time())
-    return Heartbeats(from_microseconds(now_us), found)
+    clock: Clock = yield Run(commands.read_clock(policy))
+    return Heartbeats(from_microseconds(clock.now), found)
 
 
 # --- steer -------------------------------------------------------------------------------------

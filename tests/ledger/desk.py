@@ -149,9 +149,11 @@ class Call:
     def reject(self) -> str:
         return self._settle(members=ATTEMPT, argument='rejected\n"The API rejected the call."')
 
-    def fail(self, *, retry_in_s: float = 1.0) -> str:
+    def fail(self, *, retry_in_s: float = 1.0, by_upstream: bool = False) -> str:
+        """The reply spoke of the request and settled nothing; or it was the upstream's fault."""
         delay = str(round(retry_in_s * 1_000_000))
-        return self._settle(follows="retry", members=ATTEMPT, argument=delay)
+        follows = "again" if by_upstream else "retry"
+        return self._settle(follows=follows, members=ATTEMPT, argument=delay)
 
     def release(self) -> str:
         return self._settle(follows="release", members="", argument="")

@@ -17,7 +17,7 @@ class Wish:
 
     wish_at: int
     not_after: int
-    attempts: int = 0
+    answered: int = 0
     lost: int = 0
     cancelled: bool = False
     retry_at: int | None = None
@@ -57,6 +57,7 @@ class Model:
             wish = self.open[host]
             wish.wish_at = max(wish.wish_at, issued_at)
             wish.not_after = max(wish.not_after, not_after)
+            wish.answered = 0
             return "joined", host
         self.open[request_id] = Wish(issued_at, not_after)
         if self.active is None:
@@ -77,7 +78,7 @@ class Model:
         if wish.in_flight(now):
             return (wish.began_at or 0) >= issued_at
         lost = wish.lost + (wish.lease_end is not None)
-        return wish.attempts < self.attempts_max and lost < self.lost_max
+        return lost < self.lost_max
 
     def claim(self, request_id: str, now: int) -> bool:
         """Whether an attempt is granted."""
@@ -98,7 +99,6 @@ class Model:
         if ending is not None:
             self._end(request_id, ending)
             return False
-        wish.attempts += 1
         wish.retry_at, wish.began_at, wish.lease_end = None, now, now + self.lease
         return True
 
@@ -108,15 +108,14 @@ class Model:
         wish.lease_end = None
         if result != "release":
             wish.lost = 0
-        if result == "retry":
+        if result in {"retry", "again"}:
+            wish.answered += result == "retry"
             ending = self._ending(wish, now)
             if ending is None:
                 wish.retry_at = min(now + delay, wish.not_after)
             else:
                 self._end(request_id, ending)
-        elif result == "release":
-            wish.attempts -= 1
-        else:
+        elif result != "release":
             self._end(request_id, result)
 
     def resume(self, now: int, at: int) -> None:
@@ -148,7 +147,7 @@ class Model:
             return EXPIRED
         if wish.lost >= self.lost_max:
             return QUARANTINED
-        return EXHAUSTED if wish.attempts >= self.attempts_max else None
+        return EXHAUSTED if wish.answered >= self.attempts_max else None
 
     def _end(self, request_id: str, outcome: str) -> None:
         wish = self.open.pop(request_id)

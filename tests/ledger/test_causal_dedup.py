@@ -8,6 +8,7 @@ import pytest
 
 from stopline.contract import Lane, OpenRequest, OutcomeKind, ReceiptKind, State, StopRequest
 from stopline.errors import IdempotencyConflictError, InvalidRequestError
+from stopline.ledger import keys, queries
 from stopline.ledger.values import Submission
 
 if TYPE_CHECKING:
@@ -359,15 +360,74 @@ class TestUrgency:
 
     def test_no_wish_joins_a_request_that_will_not_be_called_for_again(self, desk: Desk) -> None:
         first = desk.stop()
-        for _ in range(3):
-            desk.begin(first.request_id).fail(retry_in_s=0)
-        desk.begin(first.request_id)
-        desk.time.advance(31)  # the last attempt's worker is lost
+        for _ in range(3):  # its third worker is lost
+            desk.begin(first.request_id)
+            desk.time.advance(31)
         second = desk.stop()
         assert second.request_id != first.request_id
         desk.sweep()
-        assert desk.outcome(first.request_id) is OutcomeKind.EXHAUSTED
+        assert desk.outcome(first.request_id) is OutcomeKind.QUARANTINED
         assert [one.request_id for one in desk.sweep().grants] == [second.request_id]
+
+
+    def test_a_fresh_wish_has_attempts_of_its_own(self, desk: Desk) -> None:
+        """All but one of four attempts were used up when it joined."""
+        first = desk.stop()
+        for _ in range(3):
+            desk.begin(first.request_id).fail(retry_in_s=0)
+        assert desk.stop().request_id == first.request_id
+        for _ in range(3):
+            desk.begin(first.request_id).fail(retry_in_s=0)
+        assert desk.outcome(first.request_id) is None
+        desk.begin(first.request_id).fail(retry_in_s=0)
+        assert desk.outcome(first.request_id) is OutcomeKind.EXHAUSTED
+
+    def test_a_repeated_wish_has_none(self, desk: Desk) -> None:
+        first = desk.stop(idempotency_key="k")
+        for _ in range(3):
+            desk.begin(first.request_id).fail(retry_in_s=0)
+        desk.stop(idempotency_key="k")
+        desk.begin(first.request_id).fail(retry_in_s=0)
+        assert desk.outcome(first.request_id) is OutcomeKind.EXHAUSTED
+
+
+class TestWhatIsForgotten:
+    """A key or a place is remembered, but its request and outcome are not there any more."""
+
+    def test_a_key_of_a_request_that_nobody_knows_is_accepted_anew(self, desk: Desk) -> None:
+        first = desk.stop(idempotency_key="k")
+        desk.begin(first.request_id).reject()
+        desk.ledger.client.delete(keys.result(first.request_id))
+        again = desk.stop(idempotency_key="k")
+        assert again.receipt is ReceiptKind.ACCEPTED
+        assert desk.stop(idempotency_key="k") == again._replace(receipt=ReceiptKind.DUPLICATE)
+
+    def test_a_place_of_a_request_that_nobody_knows_is_accepted_anew(self, desk: Desk) -> None:
+        first = desk.stop(batch_id="b", place=0)
+        desk.begin(first.request_id).reject()
+        desk.ledger.client.delete(keys.result(first.request_id))
+        again = desk.stop(batch_id="b", place=0)
+        assert again.receipt is ReceiptKind.ACCEPTED
+        desk.begin(again.request_id).succeed()
+        assert desk.batch("b").pending == 0
+
+
+class TestManyBatches:
+    def test_of_one_request_so_many_batches_may_be_counted(self, desk: Desk) -> None:
+        """Each makes its record longer, and each join would be slower than the one before."""
+        first = desk.stop(batch_id="b-0")
+        for number in range(1, 1000):
+            assert desk.stop(batch_id=f"b-{number}").receipt is ReceiptKind.JOINED
+        with pytest.raises(InvalidRequestError, match="too many batches"):
+            desk.stop(batch_id="b-1000")
+        with pytest.raises(InvalidRequestError, match="too many batches"):
+            desk.stop(batch_id="b-1000", request_id=first.request_id)
+        assert desk.stop(batch_id="b-7").receipt is ReceiptKind.JOINED
+        assert desk.stop().receipt is ReceiptKind.JOINED
+        desk.begin(first.request_id).succeed()
+        assert desk.batch("b-7").outcomes[OutcomeKind.STOPPED] == 2
+        assert desk.batch("b-999").outcomes[OutcomeKind.STOPPED] == 1
+        assert desk.run(queries.batch("b-1000")) is None
 
 
 class TestBounds:

@@ -76,13 +76,50 @@ def test_a_dropped_one_is_gone_from_the_list_and_its_outcome_stays(desk: Desk) -
 
 
 def test_a_message_is_kept_whole(desk: Desk) -> None:
-    fields = {"reason": "no JSON", "body": "e30=", "queue": "stopline.default"}
-    desk.run(commands.quarantine(desk.policy, "m1", fields))
+    fields = {"reason": 'no "JSON"', "queue": "stopline.default"}
+    desk.run(commands.quarantine(desk.policy, "m1", fields, "e30="))
     (message,) = desk.run(queries.dead_letters(_dead(desk)))
     assert isinstance(message, DeadMessage)
-    assert (message.message_id, message.body, message.reason) == ("m1", "e30=", "no JSON")
+    assert (message.message_id, message.body, message.reason) == ("m1", "e30=", 'no "JSON"')
+    assert not message.truncated
     assert desk.run(commands.discard(["m1"])) == (True,)
     assert desk.run(queries.dead_letters(["m1"])) == (None,)
+
+
+class TestLimits:
+    """Quarantined messages are junk: they may not take the memory that stops need."""
+
+    def test_the_oldest_bodies_are_cut_first(self, desk: Desk) -> None:
+        body = "A" * 4 * 1024 * 1024
+        gone = [_kept(desk, f"m{number}", body) for number in range(6)]
+        assert gone == [(0, 0)] * 4 + [(1, 0)] * 2
+        letters = desk.run(queries.dead_letters([f"m{number}" for number in range(6)]))
+        assert [(one.truncated, len(one.body)) for one in letters] == [(True, 0)] * 2 + [
+            (False, len(body))
+        ] * 4
+        assert desk.run(queries.quarantine()) == queries.Quarantine(4 * len(body), 2, 0)
+
+    def test_of_very_many_the_oldest_go(self, desk: Desk) -> None:
+        for number in range(10_000):
+            _kept(desk, f"m{number}", "")
+        assert _kept(desk, "last", "") == (0, 1)
+        assert desk.run(queries.dead_letters(["m0"])) == (None,)
+        assert not desk.run(queries.is_dead("m0"))
+        assert desk.run(queries.is_dead("m1"))
+
+    def test_what_is_dropped_or_over_counts_no_more(self, desk: Desk) -> None:
+        _kept(desk, "m1", "AAAA")
+        _kept(desk, "m2", "AAAA")
+        desk.run(commands.discard(["m1"]))
+        assert desk.run(queries.quarantine()).body_bytes == 4
+        desk.time.advance(15 * 86400)
+        _kept(desk, "m3", "AAAAAAAA")
+        assert desk.run(queries.quarantine()).body_bytes == 8
+
+
+def _kept(desk: Desk, message_id: str, body: str) -> tuple[int, int]:
+    made = desk.run(commands.quarantine(desk.policy, message_id, {"reason": "junk"}, body))
+    return made.cut, made.dropped
 
 
 @pytest.mark.parametrize("days", [15])

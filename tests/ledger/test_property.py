@@ -140,7 +140,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert not self.model.claim(request_id, now)  # it ends in the model too
             assert request_id in self.model.outcomes
 
-    @rule(data=st.data(), result=st.sampled_from(["stopped", "rejected", "retry", "release"]))
+    @rule(data=st.data(), result=st.sampled_from(["stopped", "rejected", "retry", "again", "release"]))
     @precondition(lambda self: self.flights)
     def settle(self, data: st.DataObject, result: str) -> None:
         """A call ends; its worker may have lost its lease long ago."""
@@ -150,6 +150,7 @@ class LedgerMachine(RuleBasedStateMachine):
             "stopped": ("end", ATTEMPT, 'stopped\n"yes"'),
             "rejected": ("end", ATTEMPT, 'rejected\n"no"'),
             "retry": ("retry", ATTEMPT, str(10 * _SECOND)),
+            "again": ("again", ATTEMPT, str(10 * _SECOND)),
             "release": ("release", "", ""),
         }[result]
         settlement = Settlement(flight.request_id, flight.token, *arguments)

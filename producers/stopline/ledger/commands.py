@@ -26,10 +26,12 @@ from stopline.ledger import keys
 from stopline.ledger.values import (
     Accepted,
     Claimed,
+    Clock,
     Command,
     Grant,
     Policy,
     Promotion,
+    Quarantined,
     Renewed,
     Settled,
     Settlement,
@@ -57,6 +59,10 @@ REFUSALS: Final[dict[RefusalKind, tuple[str | None, str]]] = {
     RefusalKind.ALIASES: (
         None,
         "too many senders wait for this target under ids of their own; use a client",
+    ),
+    RefusalKind.BATCHES: (
+        "batch_id",
+        "too many batches wait for this target; send it without one, or when it has its outcome",
     ),
     RefusalKind.MEMORY: (None, "Redis is close to its maxmemory"),
     RefusalKind.NOT_DEAD: (None, "this is no dead letter (any more)"),
@@ -310,10 +316,15 @@ def discard(letter_ids: Sequence[str]) -> Command[tuple[bool, ...]]:
     )
 
 
-def quarantine(policy: Policy, message_id: str, fields: dict[str, Any]) -> Command[None]:
-    """Keep a queue message that no worker can handle; fields as in `DeadMessage`."""
+def quarantine(
+    policy: Policy, message_id: str, fields: dict[str, Any], body: str
+) -> Command[Quarantined]:
+    """Keep a queue message that no worker can handle; fields as in `DeadMessage`, body as base64."""
+    known = members({"message_id": message_id, **fields})
     return Command(
-        "quarantine", (_options(policy), message_id, members(fields)), lambda _reply: None
+        "quarantine",
+        (_options(policy), message_id, known, body),
+        lambda reply: Quarantined(int(reply[0]), int(reply[1])),
     )
 
 
@@ -335,10 +346,19 @@ def beat(
         for word in (name, str(round(seconds * 1_000_000)))
     ]
     return Command(
-        "beat", (_options(policy), process_id, members(fields), *moments), lambda _reply: None
+        "beat",
+        (_options(policy), process_id, members({"process_id": process_id, **fields}), *moments),
+        lambda _reply: None,
     )
 
 
 def leave(process_id: str) -> Command[None]:
     """Take back the heartbeat of a process that ends in order."""
     return Command("leave", (_options(), process_id), lambda _reply: None)
+
+
+def read_clock(policy: Policy) -> Command[Clock]:
+    """Ask the ledger what time it is."""
+    return Command(
+        "time", (_options(policy),), lambda reply: Clock(int(reply[0]), int(reply[1]))
+    )

@@ -28,9 +28,6 @@ from stopline.ledger.values import Command
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_SECOND: Final = 1_000_000
-
-
 def _text(value: bytes) -> str:
     return value.decode()
 
@@ -56,6 +53,8 @@ _RECORD_FIELDS: Final = (
     "joined_count",
     "aliases",
     "cancelled",
+    "answered",
+    "failed",
 )
 """As `FIELDS` in `scripts/_record.lua`; a test compares them."""
 
@@ -97,6 +96,15 @@ def _parse_list(model: type[Attempt | Join], objects: str) -> list[Attempt | Joi
 def parse_record(raw: bytes) -> dict[str, str]:
     """The fields of an open request by name, as text."""
     return dict(zip(_RECORD_FIELDS, raw.decode().split("\n"), strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Bytes of all bodies, and how many bodies were cut and messages dropped to make room."""
+
+    body_bytes: int
+    cut: int
+    dropped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +225,30 @@ def dead_letters(letter_ids: Sequence[str]) -> Command[tuple[DeadLetter | None, 
 
 def _parse_letter(result: bytes | None, message: bytes | None) -> DeadLetter | None:
     if message is not None:
-        return DeadMessage.model_validate(orjson.loads(message))
+        return _parse_message(message)
     return parse_result(result) if result is not None else None
+
+
+def _parse_message(raw: bytes) -> DeadMessage:
+    """A line of JSON, and one with the body, unless that was cut to make room for later ones."""
+    known, has_body, body = raw.partition(b"\n")
+    fields = orjson.loads(known)
+    if "body" not in fields:
+        fields["body"] = body.decode()
+        fields["truncated"] = fields.get("truncated", False) or not has_body
+    return DeadMessage.model_validate(fields)
+
+
+def quarantine() -> Command[Quarantine]:
+    """How much the quarantine holds, and what had to go."""
+
+    def parse(reply: Sequence[bytes | None]) -> Quarantine:
+        body_bytes, cut, dropped = (int(value or 0) for value in reply)
+        return Quarantine(body_bytes, cut, dropped)
+
+    return Command(
+        "HMGET", (keys.QUARANTINE, "bytes", "cut", "dropped"), parse, is_script=False
+    )
 
 
 def process_ids() -> Command[tuple[str, ...]]:
@@ -236,9 +266,17 @@ def heartbeats(ids: Sequence[str]) -> Command[tuple[Heartbeat, ...]]:
     return Command(
         "MGET",
         tuple(keys.heartbeat(one) for one in ids),
-        lambda reply: tuple(Heartbeat.model_validate(orjson.loads(raw)) for raw in reply if raw),
+        lambda reply: tuple(beat for raw in reply if raw and (beat := _parse_heartbeat(raw))),
         is_script=False,
     )
+
+
+def _parse_heartbeat(raw: bytes) -> Heartbeat | None:
+    """None for one that cannot be read: a process of another version must not hide the others."""
+    try:
+        return Heartbeat.model_validate(orjson.loads(raw))
+    except ValueError:
+        return None
 
 
 def info(section: str) -> Command[dict[str, Any]]:
@@ -259,10 +297,3 @@ def config(name: str) -> Command[str | None]:
     return Command("CONFIG GET", (name,), parse, is_script=False)
 
 
-def server_time() -> Command[int]:
-    """The server's time in microseconds."""
-    return Command("TIME", (), _parse_time, is_script=False)
-
-
-def _parse_time(reply: Sequence[int | bytes]) -> int:
-    return int(reply[0]) * _SECOND + int(reply[1])

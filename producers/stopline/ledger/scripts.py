@@ -1,7 +1,11 @@
 """The ledger's Lua scripts, put together from their files.
 
 A verb's file names the parts it needs in its first line (`-- requires: clock record`); parts are
-the files that begin with an underscore, in the order in which they build on each other.
+the files that begin with an underscore, in the order in which they build on each other. A second line
+may name flags (`-- flags: allow-oom`).
+
+What settles open requests may write although Redis is full; what takes in something new may not
+(https://redis.io/docs/latest/develop/programmability/eval-intro/).
 """
 
 from __future__ import annotations
@@ -13,10 +17,8 @@ from typing import Final
 
 from stopline.ledger.keys import LUA_NAMES
 
-_FLAGS: Final = "#!lua flags=allow-oom\n"
-"""Scripts may write although Redis is full: accepting looks after its own limit, and settling
-must always find room (https://redis.io/docs/latest/develop/programmability/eval-intro/)."""
 _REQUIRES: Final = re.compile(r"^-- requires: (?P<parts>[a-z ]+)$", re.MULTILINE)
+_FLAGS: Final = re.compile(r"^-- flags: (?P<flags>[a-z,-]+)$", re.MULTILINE)
 
 
 def _read(name: str) -> str:
@@ -37,4 +39,9 @@ def source(name: str, *, flags: bool = True) -> str:
     names = [f"local {name} = '{prefix}'" for name, prefix in LUA_NAMES.items()]
     options = "local options = cjson.decode(ARGV[1])"
     body = "\n".join([*names, options, *(_read(f"_{part}") for part in parts), verb])
-    return (_FLAGS if flags else "") + body
+    return f"{_first_line(verb)}\n{body}" if flags else body
+
+
+def _first_line(verb: str) -> str:
+    found = _FLAGS.search(verb)
+    return f"#!lua flags={found['flags']}" if found else "#!lua"

@@ -37,10 +37,13 @@ class Command(Generic[T]):
 class Policy:
     """The limits that the scripts work by, all in seconds or counts."""
 
-    deadline_s: float = 3600
+    deadline_s: float = 7200
     lease_s: float = 30
     look_again_s: float = 5
     attempts_max: int = 8
+    """Of attempts whose replies spoke of the request and settled nothing."""
+    upstream_failures_max: int | None = None
+    """Of attempts that failed by the upstream's fault; None: as many as fit before the deadline."""
     claims_lost_max: int = 3
     suspect_wait_s: float = 0.25
     heartbeat_ttl_s: int = 120
@@ -51,8 +54,10 @@ class Policy:
 
     def to_options(self) -> dict[str, int]:
         """The options that every script may read, times in the unit that their names say."""
-        durable = {"durable": 1} if self.durable else {}
-        return durable | {
+        rare = {"durable": 1} if self.durable else {}
+        if self.upstream_failures_max is not None:
+            rare["upstream_failures_max"] = self.upstream_failures_max
+        return rare | {
             "deadline_us": round(self.deadline_s * _SECOND),
             "lease_us": round(self.lease_s * _SECOND),
             "look_again_us": round(self.look_again_s * _SECOND),
@@ -144,9 +149,10 @@ class Settlement(NamedTuple):
     Attributes:
         request_id: the request.
         token: the lease under which the call was made.
-        follows: `end`, `retry` or `release`, as in `scripts/settle.lua`.
+        follows: `end`, `retry`, `again` or `release`, as in `scripts/settle.lua`.
         members: the attempt's JSON members (no braces); empty for `release`.
-        argument: for `end` outcome, line break, detail as JSON; for `retry` the delay in us.
+        argument: for `end` outcome, line break, detail as JSON; for `retry` and `again` the delay
+            in microseconds.
     """
 
     request_id: str
@@ -162,3 +168,19 @@ class Settled:
 
     words: tuple[str, ...]
     promoted: tuple[Promotion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """What had to go to make room for a message: bodies that were cut, messages that were dropped."""
+
+    cut: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The ledger's time and its server's, in microseconds: they differ after the server's went back."""
+
+    now: int
+    server_now: int

@@ -5,8 +5,6 @@ local ALIASES_MAX = 1000
 local PLACES_A_CHUNK = 100
 -- What a request ahead of this one is reckoned to take: 5,000 a second.
 local TURN_US = 200
--- Above this share of maxmemory nothing is accepted: open requests need the rest to settle.
-local MEMORY_SHARE = 0.9
 -- One request is one argument, a field a line: '' where there is none. `wish` is who asks and why,
 -- `more` the other members of the body, each after a comma. The idempotency key comes last, because
 -- it alone may hold a line break.
@@ -20,8 +18,8 @@ local function read_item(raw)
     idempotency_key = string.match(raw, ITEM_FIELDS)
   return {
     id = id, target = target, target_digest = target_digest, lane = lane,
-    issued_at = math.min(tonumber(issued_at) or now, now),
-    not_after = tonumber(not_after) or now + options.deadline_us,
+    issued_at = issued_at == '' and now or math.min(by_ledger(tonumber(issued_at)), now),
+    not_after = not_after == '' and now + options.deadline_us or by_ledger(tonumber(not_after)),
     wish = wish, more = more, idempotency_key = present(idempotency_key),
     batch_id = present(batch_id), place = tonumber(place), alias = present(alias),
   }
@@ -35,15 +33,6 @@ end
 
 local function refuse(why)
   reply('refused', why, '', false)
-end
-
--- Servers before 7, and those that keep INFO from this user, cannot say; then OOM says it.
-local function memory_is_short()
-  local info = redis.pcall('INFO', 'memory')
-  if type(info) ~= 'string' then return false end
-  local limit = tonumber(string.match(info, 'maxmemory:(%d+)')) or 0
-  local used = tonumber(string.match(info, 'used_memory:(%d+)')) or 0
-  return limit > 0 and used > limit * MEMORY_SHARE
 end
 
 -- Where a batch keeps which request an item of it became: key and field.
@@ -78,6 +67,12 @@ local function find_by_id(id)
   if outcome then return outcome.request_id, target_of(outcome) end
 end
 
+-- A key or a place may be remembered for longer than the outcome of its request. Then nobody could
+-- follow that id any more, so it counts for nothing.
+local function can_be_followed(id)
+  return redis.call('EXISTS', RECORD .. id, RESULT .. id) > 0
+end
+
 -- The request that this item repeats: its id, whether the target is the same, and how it is
 -- known (place, key, id). An id of another target comes first: its record must not be touched.
 local function find_earlier(item)
@@ -87,14 +82,16 @@ local function find_earlier(item)
     local known = redis.call('HGET', place_of(item))
     if known then
       local id, of = string.match(known, '^(%S+) (%S+)$')
-      return id, of == string.sub(item.target_digest, 1, 6), 'place'
+      if can_be_followed(id) then
+        return id, of == string.sub(item.target_digest, 1, 6), 'place'
+      end
     end
   end
   if item.idempotency_key then
     local known = redis.call('GET', IDEMPOTENCY .. item.idempotency_key)
     if known then
       local id, of = string.match(known, '^([^\n]*)\n(.*)$')
-      return id, of == item.target, 'key'
+      if can_be_followed(id) then return id, of == item.target, 'key' end
     end
   end
   if known_id then return known_id, true, 'id' end
@@ -149,6 +146,7 @@ end
 local function join(item, request)
   request.not_after = math.max(request.not_after, item.not_after)
   request.wish_at = math.max(request.wish_at, item.issued_at)
+  request.answered, request.failed = nil, nil  -- a fresh wish has attempts of its own
   request.joined_count = (request.joined_count or 0) + 1
   if request.joined_count <= JOINED_MAX then
     local entry = '{' .. item.wish .. ',"at":"' .. rfc3339(now) .. '"}'
@@ -219,6 +217,10 @@ local function repeat_earlier(item, id, known_by)
   if item.alias and request and item.id ~= id and aliases_are_full(request) then
     return refuse('aliases')
   end
+  if known_by ~= 'place' and item.batch_id and request
+    and batches_are_full(request.batches, item.batch_id) then
+    return refuse('batches')
+  end
   if known_by ~= 'place' and item.batch_id then
     count_repeated(item, request, outcome)
     remember(item, id)
@@ -237,12 +239,13 @@ local function repeat_earlier(item, id, known_by)
 end
 
 -- Whether the active request can still fulfil the wish: a call in flight only if it began after
--- the wish was issued, none that was cancelled, and else only if another attempt will be made.
+-- the wish was issued, none that was cancelled, and else only if another attempt will be made: not
+-- where too many workers were lost.
 local function serves(active, item)
   if active.cancelled then return false end
   if call_in_flight(active) then return active.began_at >= item.issued_at end
   local lost = (active.lost or 0) + (active.state == 'calling' and 1 or 0)
-  return (active.attempt or 0) < options.attempts_max and lost < options.claims_lost_max
+  return lost < options.claims_lost_max
 end
 
 -- The rules of causal dedup, in their order (docs/semantics.md).
@@ -273,6 +276,9 @@ local function accept(item)
   local following = target.next and load_record(target.next)
   local host = serves(active, item) and active or following
   if host and item.alias and aliases_are_full(host) then return refuse('aliases') end
+  if host and item.batch_id and batches_are_full(host.batches, item.batch_id) then
+    return refuse('batches')
+  end
   if host ~= active and promote_lane(active, item.lane) ~= nil then save_record(active) end
   if host then return join(item, host) end
   target.next = item.id

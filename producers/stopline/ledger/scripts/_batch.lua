@@ -1,5 +1,7 @@
 -- Batch counters change many times in one script; they are gathered and written once at its end.
 local changes = {}
+-- So many batches may wait for one request; each makes the record longer, and with it each join.
+local BATCHES_MAX = 1000
 
 local function count(batch_id, field, by)
   local batch = changes[batch_id]
@@ -17,17 +19,26 @@ local function each_batch(batches, f)
   end
 end
 
+-- Where the wishes of a batch stand in such a text: the first digit, or nil.
+local function find_batch(batches, batch_id)
+  local _, last = string.find(',' .. batches, ',' .. batch_id .. '=', 1, true)
+  return last
+end
+
+-- A batch more would make the record larger; a wish more of a batch that it has would not.
+local function batches_are_full(batches, batch_id)
+  if not batches or find_batch(batches, batch_id) then return false end
+  local _, count = string.gsub(batches, '=', '')
+  return count >= BATCHES_MAX
+end
+
 local function add_wish(batches, batch_id)
-  local parts, found = {}, false
-  each_batch(batches, function(id, wishes)
-    if id == batch_id then
-      wishes = wishes + 1
-      found = true
-    end
-    parts[#parts + 1] = id .. '=' .. wishes
-  end)
-  if not found then parts[#parts + 1] = batch_id .. '=1' end
-  return table.concat(parts, ',')
+  if not batches then return batch_id .. '=1' end
+  local first = find_batch(batches, batch_id)
+  if not first then return batches .. ',' .. batch_id .. '=1' end
+  local wishes = string.match(batches, '^%d+', first)
+  return string.sub(batches, 1, first - 1) .. whole(wishes + 1)
+    .. string.sub(batches, first + #wishes)
 end
 
 local function write_batches()

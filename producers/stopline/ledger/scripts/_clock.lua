@@ -1,8 +1,35 @@
--- The one clock: the server's, in microseconds, read once a script.
-local now
+-- The one clock, in microseconds. It is the server's, except that it never goes back: `now` is later
+-- in each script than in the one before, whatever NTP, a restored machine or a failover do to the
+-- server. After a step back it goes at half speed until the server has caught up, so that leases and
+-- deadlines still end, and nobody waits for the hour to come again.
+--
+-- CLOCK holds, with blanks between: what it gave last, the server's time then, and how far it was
+-- ahead of the server at the last step back.
+
+-- Lua's tostring rounds to 14 digits; microseconds have 16.
+local function whole(number)
+  return string.format('%d', number)
+end
+
+local server_now, now, stepped
 do
   local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+  server_now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+  local given, at, by = string.match(redis.call('GET', CLOCK) or '', '^(%d+) (%d+) (%d+)$')
+  local passed = server_now - (tonumber(at) or server_now)
+  now = math.max(server_now, (tonumber(given) or 0) + math.max(1, math.floor(passed / 2)))
+  stepped = now > server_now and (passed < 0 and now - server_now or tonumber(by)) or 0
+  redis.call('SET', CLOCK, whole(now) .. ' ' .. whole(server_now) .. ' ' .. whole(stepped),
+    'EX', math.max(options.result_ttl_s, options.dead_letter_ttl_s))
+end
+
+-- A moment that came from outside is by the server's clock; this is when it is by the ledger's. What
+-- lies before a step back can only be bounded: it is taken as late as it may have been, since a wish
+-- that counts as later is called for once more, and one that counts as earlier may be swallowed.
+local function by_ledger(moment)
+  local halved = now + math.floor((moment - server_now) / 2)
+  if moment >= server_now then return math.max(moment, halved) end
+  return math.min(moment + stepped, halved)
 end
 
 -- The date of a day, counted from 1970-01-01, in the proleptic Gregorian calendar:

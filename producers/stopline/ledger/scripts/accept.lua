@@ -1,4 +1,4 @@
--- requires: clock record batch finish accept durable
+-- requires: clock json record batch finish memory accept durable
 -- Takes stop requests into the ledger.
 --
 -- KEYS    none: they follow from the requests (the ledger lives on one node)

@@ -1,4 +1,5 @@
--- requires: clock record batch finish durable
+-- requires: clock json record batch finish durable
+-- flags: allow-oom
 -- Ends requests on somebody's word; a call in flight may finish, but no further one begins.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)

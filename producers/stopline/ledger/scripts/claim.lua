@@ -1,4 +1,5 @@
--- requires: clock record batch finish attempt
+-- requires: clock json record batch finish attempt
+-- flags: allow-oom
 -- Claims requests by id, for those that a dispatch message names.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)

@@ -1,4 +1,5 @@
--- requires: clock record batch finish attempt
+-- requires: clock json record batch finish attempt
+-- flags: allow-oom
 -- Claims what is due in some lanes, the most urgent lane and the longest due first.
 --
 -- KEYS    none: they follow from the lanes (the ledger lives on one node)

@@ -1,3 +1,5 @@
+-- requires: quarantine
+-- flags: allow-oom
 -- Drops dead letters and quarantined messages from the index. An outcome stays readable under
 -- its id until its time is over; a message is gone.
 --
@@ -8,7 +10,10 @@
 local results = {}
 for index = 2, #ARGV do
   local removed = redis.call('ZREM', DEAD, ARGV[index]) == 1
-  redis.call('DEL', MESSAGE .. ARGV[index])
+  if redis.call('DEL', MESSAGE .. ARGV[index]) == 1 then
+    release_body(ARGV[index])
+    redis.call('ZREM', MESSAGES, ARGV[index])
+  end
   results[#results + 1] = removed and '1' or ''
 end
 return results

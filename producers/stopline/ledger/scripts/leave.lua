@@ -1,3 +1,4 @@
+-- flags: allow-oom
 -- Takes back the heartbeat of a process that ends in order.
 --
 -- KEYS    none: the index and the heartbeats are fixed names

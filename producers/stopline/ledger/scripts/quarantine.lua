@@ -1,11 +1,66 @@
--- requires: clock record batch finish
--- Keeps a queue message that no worker can handle.
+-- requires: clock json record batch finish memory quarantine
+-- Keeps a queue message that no worker can handle, within the limits of _quarantine.lua. Where memory
+-- is short it is kept without its body.
 --
 -- KEYS    none: the index and the messages are fixed names
--- ARGV    1 options (JSON): dead_letter_ttl_s
---         2 message id, 3 the message as JSON members; the time is added here
--- returns nothing
-redis.call('SET', MESSAGE .. ARGV[2],
-  '{"message_id":"' .. ARGV[2] .. '","quarantined_at":"' .. rfc3339(now) .. '",' .. ARGV[3] .. '}',
-  'EX', options.dead_letter_ttl_s)
-bury(ARGV[2])
+-- ARGV    1 options (JSON): dead_letter_ttl_s, result_ttl_s
+--         2 message id, 3 what is known of the message, its id included, as JSON members
+--         4 its body in base64
+-- returns how many bodies were cut, and how many messages dropped, to make room for it
+local cut, dropped = 0, 0
+
+local function cut_body(id)
+  local kept = redis.call('GET', MESSAGE .. id)
+  release_body(id)
+  if kept then
+    redis.call('SET', MESSAGE .. id, string.match(kept, '^[^\n]*'), 'KEEPTTL')
+    cut = cut + 1
+  end
+end
+
+local function drop(id)
+  release_body(id)
+  redis.call('DEL', MESSAGE .. id)
+  redis.call('ZREM', DEAD, id)
+  redis.call('ZREM', MESSAGES, id)
+  dropped = dropped + 1
+end
+
+-- Those whose time is over went by themselves; here they are still counted.
+local function forget_expired()
+  local before = whole(now - options.dead_letter_ttl_s * 1000000)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', MESSAGES, '-inf', before)) do release_body(id) end
+  redis.call('ZREMRANGEBYSCORE', MESSAGES, '-inf', before)
+end
+
+local function make_room(bytes)
+  while tonumber(redis.call('HGET', QUARANTINE, 'bytes') or 0) + bytes > BODIES_BYTES_MAX do
+    local oldest = redis.call('ZRANGE', BODIES, 0, 0)[1]
+    if not oldest then break end
+    cut_body(oldest)
+  end
+  while redis.call('ZCARD', MESSAGES) >= MESSAGES_MAX do
+    drop(redis.call('ZRANGE', MESSAGES, 0, 0)[1])
+  end
+end
+
+local function keep(id, members, body)
+  redis.call('SET', MESSAGE .. id, '{' .. members .. ',"quarantined_at":"' .. rfc3339(now) .. '"}\n' .. body,
+    'EX', options.dead_letter_ttl_s)
+  redis.call('ZADD', MESSAGES, whole(now), id)
+  redis.call('ZADD', BODIES, whole(now), id)
+  redis.call('HSET', QUARANTINE, id, #body)
+  redis.call('HINCRBY', QUARANTINE, 'bytes', #body)
+  bury(id)
+end
+
+forget_expired()
+make_room(#ARGV[4])
+keep(ARGV[2], ARGV[3], ARGV[4])
+if memory_is_short() then cut_body(ARGV[2]) end
+if cut > 0 then redis.call('HINCRBY', QUARANTINE, 'cut', cut) end
+if dropped > 0 then redis.call('HINCRBY', QUARANTINE, 'dropped', dropped) end
+for _, key in ipairs({MESSAGES, BODIES, QUARANTINE}) do
+  redis.call('EXPIRE', key, options.dead_letter_ttl_s)
+end
+return {cut, dropped}

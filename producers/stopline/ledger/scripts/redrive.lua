@@ -1,4 +1,4 @@
--- requires: clock record batch finish accept durable
+-- requires: clock json record batch finish memory accept durable
 -- Sends dead letters again: each leaves the index in the same step in which a new request with
 -- its target is accepted, so two people who redrive at once redrive once. Repeated with the same
 -- new ids, after a lost reply, it tells what came of the first time.

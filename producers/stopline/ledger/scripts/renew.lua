@@ -1,4 +1,5 @@
 -- requires: clock record
+-- flags: allow-oom
 -- Extends the leases of calls in flight.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)

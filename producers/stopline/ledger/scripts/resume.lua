@@ -1,4 +1,4 @@
--- requires: clock record batch finish durable
+-- requires: clock json record batch finish durable
 -- Learns that somebody resumed a target: what was issued before is superseded, unless its call
 -- is in flight (then no further one begins; `ending` in _attempt.lua).
 --
@@ -7,7 +7,7 @@
 --         2 target digest, 3 when it was resumed (microseconds), or '' for now; never later than now
 -- returns superseded ids, the id in flight or '', promoted (id, lane; flat)
 local target = load_target(ARGV[2])
-local at = math.min(tonumber(ARGV[3]) or now, now)
+local at = ARGV[3] == '' and now or math.min(by_ledger(tonumber(ARGV[3])), now)
 local superseded, in_flight = {}, ''
 
 target.resumed_at = math.max(target.resumed_at or at, at)

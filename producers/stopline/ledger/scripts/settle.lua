@@ -1,12 +1,15 @@
--- requires: clock record batch finish attempt
+-- requires: clock json record batch finish attempt
+-- flags: allow-oom
 -- Records finished attempts. Without a valid lease nothing changes.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): attempts_max, claims_lost_max, result_ttl_s, dead_letter_ttl_s
+-- ARGV    1 options (JSON): attempts_max, upstream_failures_max, claims_lost_max, result_ttl_s, dead_letter_ttl_s
 --         2… for each attempt: request id, token, what follows, the attempt's JSON members,
 --           argument; where what follows is
 --             end      argument: outcome, a line break, the detail as a JSON string
---             retry    argument: microseconds until the next attempt
+--             retry    the reply spoke of this request: it counts for `attempts_max`
+--             again    the upstream's fault: it counts for `upstream_failures_max` only
+--                      argument of both: microseconds until the next attempt
 --             release  the call did not begin: others may take the request at once
 -- returns now, a word for each attempt (ended, waiting, released, lost),
 --         promoted (id, lane; flat)
@@ -20,7 +23,9 @@ local function release(request)
   return 'released'
 end
 
-local function retry(request, members, delay)
+local function retry(request, follows, members, delay)
+  local count = follows == 'again' and 'failed' or 'answered'
+  request[count] = (request[count] or 0) + 1
   local target = load_target(request.target_digest)
   local outcome, detail = ending(request, target)
   if outcome then
@@ -41,7 +46,7 @@ local function settle(id, token, follows, members, argument)
   if not request or request.token ~= token or not call_in_flight(request) then return 'lost' end
   if follows == 'release' then return release(request) end
   request.lost = nil
-  if follows == 'retry' then return retry(request, members, tonumber(argument)) end
+  if follows ~= 'end' then return retry(request, follows, members, tonumber(argument)) end
   local outcome, detail = string.match(argument, '^([^\n]*)\n(.*)$')
   add_attempt(request, members)
   finish_on_target(request, load_target(request.target_digest), outcome, detail)
