@@ -19,6 +19,7 @@ def policy_of(settings: Settings) -> Policy:
         deadline_s=settings.deadline_s,
         lease_s=settings.lease_s,
         attempts_max=settings.max_attempts,
+        upstream_failures_max=settings.max_upstream_failures,
         result_ttl_s=settings.result_ttl_s,
         dead_letter_ttl_s=settings.dead_letter_ttl_s,
         idempotency_ttl_s=settings.idempotency_ttl_s,

@@ -9,30 +9,42 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from urllib.parse import quote, urlsplit
 
 from pydantic import (
     Field,
     HttpUrl,
-    PositiveFloat,
     PositiveInt,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from stopline.addresses import check_broker_address, check_ledger_address
 from stopline.errors import InvalidSettingsError
-from stopline.sentinel import SCHEMES, is_sentinel, parse_sentinels
+from stopline.secret_files import read_secret
+from stopline.setting_names import (
+    PREFIX,
+    check_dotenv,
+    refuse_unknown,
+    variable,
+    warn_of_unknown,
+)
 
-PREFIX = "STOPLINE_"
+if TYPE_CHECKING:
+    from typing import Unpack
 
+    from stopline.setting_names import SettingsFields
 
-def variable(field: str) -> str:
-    """The environment variable of a field."""
-    return PREFIX + field.upper()
+_DOTENV: Final = ".env"
+_LONGEST_S: Final = 10 * 366 * 86400
+"""Ten years. Redis counts times to live in milliseconds of 64 bits, and answers an error beyond."""
+Seconds = Annotated[float, Field(gt=0, le=_LONGEST_S, allow_inf_nan=False)]
+WholeSeconds = Annotated[int, Field(gt=0, le=_LONGEST_S)]
 
 
 class Durability(StrEnum):
@@ -49,7 +61,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
+        env_file=_DOTENV,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -87,31 +99,37 @@ class Settings(BaseSettings):
     """The embedded server's files."""
 
     # One call.
-    connect_timeout_s: PositiveFloat = 5
-    read_timeout_s: PositiveFloat = 15
-    call_timeout_s: PositiveFloat = 20
+    connect_timeout_s: Seconds = 5
+    read_timeout_s: Seconds = 15
+    call_timeout_s: Seconds = 20
     """The whole call, however slowly its reply drips."""
 
     # Retries.
-    max_attempts: PositiveInt = 8
-    backoff_base_s: PositiveFloat = 0.5
-    backoff_cap_s: PositiveFloat = 60
-    deadline_s: PositiveFloat = 3600
-    """Until when a request without `not_after` may be called for, from its acceptance."""
+    max_attempts: PositiveInt = Field(default=8, le=1_000_000)
+    """Of attempts whose replies speak of the request and settle nothing: unknown codes, unreadable
+    bodies. What is the upstream's fault is tried again until the deadline."""
+    max_upstream_failures: PositiveInt | None = Field(default=None, le=1_000_000)
+    """A limit for that, too: attempts without a reply, with 5xx, 429, 401 or 403."""
+    backoff_base_s: Seconds = 0.5
+    backoff_cap_s: Seconds = 60
+    """An API that was away is tried by every request within so long after it is back."""
+    deadline_s: Seconds = 7200
+    """Until when a request without `not_after` may be called for, from its acceptance: an hour's
+    outage, and time to go on after it."""
 
     # The worker.
     max_in_flight: PositiveInt = Field(default=100, le=10_000)
     """Calls at a time, per worker process."""
-    lease_s: PositiveFloat = 30
-    drain_s: float = Field(default=20, ge=0)
+    lease_s: Seconds = 30
+    drain_s: float = Field(default=20, ge=0, le=_LONGEST_S)
     """How long calls in flight may go on after SIGTERM."""
-    visibility_timeout_s: PositiveInt = 120
+    visibility_timeout_s: WholeSeconds = 120
     """After this long the broker gives a message of a dead worker to another one."""
 
     # How long things are kept.
-    result_ttl_s: PositiveInt = 7 * 86400
-    dead_letter_ttl_s: PositiveInt = 14 * 86400
-    idempotency_ttl_s: PositiveInt = 86400
+    result_ttl_s: WholeSeconds = 7 * 86400
+    dead_letter_ttl_s: WholeSeconds = 14 * 86400
+    idempotency_ttl_s: WholeSeconds = 86400
 
     @model_validator(mode="after")
     def _limits_nest(self) -> Self:
@@ -119,7 +137,9 @@ class Settings(BaseSettings):
             ("connect_timeout_s", "call_timeout_s"),
             ("read_timeout_s", "call_timeout_s"),
             ("backoff_base_s", "backoff_cap_s"),
+            # What a key leads to must be there for as long as the key is known.
             ("idempotency_ttl_s", "result_ttl_s"),
+            ("idempotency_ttl_s", "dead_letter_ttl_s"),
             ("deadline_s", "result_ttl_s"),
         ):
             self._check(smaller, larger, strictly=False)
@@ -134,20 +154,12 @@ class Settings(BaseSettings):
             msg = f"{variable(smaller)} ({low:g}) must be {relation} {variable(larger)} ({high:g})"
             raise ValueError(msg)
 
-    @field_validator("redis_url")
-    @classmethod
-    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and value.get_secret_value().partition("://")[0] not in SCHEMES:
-            msg = f"the ledger's address begins with {', '.join(f'{one}://' for one in SCHEMES)}"
-            raise ValueError(msg)
-        return value
-
     @field_validator("redis_url", "broker_url")
     @classmethod
-    def _names_sentinels(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and is_sentinel(value.get_secret_value()):
+    def _is_an_address(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value:
             try:
-                parse_sentinels(value.get_secret_value())
+                _CHECKS[str(info.field_name)](value.get_secret_value())
             except InvalidSettingsError as error:
                 raise ValueError(str(error)) from None
         return value
@@ -173,8 +185,7 @@ class Settings(BaseSettings):
     @field_validator("api_proxy")
     @classmethod
     def _is_proxy(cls, value: SecretStr | None) -> SecretStr | None:
-        parts = urlsplit(value.get_secret_value()) if value else None
-        if parts and not (parts.scheme in {"http", "https"} and parts.hostname):
+        if value and not _is_http_address(value.get_secret_value()):
             msg = "a proxy is an http:// or https:// address"  # never the value: it has a password
             raise ValueError(msg)
         return value
@@ -193,15 +204,22 @@ class Settings(BaseSettings):
                 raise ValueError(msg)
         return self
 
+    def __init__(self, **values: Any) -> None:
+        refuse_unknown(values)
+        super().__init__(**values)
+
     @classmethod
-    def load(cls, **overrides: object) -> Self:
-        """Read the settings.
+    def load(cls, **overrides: Unpack[SettingsFields]) -> Self:
+        """Read the settings; arguments go before variables and `.env`.
 
         Raises:
-            InvalidSettingsError: naming each variable that is wrong, and what is wrong with it.
+            InvalidSettingsError: naming each variable that is wrong, and what is wrong with it; or
+                `.env` can be written by somebody else.
         """
+        check_dotenv(Path(_DOTENV))
+        warn_of_unknown(Path(_DOTENV))
         try:
-            return cls(**overrides)  # type: ignore[arg-type]  # checked by pydantic itself
+            return cls(**overrides)
         except ValidationError as error:
             lines = [
                 ": ".join(
@@ -216,7 +234,7 @@ class Settings(BaseSettings):
 
     def ledger_url(self) -> str | None:
         """The ledger's URL with its password, or None for the embedded server."""
-        url = self._secret("redis_url")
+        url = self._address("redis_url")
         return None if url is None else _with_password(url, self._secret("redis_password"))
 
     def sentinels_password(self) -> str | None:
@@ -225,7 +243,17 @@ class Settings(BaseSettings):
 
     def queue_url(self, ledger_url: str) -> str:
         """The broker's URL with its password; the ledger's where none is set."""
-        return self._secret("broker_url") or ledger_url
+        return self._address("broker_url") or ledger_url
+
+    def _address(self, field: str) -> str | None:
+        """An address that may come from a file, which was not looked at yet."""
+        url = self._secret(field)
+        if url is not None and getattr(self, field) is None:
+            try:
+                _CHECKS[field](url)
+            except InvalidSettingsError as error:
+                raise InvalidSettingsError(f"{variable(field)}_FILE: {error}") from None
+        return url
 
     def _secret(self, field: str) -> str | None:
         value: SecretStr | None = getattr(self, field)
@@ -235,20 +263,15 @@ class Settings(BaseSettings):
         return None if path is None else read_secret(path, f"{variable(field)}_FILE")
 
 
-def read_secret(path: Path, name: str) -> str:
-    """The content of a secret's file, without its last line break.
-
-    Raises:
-        InvalidSettingsError: the file cannot be read, or is empty.
-    """
+def _is_http_address(url: str) -> bool:
     try:
-        secret = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise InvalidSettingsError(f"{name}: cannot read {path}: {reason}") from None
-    if not secret:
-        raise InvalidSettingsError(f"{name}: {path} is empty")
-    return secret
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+_CHECKS: Final = {"redis_url": check_ledger_address, "broker_url": check_broker_address}
 
 
 def _with_password(url: str, password: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from stopline.redis_server import RedisServer
 from stopline.sentinel import parse_sentinels
 from stopline.settings import Settings
 from stopline_worker.api_token import ApiToken
+from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,17 +58,28 @@ def test_nothing_that_prints_shows_a_secret() -> None:
         assert "s3cret" not in text
 
 
-def test_a_token_is_read_again_and_a_broken_file_keeps_the_old_one(tmp_path: Path) -> None:
+def test_a_token_is_read_again_and_a_broken_file_keeps_the_old_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "token"
     path.write_text("old")
     token = ApiToken.from_settings(Settings.load(api_token_file=path))
-    assert not token.reread()
     path.write_text("new\n")
-    assert token.reread()
-    assert token.authorization() == "Bearer new"
+    token.reread()
+    wait_until(lambda: token.credential.authorization == "Bearer new")
     path.unlink()
-    assert not token.reread()
-    assert token.authorization() == "Bearer new"
+    token.reread()
+    wait_until(lambda: "cannot read" in caplog.text)
+    assert token.credential.authorization == "Bearer new"
+
+
+@pytest.mark.timeout(30)
+def test_a_token_file_that_is_no_file_is_refused_and_holds_nobody_up(tmp_path: Path) -> None:
+    """Reading a FIFO waits for somebody to write it."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    with pytest.raises(InvalidSettingsError, match="is no regular file"):
+        ApiToken.from_settings(Settings.load(api_token_file=path))
 
 
 @pytest.mark.parametrize("bad", ["a b", "a\nb", "ü", ""])
