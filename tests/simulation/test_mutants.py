@@ -57,8 +57,8 @@ SCRIPTS = [
     Mutant(
         "a batch counts a joined wish once",
         "a",
-        "      wishes = wishes + 1\n",
-        "",
+        "whole(wishes + 1)",
+        "whole(wishes)",
     ),
     Mutant(
         "a late settle is taken",
@@ -153,7 +153,7 @@ def _never_looks_at_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _takes_no_reply_for_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gullible(_result: Reply | NoReply) -> Judgement:
+    def gullible(_result: Reply | NoReply, _redact: object) -> Judgement:
         return judge(Reply(200, b'{"status":"success","code":200}'))
 
     monkeypatch.setattr(attempt, "judge", gullible)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from stopline_worker.api_token import Credential
 from stopline_worker.verdict import CallErrorKind, NoReply, Reply
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class ApiOf:
         self._process = process
         self._upstream = upstream
 
-    async def call(self, target: str) -> Reply | NoReply:
+    async def call(self, target: str, _credential: object) -> Reply | NoReply:
         """One call."""
         return await self._upstream.call(self._process, target)
 
@@ -100,13 +101,10 @@ class ApiOf:
 class NoToken:
     """A token that never changes."""
 
-    def reread(self) -> bool:
-        """There is nothing to read."""
-        return False
+    credential = Credential("simulated")
 
-    def redact(self, text: str) -> str:
-        """There is nothing to hide."""
-        return text
+    def reread(self) -> None:
+        """There is nothing to read."""
 
 
 def _word(reply: Reply | NoReply) -> str:

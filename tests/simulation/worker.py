@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
 from stopline.ledger.values import Policy
+from stopline_worker.api_watch import ApiWatch
 from stopline_worker.attempt import Attempts
 from stopline_worker.backoff import Backoff
 from stopline_worker.clock import LedgerClock
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
 POLICY: Final = Policy(deadline_s=20, lease_s=3, look_again_s=1, attempts_max=4)
 _DRAIN_S = 0.5
 _VISIBILITY_TIMEOUT_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class FixedLanes:
+    """Lanes that nobody pauses."""
+
+    consumed: tuple[Lane, ...]
+    paused: tuple[Lane, ...] = ()
 
 
 class Worker:
@@ -72,13 +82,14 @@ class Worker:
             token=NoToken(),
             backoff=Backoff(0.1, 1.0),
             random=world.random,
+            watch=ApiWatch(world.monotonic),
             monotonic=world.monotonic,
         )
         self._engine = Engine(
             self._connection,
             attempts,
             POLICY,
-            self._lanes,
+            FixedLanes(tuple(self._lanes)),
             max_in_flight=self._max_in_flight,
             name=name,
             clock=LedgerClock(world.monotonic),

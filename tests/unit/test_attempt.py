@@ -6,11 +6,16 @@ import asyncio
 from random import Random
 
 import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stopline.ledger.values import Grant, Settlement
+from stopline_worker.api_token import Credential
+from stopline_worker.api_watch import ApiWatch
 from stopline_worker.attempt import INTERRUPTED, Attempts, Measured
 from stopline_worker.backoff import Backoff
-from stopline_worker.verdict import NoReply, Reply
+from stopline_worker.verdict import CallErrorKind, NoReply, Reply, judge
 
 GRANT = Grant("r1", "u/t", attempt=1, not_after=10**18, lease_end=10**18)
 
@@ -19,25 +24,29 @@ class _Api:
     def __init__(self, result: Reply | NoReply) -> None:
         self.result = result
 
-    async def call(self, target: str) -> Reply | NoReply:
+    async def call(self, target: str, credential: Credential) -> Reply | NoReply:
         assert target == "u/t"
+        assert credential.authorization == "Bearer s3/cret"
         return self.result
 
 
 class _Token:
     reread_count = 0
 
-    def reread(self) -> bool:
-        self.reread_count += 1
-        return True
+    def __init__(self) -> None:
+        self.credential = Credential("s3/cret")
 
-    def redact(self, text: str) -> str:
-        return text.replace("s3/cret", "***")
+    def reread(self) -> None:
+        self.reread_count += 1
+
+
+def _attempts(result: Reply | NoReply, token: _Token) -> Attempts:
+    return Attempts(_Api(result), token, Backoff(1, 8), Random(7), ApiWatch(lambda: 0.0))
 
 
 def _conclude(result: Reply | NoReply) -> tuple[Settlement, _Token]:
     token = _Token()
-    attempts = Attempts(_Api(result), token, Backoff(1, 8), Random(7))
+    attempts = _attempts(result, token)
     measured = asyncio.run(attempts.call(GRANT))
     return attempts.conclude(GRANT, measured), token
 
@@ -50,12 +59,12 @@ def test_a_success_ends_it() -> None:
 
 def test_a_failure_waits_at_least_as_long_as_the_api_asks() -> None:
     settlement, _ = _conclude(Reply(429, retry_after="30"))
-    assert (settlement.follows, int(settlement.argument)) == ("retry", 30_000_000)
+    assert (settlement.follows, int(settlement.argument)) == ("again", 30_000_000)
 
 
 def test_a_refused_token_is_read_again_before_the_next_attempt() -> None:
     settlement, token = _conclude(Reply(401))
-    assert settlement.follows == "retry"
+    assert settlement.follows == "again"
     assert token.reread_count == 1
 
 
@@ -67,10 +76,54 @@ def test_a_token_that_the_api_echoes_is_not_recorded_escaped_or_not() -> None:
         assert "s3" not in settlement.members + settlement.argument
 
 
+def test_the_token_of_the_call_is_the_one_that_is_not_recorded() -> None:
+    """It was rotated while the call was in flight."""
+    token = _Token()
+    attempts = _attempts(Reply(401, b'{"code": 401, "message": "bad s3/cret"}'), token)
+    measured = asyncio.run(attempts.call(GRANT))
+    token.credential = Credential("another")
+    settlement = attempts.conclude(GRANT, measured)
+    assert "s3/cret" not in settlement.members
+
+
+_VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
+
+
+@given(
+    token=st.text(_VISIBLE, min_size=1, max_size=40),
+    before=st.integers(0, 220),
+    escapes_slashes=st.booleans(),
+)
+def test_no_part_of_a_token_is_recorded_wherever_it_stands(
+    token: str, before: int, escapes_slashes: bool
+) -> None:
+    """Not even where the message is cut in its middle."""
+    token = "secret" + token  # so that what is looked for stands nowhere by itself
+    message = orjson.dumps("#" * before + token).decode()
+    if escapes_slashes:
+        message = message.replace("/", r"\/")
+    reply = Reply(400, b'{"code": 400, "message": %s}' % message.encode())
+    judgement = judge(reply, Credential(token).redact)
+    recorded = f"{judgement.message} {judgement.detail} {judgement.error}"
+    assert "secret" not in recorded
+    assert judgement.message == ("#" * before + "***")[:200]
+
+
+@pytest.mark.parametrize("kind", [CallErrorKind.CONNECT, CallErrorKind.READ])
+def test_a_call_without_a_reply_is_the_upstreams_fault(kind: CallErrorKind) -> None:
+    settlement, _ = _conclude(NoReply(kind, "gone"))
+    assert settlement.follows == "again"
+
+
+def test_a_reply_that_cannot_be_read_speaks_of_this_request() -> None:
+    settlement, _ = _conclude(Reply(200, b"<html>"))
+    assert settlement.follows == "retry"
+
+
 def test_an_interrupted_call_is_another_workers_at_once() -> None:
-    attempts = Attempts(_Api(INTERRUPTED), _Token(), Backoff(1, 8), Random(7))
+    attempts = _attempts(INTERRUPTED, _Token())
     settlement = attempts.conclude(GRANT, Measured(INTERRUPTED, 1.5))
-    assert (settlement.follows, settlement.argument) == ("retry", "0")
+    assert (settlement.follows, settlement.argument) == ("again", "0")
     record = orjson.loads("{" + settlement.members + "}")
     assert record["duration_ms"] == 1500
     assert record["error"].startswith("interrupted")

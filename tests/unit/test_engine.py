@@ -11,13 +11,14 @@ import pytest
 from stopline import Lane
 from stopline.errors import UnavailableError
 from stopline.ledger.values import Command, Policy
+from stopline_worker.api_watch import ApiWatch
 from stopline_worker.attempt import Attempts
 from stopline_worker.backoff import Backoff
 from stopline_worker.clock import LedgerClock
 from stopline_worker.engine import Engine
 from stopline_worker.verdict import Reply
 from tests.simulation.virtual_loop import VirtualLoop
-from tests.simulation.worker import NoToken
+from tests.simulation.worker import FixedLanes, NoToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -77,7 +78,7 @@ class FakeApi:
         self.at_once = 0
         self.at_once_max = 0
 
-    async def call(self, target: str) -> Reply:
+    async def call(self, target: str, _credential: object) -> Reply:
         self.calls.append(target)
         self.at_once += 1
         self.at_once_max = max(self.at_once_max, self.at_once)
@@ -96,12 +97,15 @@ class Bench:
         self.ledger = FakeLedger(loop)
         self.api = FakeApi()
         random = Random(17)
-        attempts = Attempts(self.api, NoToken(), Backoff(0.1, 1), random, monotonic=loop.time)
+        watch = ApiWatch(loop.time)
+        attempts = Attempts(
+            self.api, NoToken(), Backoff(0.1, 1), random, watch, monotonic=loop.time
+        )
         self.engine = Engine(
             self.ledger,
             attempts,
             POLICY,
-            [Lane.BULK],
+            FixedLanes((Lane.BULK,)),
             max_in_flight=max_in_flight,
             name="e",
             clock=LedgerClock(loop.time),
@@ -189,7 +193,7 @@ def test_a_call_that_outlasts_the_drain_is_recorded_as_interrupted() -> None:
         bench.api.takes_s = 15.0
         await bench.engine.submit(_ids(3), 1000)
         await bench.engine.drain(1)
-        assert bench.ledger.settled == [(one, "retry") for one in _ids(3)]
+        assert bench.ledger.settled == [(one, "again") for one in _ids(3)]
         assert bench.loop.time() < 5
 
     _run(story)
@@ -260,7 +264,7 @@ def test_a_call_that_its_timeout_does_not_end_is_interrupted() -> None:
         bench.api.takes_s = 10_000.0
         await bench.engine.submit(["stuck"], 1000)
         await _until(lambda: not bench.engine.in_flight)
-        assert bench.ledger.settled == [("stuck", "retry")]
+        assert bench.ledger.settled == [("stuck", "again")]
         assert bench.loop.time() < 3 * POLICY.lease_s
 
     _run(story)

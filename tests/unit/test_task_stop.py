@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from stopline.settings import Settings
-from stopline_worker.api_token import ApiToken
+from stopline_worker.api_token import Credential
 from stopline_worker.task_stop import ERROR_KINDS, TaskStopApi, kind_of
 from stopline_worker.verdict import CallErrorKind, NoReply
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TOKEN = "t0ken"
+CREDENTIAL = Credential(TOKEN)
 
 
 def _errors(module: object) -> Iterator[type[BaseException]]:
@@ -62,10 +63,9 @@ def test_requests_made_from_the_template_are_as_httpx_makes_them(base: str, targ
 
     api = TaskStopApi(
         Settings.load(api_url=base, api_token=TOKEN),
-        ApiToken(TOKEN),
         transport=httpx.MockTransport(answer),
     )
-    asyncio.run(api.call(target))
+    asyncio.run(api.call(target, CREDENTIAL))
     user_id, task_id, *sub_user_id = target.split("/")
     url = f"{base.rstrip('/')}/agent-api/user/{user_id}/task_stop/{task_id}"
     expected = httpx.Request(
@@ -91,10 +91,10 @@ async def _ask(url: str, target: str) -> tuple[list[bytes], object]:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     settings = Settings.load(api_url=url.replace("PORT", str(port)), api_token=TOKEN)
-    api = TaskStopApi(settings, ApiToken(TOKEN))
+    api = TaskStopApi(settings)
     result = None
     for _ in range(2):
-        result = await api.call(target)
+        result = await api.call(target, CREDENTIAL)
     await api.close()
     server.close()
     await server.wait_closed()
@@ -135,10 +135,8 @@ def test_a_kept_connection_that_was_closed_is_no_second_request() -> None:
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        api = TaskStopApi(
-            Settings.load(api_url=f"http://127.0.0.1:{port}", api_token=TOKEN), ApiToken(TOKEN)
-        )
-        results = [await api.call("u/t") for _ in range(2)]
+        api = TaskStopApi(Settings.load(api_url=f"http://127.0.0.1:{port}", api_token=TOKEN))
+        results = [await api.call("u/t", CREDENTIAL) for _ in range(2)]
         await api.close()
         server.close()
         await server.wait_closed()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stopline.contract import Verdict
-from stopline_worker.verdict import CallErrorKind, NoReply, Reply, judge
+from stopline_worker.verdict import Blame, CallErrorKind, NoReply, Reply, judge
 
 OK = b'{"status": "success", "code": 200, "message": "done"}'
 
@@ -69,6 +69,52 @@ def test_no_reply_is_tried_again(kind: CallErrorKind) -> None:
     assert (judgement.verdict, judgement.error) == (Verdict.RETRY, f"{kind}: why")
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(500),
+        Reply(503),
+        Reply(429),
+        Reply(401),
+        Reply(403),
+        Reply(408),
+        _code(500),
+        _code(429),
+        _code(401),
+        NoReply(CallErrorKind.CONNECT, ""),
+        NoReply(CallErrorKind.TIMEOUT, ""),
+    ],
+)
+def test_what_is_the_upstreams_fault(reply: Reply | NoReply) -> None:
+    assert judge(reply).blame is Blame.UPSTREAM
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        _code(10001),
+        _code(None),
+        Reply(200, b"<html>"),
+        Reply(200, OK, too_large=True),
+        Reply(200, b'{"code": 200}'),
+        Reply(199),
+        NoReply(CallErrorKind.INTERNAL, ""),
+    ],
+)
+def test_what_speaks_of_this_request(reply: Reply | NoReply) -> None:
+    assert judge(reply).blame is Blame.REQUEST
+
+
+def test_a_success_with_half_a_surrogate_pair_in_its_message_is_one() -> None:
+    judgement = judge(Reply(200, rb'{"status": "success", "code": 200, "message": "x\ud800y"}'))
+    assert (judgement.verdict, judgement.message) == (Verdict.STOPPED, "x?y")
+
+
+def test_a_token_of_digits_that_comes_back_as_the_code_is_not_recorded() -> None:
+    judgement = judge(_code(12345678), lambda text: text.replace("12345678", "***"))
+    assert "12345678" not in repr(judgement)
+
+
 @given(st.integers(100, 999), st.binary(max_size=200))
 def test_only_a_success_that_says_so_is_stopped(status: int, body: bytes) -> None:
     if judge(Reply(status, body)).verdict is Verdict.STOPPED:
@@ -78,11 +124,11 @@ def test_only_a_success_that_says_so_is_stopped(status: int, body: bytes) -> Non
 
 @pytest.mark.parametrize("reply", [Reply(401), Reply(403), _code(401), _code(403)])
 def test_a_refused_token_is_read_again(reply: Reply) -> None:
-    assert judge(reply).reread_token
+    assert judge(reply).token_refused
 
 
 def test_no_other_reply_has_the_token_read_again() -> None:
-    assert not judge(Reply(500)).reread_token
+    assert not judge(Reply(500)).token_refused
 
 
 @pytest.mark.parametrize(

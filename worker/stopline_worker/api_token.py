@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import quote
+
+import orjson
 
 from stopline.errors import InvalidSettingsError
-from stopline.settings import Settings, read_secret
+from stopline.secret_files import read_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from stopline.settings import Settings
 
 _log = logging.getLogger(__name__)
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
@@ -18,14 +24,38 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _FILE_VARIABLE: Final = "STOPLINE_API_TOKEN_FILE"
 
 
+class Credential:
+    """The token as one call uses it: what is recorded of that call is redacted by the same one."""
+
+    __slots__ = ("_echoes", "authorization")
+
+    def __init__(self, token: str) -> None:
+        self.authorization = f"Bearer {token}"
+        """The value of the Authorization header."""
+        escaped = orjson.dumps(token).decode()[1:-1]
+        forms = {token, escaped, escaped.replace("/", r"\/"), quote(token, safe="")}
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._echoes = re.compile("|".join(re.escape(form) for form in longest_first))
+
+    def redact(self, text: str) -> str:
+        """The text without the token, as it is or escaped for JSON or an address."""
+        return self._echoes.sub("***", text)
+
+    def __repr__(self) -> str:
+        return "Credential(***)"
+
+
 class ApiToken:
     """The bearer token, read again from its file when the API refuses it."""
 
-    __slots__ = ("_path", "_value")
+    __slots__ = ("_path", "_reading", "_value", "credential")
 
     def __init__(self, value: str, path: Path | None = None) -> None:
         self._value = _checked(value)
         self._path = path
+        self._reading = threading.Lock()
+        self.credential = Credential(self._value)
+        """The token as it is now, for one call."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -43,31 +73,28 @@ class ApiToken:
             "No API token: set STOPLINE_API_TOKEN, or STOPLINE_API_TOKEN_FILE to a file with it."
         )
 
-    def authorization(self) -> str:
-        """The value of the Authorization header."""
-        return f"Bearer {self._value}"
+    def reread(self) -> None:
+        """Have the file read again, if there is one; returns at once.
 
-    def reread(self) -> bool:
-        """Read the file again, if there is one.
-
-        Returns:
-            Whether the token changed. An unreadable file keeps the old token: it may be half way
-            through its rotation.
+        A thread reads it: on a mount that hangs it would hold up every call in flight. While one
+        reads, nobody else needs to.
         """
-        if self._path is None:
-            return False
+        if self._path is not None and self._reading.acquire(blocking=False):
+            threading.Thread(target=self._read, name="stopline-token", daemon=True).start()
+
+    def _read(self) -> None:
+        """An unreadable file keeps the old token: it may be half way through its rotation."""
         try:
+            assert self._path is not None  # noqa: S101  # else nobody began to read
             value = _checked(read_secret(self._path, _FILE_VARIABLE))
         except InvalidSettingsError as error:
             _log.warning("%s", error, extra={"action": "token_unreadable"})
-            return False
-        changed = value != self._value
-        self._value = value
-        return changed
-
-    def redact(self, text: str) -> str:
-        """The text without the token, should the API have echoed it."""
-        return text.replace(self._value, "***")
+            return
+        finally:
+            self._reading.release()
+        if value != self._value:
+            self._value, self.credential = value, Credential(value)
+            _log.info("the API token was rotated", extra={"action": "token_rotated"})
 
     def __repr__(self) -> str:
         return "ApiToken(***)"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from stopline_worker.api_token import Credential
+    from stopline_worker.api_watch import ApiWatch
     from stopline_worker.backoff import Backoff
     from stopline_worker.ports import Api, Token
 
@@ -27,10 +29,11 @@ INTERRUPTED = NoReply(CallErrorKind.INTERRUPTED, "the worker stopped before the 
 
 
 class Measured(NamedTuple):
-    """What came of a call, and how long it took by the monotonic clock."""
+    """What came of a call, how long it took by the monotonic clock, and the token that it used."""
 
     result: Reply | NoReply
     duration_s: float
+    credential: Credential | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +44,32 @@ class Attempts:
     token: Token
     backoff: Backoff
     random: Random
+    watch: ApiWatch
     monotonic: Callable[[], float] = time.monotonic
 
     async def call(self, grant: Grant) -> Measured:
         """Make the call of an attempt."""
         began = self.monotonic()
-        result = await self.api.call(grant.target)
-        return Measured(result, self.monotonic() - began)
+        credential = self.token.credential
+        result = await self.api.call(grant.target, credential)
+        return Measured(result, self.monotonic() - began, credential)
 
     def conclude(self, grant: Grant, measured: Measured) -> Settlement:
         """Judge a call and say how its attempt is to be settled."""
-        judgement = self._redacted(judge(measured.result))
-        if judgement.reread_token:
+        credential = measured.credential or self.token.credential
+        judgement = judge(measured.result, credential.redact)
+        if judgement.token_refused:
             self.token.reread()
+        if measured.result is not INTERRUPTED:
+            self.watch.saw(judgement)
         attempt = _members(judgement, measured.duration_s)
         if judgement.verdict is not Verdict.RETRY:
             outcome = f"{_OUTCOMES[judgement.verdict]}\n{json_string(judgement.detail)}"
             return Settlement(grant.request_id, grant.token, "end", attempt, outcome)
         delay_s = self.delay_s(grant, measured, judgement)
         delay_us = str(round(delay_s * 1_000_000))
-        return Settlement(grant.request_id, grant.token, "retry", attempt, delay_us)
-
-    def _redacted(self, judgement: Judgement) -> Judgement:
-        """The judgement without the token, should the API have echoed it, escaped or not."""
-        redact = self.token.redact
-        detail = redact(judgement.detail)
-        message = redact(judgement.message) if judgement.message else None
-        error = redact(judgement.error) if judgement.error else None
-        if (detail, message, error) == (judgement.detail, judgement.message, judgement.error):
-            return judgement
-        return judgement._replace(detail=detail, message=message, error=error)
+        follows = "again" if judgement.upstream_failed else "retry"
+        return Settlement(grant.request_id, grant.token, follows, attempt, delay_us)
 
     def delay_s(self, grant: Grant, measured: Measured, judgement: Judgement) -> float:
         """How long to wait before the next attempt."""

@@ -9,10 +9,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from stopline.contract import Lane
     from stopline.ledger.values import Command
+    from stopline_worker.api_token import Credential
     from stopline_worker.verdict import NoReply, Reply
 
 T = TypeVar("T")
+
+
+class Lanes(Protocol):
+    """The lanes that an engine works for; they may change at any time."""
+
+    @property
+    def consumed(self) -> tuple[Lane, ...]:
+        """Those whose messages are taken: what is due in them is claimed."""
+
+    @property
+    def paused(self) -> tuple[Lane, ...]:
+        """Those that it would serve, and is not to."""
 
 
 class Records(Protocol):
@@ -25,15 +39,15 @@ class Records(Protocol):
 class Api(Protocol):
     """The upstream."""
 
-    async def call(self, target: str) -> Reply | NoReply:
+    async def call(self, target: str, credential: Credential) -> Reply | NoReply:
         """Make one call; a failed one is a `NoReply`, not an exception."""
 
 
 class Token(Protocol):
     """The API token."""
 
-    def reread(self) -> bool:
-        """Read the token again; whether it changed."""
+    credential: Credential
+    """As it is now."""
 
-    def redact(self, text: str) -> str:
-        """The text without the token."""
+    def reread(self) -> None:
+        """Have it read again; does not wait for that."""

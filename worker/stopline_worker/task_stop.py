@@ -18,7 +18,7 @@ from stopline_worker.verdict import BODY_BYTES_MAX, CallErrorKind, NoReply, Repl
 
 if TYPE_CHECKING:
     from stopline.settings import Settings
-    from stopline_worker.api_token import ApiToken
+    from stopline_worker.api_token import Credential
 
 _ERROR_CHARACTERS_MAX: Final = 200
 
@@ -55,11 +55,9 @@ class TaskStopApi:
     def __init__(
         self,
         settings: Settings,
-        token: ApiToken,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._token = token
         self._call_timeout_s = settings.call_timeout_s
         proxy = settings.api_proxy
         self._transport = transport or HttpTransport(
@@ -70,18 +68,19 @@ class TaskStopApi:
         )
         self._requests = _Requests(str(settings.api_url))
 
-    async def call(self, target: str) -> Reply | NoReply:
+    async def call(self, target: str, credential: Credential) -> Reply | NoReply:
         """Make one call. The transport bounds how long it takes, however the reply comes."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            return await self._exchange(self._requests.make(target, self._token.authorization()))
+            return await self._exchange(self._requests.make(target, credential.authorization))
         except Exception as error:
             kind = kind_of(error)
             if kind is None:
                 raise
             took_too_long = loop.time() - began >= self._call_timeout_s
-            return NoReply(kind, self._describe(error, kind, took_too_long=took_too_long))
+            described = self._describe(error, kind, took_too_long=took_too_long)
+            return NoReply(kind, credential.redact(described)[:_ERROR_CHARACTERS_MAX])
 
     async def _exchange(self, request: httpx.Request) -> Reply:
         response = await self._transport.handle_async_request(request)
@@ -94,22 +93,18 @@ class TaskStopApi:
         present = {name.lower() for name, _ in headers.raw}
         return Reply(
             status=response.status_code,
-            body=self._redacted(body),
+            body=body,
             too_large=too_large,
             encoded=b"content-encoding" in present and headers["content-encoding"] != "identity",
             retry_after=headers["retry-after"] if b"retry-after" in present else None,
             date=headers["date"] if b"date" in present else None,
         )
 
-    def _redacted(self, body: bytes) -> bytes:
-        return self._token.redact(body.decode("utf-8", "replace")).encode()
-
     def _describe(self, error: Exception, kind: CallErrorKind, *, took_too_long: bool) -> str:
         if kind is CallErrorKind.TIMEOUT and took_too_long:
             return f"the whole call took longer than {self._call_timeout_s:g} s"
         text = str(error) or ("the connection ended" if kind is CallErrorKind.READ else "")
-        described = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        return self._token.redact(described)[:_ERROR_CHARACTERS_MAX]
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
     async def close(self) -> None:
         """Close the connections."""

@@ -13,29 +13,41 @@
 | no reply: connect, read, write, TLS, protocol error, timeout | RETRY |
 
 The API documents its success and no error at all, so everything that is not known to be final is
-tried again.
+tried again. Whose fault it is decides for how long (`Blame`): an upstream that is away, overloaded,
+broken or refuses the token says nothing about this request, so that lasts until the deadline; replies
+that speak of this request and settle nothing are counted.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
 from stopline.contract import Verdict
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 BODY_BYTES_MAX: Final = 64 * 1024
 MESSAGE_CHARACTERS_MAX: Final = 200
 
+_INTEGER_MAX: Final = 1 << 63
+"""The integers that the ledger's JSON can hold are smaller."""
+_CONFIRMATION: Final = "暂停任务成功"
+"""The message of the documented success. It says nothing that the verdict does not, and would be a
+thirtieth of what a settled request takes, so it is not recorded."""
 _OK: Final = int(HTTPStatus.OK)
 _NOT_FOUND: Final = int(HTTPStatus.NOT_FOUND)
 _SUCCESSES: Final = range(HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES)
 _FINAL_STATUSES: Final = range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.INTERNAL_SERVER_ERROR)
+_SERVER_ERRORS: Final = range(HTTPStatus.INTERNAL_SERVER_ERROR, 600)
 _RETRY_STATUSES: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
@@ -84,6 +96,15 @@ class NoReply:
     message: str
 
 
+class Blame(StrEnum):
+    """Whose fault it is that an attempt is to be made again."""
+
+    UPSTREAM = "upstream"
+    """The API's, or the way to it: no reply, 5xx, 429, a refused token. It is so for every request."""
+    REQUEST = "request"
+    """The reply spoke of this request, and settled nothing."""
+
+
 class Judgement(NamedTuple):
     """A verdict with what led to it.
 
@@ -95,7 +116,8 @@ class Judgement(NamedTuple):
         message: the `message` of the reply's JSON, cut to `MESSAGE_CHARACTERS_MAX`.
         error: what went wrong, where the reply alone does not say it.
         retry_after_s: the least wait that the API asked for.
-        reread_token: the token may have been rotated.
+        blame: for RETRY, whose fault it is.
+        token_refused: the token may have been rotated.
     """
 
     verdict: Verdict
@@ -105,21 +127,36 @@ class Judgement(NamedTuple):
     message: str | None = None
     error: str | None = None
     retry_after_s: float = 0.0
-    reread_token: bool = False
+    blame: Blame | None = None
+    token_refused: bool = False
+
+    @property
+    def upstream_failed(self) -> bool:
+        """Whether the API itself was at fault, or the way to it."""
+        return self.blame is Blame.UPSTREAM
 
 
-def judge(result: Reply | NoReply) -> Judgement:
-    """The verdict on one call."""
+def judge(
+    result: Reply | NoReply, redact: Callable[[str], str] = lambda text: text
+) -> Judgement:
+    """The verdict on one call.
+
+    Args:
+        result: what came of it.
+        redact: takes the token out of text, should the API have echoed it: the token of this very
+            call. Applied to what was parsed, before anything of it is cut.
+    """
     if isinstance(result, NoReply):
         error = f"{result.kind}: {result.message}"
-        return Judgement(Verdict.RETRY, f"No reply ({error}).", error=error)
-    return _judge_reply(result)
+        blame = Blame.REQUEST if result.kind is CallErrorKind.INTERNAL else Blame.UPSTREAM
+        return Judgement(Verdict.RETRY, f"No reply ({error}).", error=error, blame=blame)
+    return _judge_reply(result, redact)
 
 
-def _judge_reply(reply: Reply) -> Judgement:
+def _judge_reply(reply: Reply, redact: Callable[[str], str]) -> Judgement:
     fields, unreadable = _read_body(reply)
-    code, message = _code(fields), _message(fields)
-    error = None
+    code, message = _code(fields, redact), _message(fields, redact)
+    error, blame = None, None
     if not _is_success(reply.status):
         verdict, judged_by = _by_status(reply.status), reply.status
     elif fields is None:
@@ -132,6 +169,10 @@ def _judge_reply(reply: Reply) -> Judgement:
         judged_by = code if code is not None else reply.status
         verdict = _by_status(judged_by)
         error = "body: it has no whole number as its code" if code is None else None
+    if verdict is Verdict.RETRY:
+        blame = Blame.UPSTREAM if _is_upstreams_fault(judged_by) else Blame.REQUEST
+    if verdict is Verdict.STOPPED and message == _CONFIRMATION:
+        message = None
     return Judgement(
         verdict=verdict,
         detail=_detail(verdict, reply.status, code, message, error),
@@ -140,7 +181,8 @@ def _judge_reply(reply: Reply) -> Judgement:
         message=message,
         error=error,
         retry_after_s=_retry_after_s(reply) if verdict is Verdict.RETRY else 0.0,
-        reread_token=judged_by in _TOKEN_STATUSES,
+        blame=blame,
+        token_refused=judged_by in _TOKEN_STATUSES,
     )
 
 
@@ -158,27 +200,50 @@ def _by_status(status: int) -> Verdict:
     return Verdict.RETRY
 
 
+def _is_upstreams_fault(status: int) -> bool:
+    return status in _RETRY_STATUSES or status in _TOKEN_STATUSES or status in _SERVER_ERRORS
+
+
 def _read_body(reply: Reply) -> tuple[dict[str, Any] | None, str]:
     """The body's JSON object, or None and why it has none."""
     if reply.too_large:
         return None, f"it is longer than {BODY_BYTES_MAX} bytes"
     if reply.encoded:
         return None, "it has a content encoding that was not asked for"
-    try:
-        fields = orjson.loads(reply.body)
-    except orjson.JSONDecodeError:
+    fields = _parse(reply.body)
+    if fields is None:
         return None, "it is no JSON"
     return (fields, "") if isinstance(fields, dict) else (None, "it is no JSON object")
 
 
-def _code(fields: dict[str, Any] | None) -> int | None:
+def _parse(body: bytes) -> Any:
+    """The JSON of a body, or None where it is none (or null)."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        if b"\\u" not in body:
+            return None
+    try:  # orjson refuses halves of surrogate pairs, which say nothing about what was done
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _code(fields: dict[str, Any] | None, redact: Callable[[str], str]) -> int | None:
     code = fields.get("code") if fields else None
-    return code if isinstance(code, int) and not isinstance(code, bool) else None
+    if not isinstance(code, int) or isinstance(code, bool):
+        return None
+    is_secret = code != _OK and redact(str(code)) != str(code)  # a token may be of digits alone
+    return code if not is_secret and -_INTEGER_MAX <= code < _INTEGER_MAX else None
 
 
-def _message(fields: dict[str, Any] | None) -> str | None:
+def _message(fields: dict[str, Any] | None, redact: Callable[[str], str]) -> str | None:
     message = fields.get("message") if fields else None
-    return message[:MESSAGE_CHARACTERS_MAX] if isinstance(message, str) else None
+    if not isinstance(message, str):
+        return None
+    # What half a surrogate pair stands for, no JSON of ours can hold.
+    whole = message.encode("utf-8", "replace").decode()
+    return redact(whole)[:MESSAGE_CHARACTERS_MAX]
 
 
 def _detail(
