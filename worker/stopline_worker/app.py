@@ -15,7 +15,7 @@ from stopline.broker import broker_options
 from stopline.contract import Lane
 from stopline.errors import StoplineError, UnavailableError
 from stopline.logs import configure_logging
-from stopline_worker import tasks, transport
+from stopline_worker import control, tasks, transport
 from stopline_worker.api_token import ApiToken
 from stopline_worker.runtime import runtime
 from stopline_worker.supervised import drain_with_supervisor
@@ -95,6 +95,10 @@ def _check_start(instance: Any, **_: Any) -> None:
         raise SystemExit(_SETTINGS_EXIT)
 
 
+def _serve(**_: Any) -> None:
+    runtime.lanes.serve(_served_lanes())
+
+
 def _watch_supervisor(**_: Any) -> None:
     drain_with_supervisor()
 
@@ -102,7 +106,7 @@ def _watch_supervisor(**_: Any) -> None:
 def _start_engine(sender: Any, **_: Any) -> None:
     worker = sender if isinstance(sender, str) else sender.hostname
     try:
-        runtime.start_engine(_served_lanes(), worker)
+        runtime.start_engine(worker)
     except Exception:  # noqa: BLE001  # whatever it is, there is no engine
         # Celery would log this and go on: a worker that takes messages and calls nobody.
         _log.exception("the engine did not start", extra={"action": "engine_failed"})
@@ -119,7 +123,7 @@ def _stop_engine(**_: Any) -> None:
 
 
 def _watch(sender: Any, **_: Any) -> None:
-    watched.start(sender, _served_lanes())
+    watched.start(sender)
 
 
 def _watch_no_more(**_: Any) -> None:
@@ -135,6 +139,7 @@ def _configure_logging(loglevel: int | None = None, logfile: str | None = None, 
 
 
 transport.install()
+control.install()
 app = Celery("stopline", set_as_current=True)
 app.add_defaults(_configuration)
 tasks.register(app)
@@ -142,6 +147,7 @@ watched = WatchedWorker(app)
 
 signals.setup_logging.connect(_configure_logging, weak=False)
 signals.celeryd_init.connect(_check_start, weak=False)
+signals.celeryd_after_setup.connect(_serve, weak=False)
 signals.worker_init.connect(_watch_supervisor, weak=False)
 # The prefork pool has an engine in each process, the in-process pools one in the worker itself.
 signals.worker_process_init.connect(_start_engine, weak=False)

@@ -17,7 +17,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from stopline.contract import MESSAGE_IDS_MAX, Lane
+from stopline.contract import MESSAGE_IDS_MAX
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
 from stopline_worker.attempt import INTERRUPTED, Attempts, Measured
@@ -28,7 +28,7 @@ from stopline_worker.suspects import Suspects
 from stopline_worker.verdict import CallErrorKind, NoReply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from random import Random
 
     from stopline.ledger.values import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         SuspectRoom,
     )
     from stopline_worker.clock import LedgerClock
-    from stopline_worker.ports import Records
+    from stopline_worker.ports import Lanes, Records
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Engine:
         ledger: Records,
         attempts: Attempts,
         policy: Policy,
-        lanes: Iterable[Lane],
+        lanes: Lanes,
         *,
         max_in_flight: int,
         name: str,
@@ -85,7 +85,7 @@ class Engine:
         self._ledger = ledger
         self._attempts = attempts
         self._policy = policy
-        self._lanes = tuple(lanes)
+        self._lanes = lanes
         self._slots = Slots(max_in_flight + max_in_flight // _READY_SHARE)
         self._max_in_flight = max_in_flight
         self._worth_claiming = min(_WORTH_CLAIMING, max_in_flight // 4)
@@ -194,8 +194,12 @@ class Engine:
 
     def _claim_promoted(self, promoted: tuple[Promotion, ...]) -> None:
         """Take the next requests of targets that are free now, where this engine serves them."""
-        lowest = max((lane.urgency for lane in self._lanes), default=-1)
-        ids = [one.request_id for one in promoted if one.lane.urgency <= lowest]
+        lowest = max((lane.urgency for lane in self._lanes.consumed), default=-1)
+        ids = [
+            one.request_id
+            for one in promoted
+            if one.lane.urgency <= lowest and one.lane not in self._lanes.paused
+        ]
         if not ids or self._draining:
             return  # they are due: the sweep of their lane takes them
         task = asyncio.create_task(self._submit_quietly(ids))
@@ -354,7 +358,9 @@ class Engine:
         except Exception as error:  # noqa: BLE001  # a fault of ours, recorded as one
             # Left alone it would look like a lost worker, three times over like poison.
             failed = self._internal_error(flight, error)
-            return self._attempts.conclude(flight.grant, Measured(failed, measured.duration_s))
+            return self._attempts.conclude(
+                flight.grant, measured._replace(result=failed)
+            )
 
     def _internal_error(self, flight: Flight, error: Exception) -> NoReply:
         _log.exception(
@@ -401,7 +407,7 @@ class Engine:
                 "lease lost before its result was written",
                 extra={"action": "lease_lost", "request_id": flight.grant.request_id},
             )
-        elif settlement.follows == "retry":
+        elif settlement.follows in {"retry", "again"}:
             delay_s = int(settlement.argument) / 1_000_000
             if delay_s < _SWEEP_INTERVAL_S:  # what is later, the next sweeps find in time
                 asyncio.get_running_loop().call_later(delay_s, self._look_now.set)
@@ -429,13 +435,16 @@ class Engine:
         Returns:
             Seconds until it is worth looking again.
         """
+        if not self._lanes.consumed:  # somebody paused them all
+            self._swept_at = self._clock.monotonic()
+            return _SWEEP_INTERVAL_S
         room = await self._slots.take(min(self._max_in_flight, MESSAGE_IDS_MAX))
         self._look_now.clear()
         # After a failure the same again: the ledger may have granted what no reply told of.
         token = self._sweep_token = self._sweep_token or self._next_token()
         suspects = self._suspects.take_room()
         command = commands.claim_due(
-            self._policy, self._lanes, token, limit=room, suspect_room=suspects
+            self._policy, self._lanes.consumed, token, limit=room, suspect_room=suspects
         )
         claimed = await self._claim(room, suspects, command)
         self._sweep_token = None

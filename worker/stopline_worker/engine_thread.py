@@ -10,6 +10,7 @@ import random
 import secrets
 import signal
 import threading
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,6 +21,7 @@ from stopline.errors import StoplineError
 from stopline.health import BEAT_INTERVAL_S
 from stopline.ledger import AsyncLedger, commands, connect_async
 from stopline_worker.api_token import ApiToken
+from stopline_worker.api_watch import ApiWatch
 from stopline_worker.attempt import Attempts
 from stopline_worker.backoff import Backoff
 from stopline_worker.clock import LedgerClock
@@ -28,12 +30,12 @@ from stopline_worker.heartbeat import engine_id, of_engine
 from stopline_worker.task_stop import TaskStopApi
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Coroutine, Sequence
 
-    from stopline.contract import Lane
     from stopline.ledger.values import Command, Policy
     from stopline.redis_server import RedisServer
     from stopline.settings import Settings
+    from stopline_worker.served_lanes import ServedLanes
 
 T = TypeVar("T")
 
@@ -49,11 +51,11 @@ class EngineThread:
     """Runs one engine in a thread of its own. The composition root of a worker process."""
 
     def __init__(
-        self, settings: Settings, ledger_server: RedisServer, lanes: Iterable[Lane], worker: str
+        self, settings: Settings, ledger_server: RedisServer, lanes: ServedLanes, worker: str
     ) -> None:
         self._settings = settings
         self._ledger_server = ledger_server
-        self._lanes = tuple(lanes)
+        self._lanes = lanes
         self._worker = worker
         self.policy: Policy = policy_of(settings)
         self._ready: Future[None] = Future()
@@ -61,6 +63,7 @@ class EngineThread:
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
         self._engine: Engine
+        self._watch: ApiWatch
         self._ledger: AsyncLedger
 
     def start(self) -> None:
@@ -106,13 +109,14 @@ class EngineThread:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         token = ApiToken.from_settings(self._settings)
-        api = TaskStopApi(self._settings, token)
+        api = TaskStopApi(self._settings)
+        watch = ApiWatch(time.monotonic)
         self._ledger = AsyncLedger(connect_async(self._ledger_server))
         jitter = random.Random()  # noqa: S311  # jitter is no secret
         backoff = Backoff(self._settings.backoff_base_s, self._settings.backoff_cap_s)
         self._engine = Engine(
             self._ledger,
-            Attempts(api=api, token=token, backoff=backoff, random=jitter),
+            Attempts(api=api, token=token, backoff=backoff, random=jitter, watch=watch),
             self.policy,
             self._lanes,
             max_in_flight=self._settings.max_in_flight,
@@ -120,6 +124,7 @@ class EngineThread:
             clock=LedgerClock(),
             random=jitter,
         )
+        self._watch = watch
         self._engine.start()
         self._ready.set_result(None)
         beating = asyncio.create_task(self._beat_for_ever())
@@ -132,7 +137,9 @@ class EngineThread:
 
     async def _beat_for_ever(self) -> None:
         while True:
-            await self._tell(of_engine(self.policy, self._worker, self._lanes, self._engine))
+            await self._tell(
+                of_engine(self.policy, self._worker, self._lanes, self._engine, self._watch)
+            )
             await asyncio.sleep(BEAT_INTERVAL_S)
 
     async def _tell(self, command: Command[None]) -> None:

@@ -10,12 +10,13 @@ from stopline.contract import ProcessRole
 from stopline.ledger import commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from stopline.contract import Lane
     from stopline.ledger.values import Command, Policy
+    from stopline_worker.api_watch import ApiWatch
     from stopline_worker.consumption import Consumption
     from stopline_worker.engine import Engine
+    from stopline_worker.served_lanes import ServedLanes
 
 
 def engine_id(worker: str, pid: int) -> str:
@@ -26,7 +27,7 @@ def engine_id(worker: str, pid: int) -> str:
 def of_consumer(
     policy: Policy,
     worker: str,
-    lanes: Iterable[Lane],
+    lanes: ServedLanes,
     engine_pids: Iterable[int],
     consumption: Consumption,
     *,
@@ -43,13 +44,25 @@ def of_consumer(
     return commands.beat(policy, worker, fields, {"consumed_at": since_s})
 
 
-def of_engine(policy: Policy, worker: str, lanes: Sequence[Lane], engine: Engine) -> Command[None]:
+def of_engine(
+    policy: Policy, worker: str, lanes: ServedLanes, engine: Engine, watch: ApiWatch
+) -> Command[None]:
     """The heartbeat of a process that makes calls."""
-    fields = {**_process(ProcessRole.ENGINE, lanes), "in_flight": engine.in_flight}
-    return commands.beat(
-        policy, engine_id(worker, os.getpid()), fields, {"swept_at": engine.since_sweep_s}
-    )
+    fields = {
+        **_process(ProcessRole.ENGINE, lanes),
+        "in_flight": engine.in_flight,
+        "api": watch.state,
+        "api_problem": watch.problem,
+    }
+    since_s = {"swept_at": engine.since_sweep_s, "api_failing_at": watch.failing_s or None}
+    return commands.beat(policy, engine_id(worker, os.getpid()), fields, since_s)
 
 
-def _process(role: ProcessRole, lanes: Iterable[Lane]) -> dict[str, object]:
-    return {"role": role, "host": socket.gethostname(), "pid": os.getpid(), "lanes": [*lanes]}
+def _process(role: ProcessRole, lanes: ServedLanes) -> dict[str, object]:
+    return {
+        "role": role,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "lanes": lanes.served,
+        "paused": lanes.paused or None,
+    }

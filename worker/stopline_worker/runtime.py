@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stopline.connections import ledger_server_of, policy_of
 from stopline.errors import StoplineError
@@ -12,12 +12,11 @@ from stopline.ledger import Ledger, connect
 from stopline.redis_server import RedisServer
 from stopline.settings import Settings
 from stopline_worker.engine_thread import EngineThread
+from stopline_worker.served_lanes import ServedLanes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from stopline.contract import Lane
     from stopline.ledger.values import Command, Policy
+    from stopline_worker.quarantine import Junk
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_S = 2.0
@@ -28,6 +27,8 @@ class Runtime:
 
     def __init__(self) -> None:
         self._engine: EngineThread | None = None
+        self.lanes = ServedLanes()
+        """Made before the pool forks, so that its processes share it."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -66,10 +67,10 @@ class Runtime:
             raise RuntimeError(msg)
         return self._engine
 
-    def start_engine(self, lanes: Iterable[Lane], worker: str) -> None:
+    def start_engine(self, worker: str) -> None:
         """Start this process's engine; does nothing if it runs."""
         if self._engine is None:
-            engine = EngineThread(self.settings, self.ledger_server, lanes, worker)
+            engine = EngineThread(self.settings, self.ledger_server, self.lanes, worker)
             engine.start()
             self._engine = engine
 
@@ -86,15 +87,23 @@ class Runtime:
         except StoplineError as error:  # who looks for the heartbeat sees that it is missing
             _log.debug("heartbeat not written: %s", error, extra={"action": "beat_failed"})
 
-    def keep(self, command: Command[Any]) -> bool:
-        """Keep a message in quarantine; False if the ledger is away."""
+    def keep(self, junk: Junk) -> bool:
+        """Keep a message in quarantine; False if the ledger is away, or has no room for it."""
         try:
-            self._ledger.run(command)
+            made = self._ledger.run(junk.command)
         except Exception:  # noqa: BLE001  # see below
             # Whatever it is, it must not end the consumer.
             _log.exception("message not kept", extra={"action": "quarantine_failed"})
             return False
-        _log.warning("message kept in quarantine", extra={"action": "quarantined"})
+        what = {"message_id": junk.message_id, "queue": junk.queue, "reason": junk.reason}
+        _log.warning("message kept in quarantine", extra={"action": "quarantined", **what})
+        if made.cut or made.dropped:
+            _log.warning(
+                "to keep it, the bodies of %d older ones were cut, and %d were dropped",
+                made.cut,
+                made.dropped,
+                extra={"action": "quarantine_cut"},
+            )
         return True
 
 

@@ -6,14 +6,13 @@ import os
 import signal
 import sys
 import threading
-from typing import Final
 
-_VARIABLE: Final = "STOPLINE_SUPERVISED"
+from stopline.setting_names import SUPERVISED
 
 
 def drain_with_supervisor() -> None:
     """If stdin is a supervisor's pipe, drain when it closes (SIGTERM to this process)."""
-    if os.environ.pop(_VARIABLE, None):
+    if os.environ.pop(SUPERVISED, None):
         threading.Thread(target=_wait_for_end, name="supervised", daemon=True).start()
 
 

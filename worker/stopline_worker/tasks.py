@@ -21,7 +21,7 @@ from stopline.errors import InvalidRequestError
 from stopline.ledger import commands
 from stopline.ledger.values import Submission
 from stopline.verbs import refused
-from stopline_worker.quarantine import keep
+from stopline_worker.quarantine import junk
 from stopline_worker.runtime import runtime
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _keep(task: Task, reason: str) -> None:
     # Not orjson: it refuses lone surrogates and large integers, which JSON may hold.
     body = json.dumps([request.args, request.kwargs, {}], default=repr).encode()
     kept = runtime.keep(
-        keep(
+        junk(
             runtime.policy,
             body,
             reason,

@@ -11,6 +11,9 @@ What is wrong with the stock one (kombu 5.7):
 - Where acknowledging fails, the message counts as unacknowledged for ever, in a room that is never
   given back (`QoS.ack`); with a prefetch of one the worker is then alive and consumes nothing. Here
   the room is given back; the broker delivers the message again, which doubles nothing.
+- It goes by what a message says of itself: the tag to note it under, the queue to put it back on, and
+  that it is to be decompressed (389 KB became 850 MB). Here its envelope is made anew
+  (`envelope.py`), and nothing is decompressed.
 - It takes three round trips and half a millisecond for a message of one id. Here dispatch messages
   that wait behind each other are popped together and become one (`gathering.py`), and are not
   noted: the ledger has their ids, and its sweep finds what a crash loses.
@@ -27,12 +30,14 @@ from dataclasses import dataclass
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from kombu import compression
 from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import RedisError
 
-from stopline.contract import MESSAGE_IDS_MAX
+from stopline.contract import MESSAGE_IDS_MAX, Lane
 from stopline_worker.consumption import consumption
+from stopline_worker.envelope import DEPTH_MAX, MalformedError, entry, nests_too_deep
 from stopline_worker.gathering import (
     ENTRIES_MAX,
     ENTRY_BYTES_MAX,
@@ -41,7 +46,7 @@ from stopline_worker.gathering import (
     ids_of,
     is_dispatch,
 )
-from stopline_worker.quarantine import keep
+from stopline_worker.quarantine import junk
 from stopline_worker.runtime import runtime
 
 if TYPE_CHECKING:
@@ -52,6 +57,8 @@ _ALIASES: Final = {
     "rediss": "stopline_worker.transport:Transport",
     "sentinel": "stopline_worker.transport:SentinelTransport",
 }
+_LANES: Final = frozenset(lane.queue for lane in Lane)
+"""Other queues are Celery's own, of its remote control."""
 _LOGGED_BYTES_MAX: Final = 8 * 1024
 _REDIS_ERRORS: Final = (RedisError, OSError)
 
@@ -69,6 +76,8 @@ class UnreadableEntryError(ValueError):
 
 def _loads_or_tell(text: Any) -> Any:
     """Kombu's parser, whose every error has what it could not parse."""
+    if nests_too_deep(text):
+        raise UnreadableEntryError(text, f"nests more than {DEPTH_MAX} deep")
     try:
         return _loads(text)
     except Exception as error:
@@ -80,6 +89,13 @@ def install() -> None:
     TRANSPORT_ALIASES.update(_ALIASES)
     # The module's own name for its parser: there is no other place to learn what was popped.
     kombu_redis.loads = _loads_or_tell
+    for content_type in compression.encoders():
+        encoder, _ = compression.get_encoder(content_type)
+        compression.register(encoder, _refuse_to_decompress, content_type)
+
+
+def _refuse_to_decompress(_body: bytes) -> bytes:
+    raise MalformedError("is compressed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +232,7 @@ class _KeepingChannel:
         except _REDIS_ERRORS as error:
             _log.debug("no more taken: %r", error, extra={"action": "gather_failed"})
             return []
-        return [message for entry in entries if (message := _parsed(entry, queue)) is not None]
+        return [message for taken in entries if (message := _parsed(taken, queue)) is not None]
 
     def _brpop_read(self, **options: Any) -> Any:
         self.connection.popping = self  # type: ignore[attr-defined]  # kombu's, of our class
@@ -269,11 +285,12 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no 
             self._hand_over(one, queue)
 
     def _hand_over(self, message: Any, queue: str) -> None:
-        problem = _malformed(message)
-        if problem is None:
-            super()._deliver(message, queue)
+        try:
+            clean = entry(message, queue) if queue in _LANES else message
+        except MalformedError as error:
+            _keep(json.dumps(message).encode(), str(error), queue)
         else:
-            _keep(json.dumps(message).encode(), problem, queue)
+            super()._deliver(clean, queue)
 
 
 class SentinelTransport(Transport):
@@ -285,40 +302,16 @@ class SentinelTransport(Transport):
 
 def _keep(body: bytes, problem: str, queue: str | None = None) -> None:
     reason = f"the queue's entry {problem}"
-    if not runtime.keep(keep(runtime.policy, body, reason, queue=queue, truncated=True)):
+    if not runtime.keep(junk(runtime.policy, body, reason, queue=queue, truncated=True)):
         # It was popped, and there is nothing to give back to the queue: the log is all there is.
         shown = base64.b64encode(body[:_LOGGED_BYTES_MAX]).decode()
         _log.error("%s: %s", reason, shown, extra={"action": "quarantine_failed"})
 
 
-def _parsed(entry: bytes, queue: str) -> Any:
+def _parsed(taken: bytes, queue: str) -> Any:
     """An entry that was popped, or None where it is no message, and kept as such."""
     try:
-        return _loads(entry)
-    except Exception as error:  # noqa: BLE001  # whatever it is, the others are handled
-        _keep(entry, f"is no JSON ({type(error).__name__})", queue)
+        return _loads_or_tell(taken)
+    except UnreadableEntryError as error:
+        _keep(error.entry, str(error), queue)
         return None
-
-
-def _malformed(message: Any) -> str | None:
-    """Why an entry is no envelope of kombu's virtual transports, or None if it is one."""
-    match message:
-        case {
-            "body": str(body),
-            "properties": {"delivery_tag": str(), "delivery_info": dict()} as properties,
-            "headers": dict(),
-        }:
-            return _undecodable(body, properties.get("body_encoding"))
-        case _:
-            return "is no message of kombu's"
-
-
-def _undecodable(body: str, encoding: object) -> str | None:
-    if encoding not in ("base64", None):  # it may be unhashable
-        return "has an unknown body encoding"
-    try:
-        if encoding:
-            base64.b64decode(body)
-    except ValueError:
-        return "has a body that is no base64"
-    return None

@@ -16,11 +16,7 @@ from stopline_worker.runtime import runtime
 from stopline_worker.watchdog import LIMIT_S, STILL_EXIT, Surroundings, Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from celery import Celery
-
-    from stopline.contract import Lane
 
 _log = logging.getLogger(__name__)
 _SOLO_TICK_LIMIT_S: Final = 60.0
@@ -37,7 +33,7 @@ class WatchedWorker:
         self._watchdog: Watchdog | None = None
         self._name = ""
 
-    def start(self, consumer: Any, lanes: Sequence[Lane]) -> None:
+    def start(self, consumer: Any) -> None:
         """Watch a consumer that is ready."""
         if self._watchdog is not None:
             return
@@ -49,7 +45,7 @@ class WatchedWorker:
             command = heartbeat.of_consumer(
                 runtime.policy,
                 self._name,
-                lanes,
+                runtime.lanes,
                 _engine_pids(pool),
                 consumption,
                 broker_reachable=broker_reachable,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,12 +18,13 @@ from rich.table import Table
 from stopline.cli import output
 from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
-from stopline.cli.supervisor import Supervisor
+from stopline.cli.supervisor import PYTHON, Supervisor
 from stopline.cli.workers import require_worker, start_workers
 from stopline.client import StopClient
 from stopline.contract import Lane, OpenRequest, Outcome, OutcomeKind, Receipt, ReceiptKind
 from stopline.embedded import EmbeddedServer
 from stopline.errors import OutcomeTimeoutError, UnavailableError
+from stopline.setting_names import SIMULATED_TOKEN
 from stopline.settings import Durability, Settings
 
 if TYPE_CHECKING:
@@ -124,10 +124,10 @@ class _SimulatedApi:
 
     def __enter__(self) -> str:
         self._faults.write_bytes(orjson.dumps(_FAULTS))
-        command = [sys.executable, "-m", "stopline_worker.simulated_api", "--port", "0", "--json"]
+        command = [*PYTHON, "-m", "stopline_worker.simulated_api", "--port", "0", "--json"]
         self._process = subprocess.Popen(  # noqa: S603  # our own program
             [*command, "--faults", str(self._faults)],
-            env={**os.environ, "STOPLINE_SIMULATED_TOKEN": _TOKEN},
+            env={**os.environ, SIMULATED_TOKEN: _TOKEN},
             stdout=subprocess.PIPE,
             start_new_session=True,
         )

@@ -23,7 +23,8 @@ from stopline.errors import InvalidSettingsError, StoplineError, UnavailableErro
 from stopline.health import examine
 from stopline.ledger import Ledger, connect, queries
 from stopline.publisher import Publisher
-from stopline.settings import Durability, Settings, read_secret
+from stopline.secret_files import read_secret
+from stopline.settings import Durability, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

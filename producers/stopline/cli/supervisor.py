@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stopline.cli.output import say
+from stopline.setting_names import SUPERVISED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +21,16 @@ _RESTART_S: Final = 1.0
 _FATAL_EXITS: Final = frozenset({2, 3})
 """Wrong settings do not get better by starting again."""
 _KILL_AFTER_S: Final = 15.0
-SUPERVISED: Final = "STOPLINE_SUPERVISED"
-"""Tells a worker that its stdin is a pipe of its supervisor's: when that closes, it drains."""
+
+
+PYTHON: Final = (sys.executable, "-P")
+"""This interpreter, which does not import what lies in the current directory: somebody else may have
+put it there, and the token is in the environment."""
 
 
 def stopline_command(*arguments: str) -> list[str]:
     """A command line of this program, run by this interpreter."""
-    return [sys.executable, "-m", "stopline.cli", *arguments]
+    return [*PYTHON, "-m", "stopline.cli", *arguments]
 
 
 @dataclass(slots=True)

@@ -16,11 +16,12 @@ import typer
 
 from stopline.cli import output
 from stopline.cli.options import AsJson
-from stopline.cli.supervisor import Supervisor, stopline_command
+from stopline.cli.supervisor import PYTHON, Supervisor, stopline_command
 from stopline.contract import Lane
 from stopline.embedded import EmbeddedServer
 from stopline.errors import InvalidSettingsError
-from stopline.settings import Durability, Settings, read_secret
+from stopline.secret_files import read_secret
+from stopline.settings import Durability, Settings
 
 Lanes = Annotated[
     list[Lane] | None, typer.Option("--lane", help="A lane to serve; all if left out.")
@@ -85,11 +86,9 @@ def worker(
     served = sorted(set(lanes or Lane), key=lambda lane: lane.urgency)
     name = "-".join(lane.value for lane in served)
     command = [
-        sys.executable,
+        *PYTHON,
         "-m",
-        "celery",
-        "-A",
-        "stopline_worker.app",
+        "stopline_worker",
         "--quiet",
         "worker",
         "-Q",
@@ -165,7 +164,7 @@ def simulate_api(
     """Run a real HTTP server that behaves like the upstream, with scripted faults."""
     require_worker()
     command = [
-        sys.executable,
+        *PYTHON,
         "-m",
         "stopline_worker.simulated_api",
         "--port",
