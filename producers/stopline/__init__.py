@@ -1,50 +1,74 @@
 """Stopline: reliable task_stop calls, for producers.
 
-`StopClient` and `AsyncStopClient` are the way in; importing this package loads no HTTP library.
+`StopClient` and `AsyncStopClient` are the way in. Importing this package loads no HTTP library, and
+each name only what it needs: `from stopline.contract import StopRequest` loads no Celery.
 """
 
-from stopline.arguments import Submitted
-from stopline.async_client import AsyncStopClient
-from stopline.client import StopClient
-from stopline.contract import (
-    Batch,
-    CancelResult,
-    DeadLetter,
-    DeadMessage,
-    Lane,
-    OpenRequest,
-    Outcome,
-    OutcomeKind,
-    Receipt,
-    ReceiptKind,
-    Refusal,
-    ResumeResult,
-    State,
-    Status,
-    StopRequest,
-)
-from stopline.errors import (
-    IdempotencyConflictError,
-    InvalidRequestError,
-    InvalidSettingsError,
-    LedgerFullError,
-    NoServerError,
-    OutcomeTimeoutError,
-    StoplineError,
-    UnavailableError,
-    UnknownRequestError,
-)
-from stopline.settings import Settings
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from stopline.arguments import StopFields, Submitted
+    from stopline.async_client import AsyncStopClient
+    from stopline.client import StopClient
+    from stopline.contract import (
+        ApiState,
+        Attempt,
+        Batch,
+        CancelResult,
+        DeadLetter,
+        DeadMessage,
+        Heartbeat,
+        Join,
+        Lane,
+        OpenRequest,
+        Outcome,
+        OutcomeKind,
+        ProcessRole,
+        Receipt,
+        ReceiptKind,
+        Refusal,
+        RefusalKind,
+        ResumeResult,
+        State,
+        Status,
+        StopRequest,
+        Verdict,
+    )
+    from stopline.errors import (
+        IdempotencyConflictError,
+        InvalidRequestError,
+        InvalidSettingsError,
+        LedgerFullError,
+        NoServerError,
+        OutcomeTimeoutError,
+        StoplineError,
+        UnavailableError,
+        UnknownRequestError,
+    )
+    from stopline.setting_names import SettingsFields
+    from stopline.settings import Durability, Settings
+    from stopline.verbs import Heartbeats
+
+    __version__: str
 
 __all__ = [
+    "ApiState",
     "AsyncStopClient",
+    "Attempt",
     "Batch",
     "CancelResult",
     "DeadLetter",
     "DeadMessage",
+    "Durability",
+    "Heartbeat",
+    "Heartbeats",
     "IdempotencyConflictError",
     "InvalidRequestError",
     "InvalidSettingsError",
+    "Join",
     "Lane",
     "LedgerFullError",
     "NoServerError",
@@ -52,17 +76,56 @@ __all__ = [
     "Outcome",
     "OutcomeKind",
     "OutcomeTimeoutError",
+    "ProcessRole",
     "Receipt",
     "ReceiptKind",
     "Refusal",
+    "RefusalKind",
     "ResumeResult",
     "Settings",
+    "SettingsFields",
     "State",
     "Status",
     "StopClient",
+    "StopFields",
     "StopRequest",
     "StoplineError",
     "Submitted",
     "UnavailableError",
     "UnknownRequestError",
+    "Verdict",
+    "__version__",
 ]
+
+_MODULES: Final = {
+    "stopline.arguments": {"StopFields", "Submitted"},
+    "stopline.async_client": {"AsyncStopClient"},
+    "stopline.client": {"StopClient"},
+    "stopline.setting_names": {"SettingsFields"},
+    "stopline.settings": {"Durability", "Settings"},
+    "stopline.verbs": {"Heartbeats"},
+}
+"""Where names are that stand in neither `contract` nor `errors`."""
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is first asked for (PEP 562)."""
+    if name == "__version__":
+        value: Any = import_module("importlib.metadata").version("stopline")
+    elif name in __all__:
+        value = getattr(import_module(_module_of(name)), name)
+    else:
+        raise AttributeError(f"module 'stopline' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def _module_of(name: str) -> str:
+    for module, names in _MODULES.items():
+        if name in names:
+            return module
+    return "stopline.errors" if name.endswith("Error") else "stopline.contract"
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

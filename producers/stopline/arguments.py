@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from stopline.contract import (
     Lane,
+    Outcome,
     Receipt,
     Refusal,
     StopRequest,
@@ -19,6 +20,8 @@ from stopline.errors import InvalidRequestError, OutcomeTimeoutError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
+
+    from stopline.ledger.queries import Progress
 
 
 class StopFields(TypedDict, total=False):
@@ -82,18 +85,23 @@ def batch_id_of(batch_id: str | None) -> str:
     return batch_id
 
 
-def moment_of(at: datetime | None) -> int | None:
+def moment_of(at: datetime | None, field: str) -> int | None:
     """Microseconds of a time that has a zone; raises `InvalidRequestError`."""
     if at is None:
         return None
     if at.tzinfo is None:
-        raise InvalidRequestError("at: the time needs a zone", field="at")
+        raise InvalidRequestError(f"{field}: the time needs a zone", field=field)
     return to_microseconds(at)
 
 
 def target_of(user_id: str, task_id: str, sub_user_id: str | None) -> str:
     """The checked target of these ids; raises `InvalidRequestError`."""
     return request_of(user_id, task_id, {"sub_user_id": sub_user_id}).target
+
+
+def outcome_of(found: Outcome | Progress) -> Outcome | None:
+    """What a waiter gets: the outcome, or None while it is open or where nobody knows it."""
+    return found if isinstance(found, Outcome) else None
 
 
 def no_outcome(request_id: str, timeout_s: float | None) -> OutcomeTimeoutError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, assert_never
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, assert_never
 
 from stopline import verbs
 from stopline.arguments import (
@@ -13,6 +14,7 @@ from stopline.arguments import (
     batch_id_of,
     moment_of,
     no_outcome,
+    outcome_of,
     request_of,
     requests_of,
     target_of,
@@ -43,16 +45,31 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_left_to_parents: Final[list[AsyncLedger]] = []
+"""What a child got from its parent: kept, since who collects a connection closes it."""
+
 
 class AsyncStopClient:
-    """`StopClient` for asyncio: the same verbs, with `await`. One per event loop."""
+    """`StopClient` for asyncio: the same verbs, with `await`. One per event loop.
+
+    After `os.fork()` each process goes on with connections, and an event loop, of its own.
+    """
 
     def __init__(self, settings: Settings | None = None) -> None:
         settings = settings or Settings.load()
-        server = ledger_server_of(settings)
+        self._server = ledger_server_of(settings)
         self._policy = policy_of(settings)
-        self._ledger = AsyncLedger(connect_async(server))
-        self._publisher = Publisher(settings, settings.queue_url(server.url))
+        self._connected = AsyncLedger(connect_async(self._server))
+        self._pid = os.getpid()
+        self._publisher = Publisher(settings, settings.queue_url(self._server.url))
+
+    @property
+    def _ledger(self) -> AsyncLedger:
+        if self._pid != os.getpid():
+            # redis-py's asyncio pool does not notice: the child would read its parent's replies.
+            _left_to_parents.append(self._connected)
+            self._connected, self._pid = AsyncLedger(connect_async(self._server)), os.getpid()
+        return self._connected
 
     async def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
         """As `StopClient.stop`."""
@@ -116,18 +133,21 @@ class AsyncStopClient:
     ) -> ResumeResult:
         """As `StopClient.resumed`."""
         target = target_of(user_id, task_id, sub_user_id)
-        return await self._take(verbs.resumed(self._policy, target, moment_of(at)))
+        return await self._take(verbs.resumed(self._policy, target, moment_of(at, "at")))
 
-    async def dead_letters(self) -> AsyncIterator[DeadLetter]:
+    async def dead_letters(
+        self, *, since: datetime | None = None, newest_first: bool = False
+    ) -> AsyncIterator[DeadLetter]:
         """As `StopClient.dead_letters`."""
-        first = 0
-        while True:
-            looked_at, letters = await self._take(verbs.dead_page(first))
-            if looked_at == 0:
-                return
+        place = queries.DeadPlace(moment_of(since, "since"), newest_first)
+        while not place.is_end:
+            place, letters = await self._take(verbs.dead_page(place))
             for letter in letters:
                 yield letter
-            first += looked_at
+
+    async def dead_count(self) -> int:
+        """As `StopClient.dead_count`."""
+        return await self._take(verbs.dead_count())
 
     async def dead_letter(self, letter_id: str) -> DeadLetter:
         """As `StopClient.dead_letter`."""
@@ -204,20 +224,22 @@ class AsyncStopClient:
         return await self._ledger.run(command)
 
     async def _await(self, request_id: str, timeout_s: float | None) -> Outcome | None:
-        look = queries.outcome(request_id)
-        if found := await self._ledger.run(look):
-            return found
+        look = queries.progress(request_id)
+        found = await self._ledger.run(look)
+        if found is not queries.Progress.OPEN:
+            return outcome_of(found)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                return await self._watch(request_id)
-        return await self._ledger.run(look)
+                return outcome_of(await self._watch(request_id))
+        return outcome_of(await self._ledger.run(look))
 
-    async def _watch(self, request_id: str) -> Outcome:
+    async def _watch(self, request_id: str) -> Outcome | queries.Progress:
         # A timeout of Redis is an error here; that of the caller comes as a cancellation.
         with translated():
             async with self._ledger.client.pubsub() as channel:
                 await channel.subscribe(keys.result(request_id))
                 while True:
                     await channel.get_message(timeout=verbs.LOOK_AGAIN_S)
-                    if found := await self._ledger.run(queries.outcome(request_id)):
+                    found = await self._ledger.run(queries.progress(request_id))
+                    if found is not queries.Progress.OPEN:
                         return found

@@ -21,8 +21,14 @@ _KEEPALIVE: Final = (
 )
 
 
-def broker_options(settings: Settings, broker_url: str) -> dict[str, Any]:
-    """Celery options for anybody who talks to the queues."""
+def broker_options(settings: Settings, broker_url: str, *, waits: bool = True) -> dict[str, Any]:
+    """Celery options for anybody who talks to the queues.
+
+    Args:
+        settings: the settings.
+        broker_url: where the queues are.
+        waits: for messages, as workers do. Who only sends has a time limit for each answer.
+    """
     server = RedisServer.of(broker_url, settings)
     return {
         "broker_url": server.celery_url,
@@ -40,15 +46,18 @@ def broker_options(settings: Settings, broker_url: str) -> dict[str, Any]:
         # A pool that is used up says so instead of blocking its caller for ever.
         "broker_pool_acquire_timeout": 10.0,
         "broker_connection_timeout": 5.0,
-        "broker_transport_options": transport_options(settings, server),
+        "broker_transport_options": transport_options(settings, server, waits=waits),
         "timezone": "UTC",
     }
 
 
-def transport_options(settings: Settings, server: RedisServer) -> dict[str, Any]:
-    """Options for kombu's Redis transport; none for other brokers, which have their own."""
-    if not server.celery_url.startswith(("redis", "sentinel")):
-        return {}
+def transport_options(settings: Settings, server: RedisServer, *, waits: bool) -> dict[str, Any]:
+    """Options for kombu's transport."""
+    if not server.celery_url.startswith(("redis", "rediss", "unix", "sentinel")):
+        # py-amqp's: a broker that says nothing more (or blocks who sends) must not hold them for
+        # ever. Who waits for messages reads for as long as none comes.
+        limits = {"write_timeout": SOCKET_TIMEOUT_S, "read_timeout": SOCKET_TIMEOUT_S}
+        return {"write_timeout": SOCKET_TIMEOUT_S} if waits else limits
     return {
         **server.celery_transport_options,
         # How long a message may stay with a worker that died (kombu restores it then).

@@ -6,6 +6,7 @@ number is its place in the batch: sending the same file again resumes it and dou
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import shutil
@@ -14,7 +15,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import orjson
 
@@ -48,6 +49,9 @@ FIELDS: Final = (
 )
 """What a line may hold; the batch and the request ids are Stopline's to give."""
 _REQUIRED: Final = ("user_id", "task_id")
+_HEADER_NEEDED: Final = (
+    f"a CSV file begins with a header of {', '.join(FIELDS)} (at least {' and '.join(_REQUIRED)})"
+)
 _LINE_BYTES_MAX: Final = 2 * REQUEST_BYTES_MAX
 """JSON may write a character in six bytes; no good line is longer than this."""
 _SHOWN_BYTES_MAX: Final = 1024
@@ -121,7 +125,7 @@ def scan(stream: IO[bytes]) -> Scan:
     while block := stream.read(_BLOCK):
         digest.update(block)
         lines += block.count(b"\n")
-        first = first or block.lstrip()[:1]
+        first = first or block.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
         last = block[-1:]
     stream.seek(0)
     return Scan(digest.hexdigest(), lines + (last != b"\n"), first)
@@ -224,17 +228,23 @@ def _csv_row(number: int, raw: bytes) -> list[str]:
 
 def _csv_header(first: tuple[int, bytes]) -> list[str]:
     number, raw = first
+    if not _text(number, raw).strip():
+        raise InvalidRequestError(f"line 1: it is empty; {_HEADER_NEEDED}")
     columns = [name.strip() for name in _csv_row(number, raw)]
     for problem in (
+        *_wrong_delimiter(columns),
         *(f"the column {name} is missing" for name in _REQUIRED if name not in columns),
         *(f"the column {name!r} is unknown" for name in columns if name not in FIELDS),
         *(f"the column {name} is there twice" for name, n in Counter(columns).items() if n > 1),
     ):
-        raise InvalidRequestError(
-            f"line 1: {problem}; a CSV file begins with a header of {', '.join(FIELDS)} "
-            f"(at least {' and '.join(_REQUIRED)})"
-        )
+        raise InvalidRequestError(f"line 1: {problem}; {_HEADER_NEEDED}")
     return columns
+
+
+def _wrong_delimiter(columns: list[str]) -> Iterator[str]:
+    for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(columns) == 1 and delimiter in columns[0]:
+            yield f"its columns are separated by {name}, and commas are needed"
 
 
 # --- sending -----------------------------------------------------------------------------------
@@ -314,20 +324,32 @@ def _reject_refused(
 
 
 class RejectedFile:
-    """`<file>.rejected.jsonl`: made with the first rejected line; an older one is removed."""
+    """Where refused lines are written: opened before anything is sent, removed if it stays empty.
+
+    Raises:
+        InvalidRequestError: it cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[bytes] | None = None
-        path.unlink(missing_ok=True)
+        self._lines = 0
+        try:
+            self._file = path.open("wb")
+        except OSError as error:
+            raise InvalidRequestError(
+                f"cannot write {path}, where refused lines go: {error.strerror}; nothing was sent. "
+                "Name another place with --rejected FILE."
+            ) from None
 
     def write(self, error: LineError) -> None:
         """Add a line."""
-        if self._file is None:
-            self._file = self.path.open("wb")
+        self._lines += 1
         self._file.write(error.to_json())
 
-    def close(self) -> None:
-        """Close the file, if there is one."""
-        if self._file is not None:
-            self._file.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if not self._lines:
+            self.path.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from stopline.arguments import (
     batch_id_of,
     moment_of,
     no_outcome,
+    outcome_of,
     request_of,
     requests_of,
     target_of,
@@ -53,7 +54,10 @@ T = TypeVar("T")
 
 
 class StopClient:
-    """Accepts stop requests and tells what became of them. Safe to share between threads.
+    """Accepts stop requests and tells what became of them.
+
+    Safe to share between threads; after `os.fork()`, as under `gunicorn --preload`, each process
+    goes on with connections of its own.
 
     Raises (every method):
         UnavailableError: Redis cannot be reached.
@@ -63,7 +67,7 @@ class StopClient:
         settings = settings or Settings.load()
         server = ledger_server_of(settings)
         self._policy = policy_of(settings)
-        self._ledger = Ledger(connect(server))
+        self._ledger = Ledger(connect(server))  # redis-py notices a fork by itself
         self._publisher = Publisher(settings, settings.queue_url(server.url))
 
     def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
@@ -117,6 +121,7 @@ class StopClient:
 
         Raises:
             OutcomeTimeoutError: there was none in time; the request goes on.
+            UnknownRequestError: the ledger knows no such request, or forgot it meanwhile.
         """
         outcome = self._take(verbs.wait(request_id, timeout_s))
         if outcome is None:
@@ -153,20 +158,27 @@ class StopClient:
     ) -> ResumeResult:
         """Tell that a task was resumed (None: now): stops issued before are superseded."""
         target = target_of(user_id, task_id, sub_user_id)
-        return self._take(verbs.resumed(self._policy, target, moment_of(at)))
+        return self._take(verbs.resumed(self._policy, target, moment_of(at, "at")))
 
-    def dead_letters(self) -> Iterator[DeadLetter]:
-        """Every dead letter and quarantined message, the oldest first.
+    def dead_letters(
+        self, *, since: datetime | None = None, newest_first: bool = False
+    ) -> Iterator[DeadLetter]:
+        """Every dead letter and quarantined message, a page at a time.
 
-        Gather them before you redrive or discard some: that moves the places of the others.
+        They may be sent again or dropped meanwhile.
+
+        Args:
+            since: only those that died from then on.
+            newest_first: from the newest to the oldest.
         """
-        first = 0
-        while True:
-            looked_at, letters = self._take(verbs.dead_page(first))
-            if looked_at == 0:
-                return
+        place = queries.DeadPlace(moment_of(since, "since"), newest_first)
+        while not place.is_end:
+            place, letters = self._take(verbs.dead_page(place))
             yield from letters
-            first += looked_at
+
+    def dead_count(self) -> int:
+        """How many dead letters and quarantined messages there are."""
+        return self._take(verbs.dead_count())
 
     def dead_letter(self, letter_id: str) -> DeadLetter:
         """One dead letter or quarantined message; raises `UnknownRequestError`."""
@@ -229,17 +241,18 @@ class StopClient:
 
     def _await(self, request_id: str, timeout_s: float | None) -> Outcome | None:
         """Look whenever the results backend says that something happened, or a second is over."""
-        look = queries.outcome(request_id)
-        if found := self._ledger.run(look):
-            return found
+        look = queries.progress(request_id)
         end = None if timeout_s is None else time.monotonic() + timeout_s
+        found = self._ledger.run(look)
+        if found is not queries.Progress.OPEN:
+            return outcome_of(found)
         with translated(), self._ledger.client.pubsub() as channel:
             channel.subscribe(keys.result(request_id))
-            while True:
+            while found is queries.Progress.OPEN:
                 left = verbs.LOOK_AGAIN_S if end is None else end - time.monotonic()
                 if left <= 0:
-                    return self._ledger.run(look)
+                    break
                 # The first message confirms the subscription: nothing is missed from then on.
                 channel.get_message(timeout=min(left, verbs.LOOK_AGAIN_S))
-                if found := self._ledger.run(look):
-                    return found
+                found = self._ledger.run(look)
+        return outcome_of(found)

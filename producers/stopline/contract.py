@@ -18,6 +18,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -160,7 +161,24 @@ Identifier = Annotated[
     StringConstraints(pattern=_ID_PATTERN, min_length=1, max_length=128),
     AfterValidator(_no_dot_segment),
 ]
-Moment = Annotated[AwareDatetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+_RFC3339: Final = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})?"
+)
+
+
+def _no_number(value: object) -> object:
+    """Refuse what pydantic would take for seconds since 1970: `20261125` is meant as a day."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC3339.fullmatch(value)):
+        return value
+    msg = "a time like 2026-11-22T16:47:14Z is needed (RFC 3339)"
+    raise ValueError(msg)
+
+
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_no_number),
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -375,9 +393,9 @@ class Heartbeat(Document):
 
     `engines` are the ids of a consumer's engines: its own, a slash and a pid. `consumed_at` is when
     it last looked at its queues (null: paused, or its broker does not tell), `swept_at` when an
-    engine last looked at what is due. `paused` are lanes whose messages somebody told it not to take.
-    `api` is how the API is to its calls, `api_problem` what the last failed one said, and since
-    `api_failing_at` all of them do.
+    engine last looked at what is due. `paused` are lanes whose messages somebody told it not to
+    take. `api` is how the API is to its calls, `api_problem` what the last failed one said, and
+    since `api_failing_at` all of them do.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -446,6 +464,18 @@ class ResumeResult(Document):
     in_flight: str | None = None
 
 
+def check_name(value: str, field: str) -> str:
+    """A name of somebody, as `source` is one: 1 to 200 characters.
+
+    Raises:
+        InvalidRequestError: it is none; the message names the field.
+    """
+    try:
+        return TypeAdapter(Name).validate_python(value)
+    except ValidationError as error:
+        raise InvalidRequestError(f"{field}: {describe(error)[1]}", field=field) from None
+
+
 def parse_moment(text: str, field: str) -> datetime:
     """A time as requests carry it (RFC 3339, with a zone).
 
@@ -453,7 +483,7 @@ def parse_moment(text: str, field: str) -> datetime:
         InvalidRequestError: it is none; the message names the field.
     """
     try:
-        return TypeAdapter(AwareDatetime).validate_python(text)
+        return TypeAdapter(Moment).validate_python(text)
     except ValidationError as error:
         raise InvalidRequestError(f"{field}: {describe(error)[1]}", field=field) from None
 

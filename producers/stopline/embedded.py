@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import socket
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -20,6 +21,7 @@ import redis
 from redis.exceptions import RedisError
 
 from stopline.errors import InvalidSettingsError, NoServerError, UnavailableError
+from stopline.secret_files import is_somebody_elses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +38,8 @@ _CONFIG: Final = {
 _START_TIMEOUT_S: Final = 300
 """Long enough to load a large append-only file."""
 _STOP_TIMEOUT_S: Final = 30
+_ASK_S: Final = 5.0
+"""So often the server is asked whether it is the one that was started."""
 _STATE_FILE: Final = "server.json"
 _LOCK_FILE: Final = "owner.lock"
 _PORT_FILE: Final = "port"
@@ -65,7 +69,12 @@ def _run_id(url: str) -> str | None:
 
 
 def find_running(data_dir: Path) -> str | None:
-    """The URL of the server that runs for a data directory, or None."""
+    """The URL of the server that runs for a data directory, or None.
+
+    Raises:
+        InvalidSettingsError: the directory is somebody else's, who would be told of every stop.
+    """
+    _check_owner(data_dir)
     state = _read_state(data_dir)
     return state.url if state and _run_id(state.url) == state.run_id else None
 
@@ -99,6 +108,8 @@ class EmbeddedServer:
         self._config = _CONFIG | ({"appendfsync": "always"} if fsync else {})
         self._lock: int | None = None
         self._server: Any = None
+        self._run_id = ""
+        self._asked_at = 0.0
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -122,9 +133,13 @@ class EmbeddedServer:
         """
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _check_owner(self._data_dir)
+            # What is in it can stop every task: it is nobody else's to read.
+            self._data_dir.chmod(0o700)
         except OSError as error:
             raise InvalidSettingsError(
-                f"STOPLINE_DATA_DIR: {self._data_dir} cannot be made a directory: {error.strerror}"
+                f"STOPLINE_DATA_DIR: {self._data_dir} cannot be made a directory of this user's "
+                f"own: {error.strerror}"
             ) from None
         self._lock = _lock(self._data_dir)
         _stop_orphan(self._data_dir)
@@ -133,21 +148,36 @@ class EmbeddedServer:
     def _run(self) -> None:
         self._server = _start_server(self._data_dir / "valkey", _port(self._data_dir), self._config)
         self.url = f"redis://127.0.0.1:{self._server.port}/0"
-        (self._data_dir / _PORT_FILE).write_text(str(self._server.port))
-        state = _State(self.url, _run_id(self.url) or "")
-        (self._data_dir / _STATE_FILE).write_bytes(orjson.dumps(asdict(state)))
+        self._run_id = _run_id(self.url) or ""
+        state = _State(self.url, self._run_id)
+        try:
+            (self._data_dir / _PORT_FILE).write_text(str(self._server.port))
+            (self._data_dir / _STATE_FILE).write_bytes(orjson.dumps(asdict(state)))
+        except OSError as error:
+            raise UnavailableError(
+                f"The embedded server cannot say where it is: {self._data_dir}: {error.strerror}"
+            ) from None
 
     def ensure_running(self) -> bool:
-        """Start the server again, at its old address, if it has died.
+        """Start the server again if it has died: at its old address, unless somebody took that.
 
         Returns:
             Whether it had.
         """
-        if self._server is None or not _is_refused(self._server.port):
+        if self._server is None or not self._has_died():
             return False
         self._server.terminate()
         self._run()
         return True
+
+    def _has_died(self) -> bool:
+        """Nobody listens on its port, or somebody else does; a server that is slow has not died."""
+        if _is_refused(self._server.port):
+            return True
+        if time.monotonic() < self._asked_at + _ASK_S:
+            return False
+        self._asked_at = time.monotonic()
+        return _run_id(self.url) not in (None, self._run_id)
 
     def stop(self) -> None:
         """Stop the server; it writes its append-only file to the end first."""
@@ -158,6 +188,15 @@ class EmbeddedServer:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _check_owner(data_dir: Path) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        if is_somebody_elses(data_dir.stat()):
+            raise InvalidSettingsError(
+                f"STOPLINE_DATA_DIR: {data_dir.absolute()} belongs to another user, so what is in "
+                "it is not to be trusted. Name a directory of your own."
+            )
 
 
 def _lock(data_dir: Path) -> int:

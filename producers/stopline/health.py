@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from stopline.contract import Lane, ProcessRole
+from stopline.contract import ApiState, Lane, ProcessRole, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,11 +36,53 @@ class Standstill:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """What people should know, and what starting workers again does not mend."""
+
+    part: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApiTrouble:
+    """What the calls of the engines say of the API, where it does not answer."""
+
+    state: ApiState
+    since: datetime | None
+    problem: str
+    engines: int
+    of_engines: int
+
+    @property
+    def sentence(self) -> str:
+        """One for people."""
+        what = "refuses the token" if self.state is ApiState.TOKEN_REFUSED else "does not answer"
+        since = f" since {rfc3339(self.since)}" if self.since else ""
+        return (
+            f"{what}{since}, as {self.engines} of {self.of_engines} engines see it; requests wait "
+            f"for it: {self.problem}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """What the heartbeats say."""
 
     processes: tuple[Heartbeat, ...]
     standstills: tuple[Standstill, ...]
+    paused: tuple[Lane, ...] = ()
+    """Lanes whose messages nobody takes, because somebody told the workers so."""
+    api: ApiTrouble | None = None
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What is no standstill of a worker's, and people should know."""
+        paused = (
+            Notice(f"lane {lane}", "paused: its consumers were told to take nothing (add_consumer)")
+            for lane in self.paused
+        )
+        api = (Notice("API", self.api.sentence),) if self.api else ()
+        return (*paused, *api)
 
     @property
     def is_healthy(self) -> bool:
@@ -77,7 +119,28 @@ def examine(
         *_missing(processes, fresh),
         *_unserved(fresh, lanes),
     ]
-    return Health(processes, tuple(standstills))
+    return Health(processes, tuple(standstills), tuple(_paused(fresh)), _api_trouble(fresh))
+
+
+def _paused(fresh: Iterable[Heartbeat]) -> Iterator[Lane]:
+    consumers = [beat for beat in fresh if beat.role is ProcessRole.CONSUMER]
+    for lane in Lane:
+        serving = [beat for beat in consumers if lane in beat.lanes]
+        if serving and all(lane in beat.paused for beat in serving):
+            yield lane
+
+
+def _api_trouble(fresh: Iterable[Heartbeat]) -> ApiTrouble | None:
+    """None unless some engine's calls fail; the worst that any says."""
+    engines = [beat for beat in fresh if beat.role is ProcessRole.ENGINE and beat.api]
+    failing = [beat for beat in engines if beat.api is not ApiState.ANSWERS]
+    if not failing:
+        return None
+    worst = max(failing, key=lambda beat: beat.api is ApiState.TOKEN_REFUSED)
+    since = min((beat.api_failing_at for beat in failing if beat.api_failing_at), default=None)
+    return ApiTrouble(
+        worst.api or ApiState.AWAY, since, worst.api_problem or "", len(failing), len(engines)
+    )
 
 
 def _current(

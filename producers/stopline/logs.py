@@ -6,8 +6,6 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-import structlog
-
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
@@ -19,16 +17,34 @@ def configure_logging(level: int | str | None = None, path: str | None = None) -
     """Send everything through one handler: ours, Celery's, and the libraries'."""
     level = logging.getLevelName(level.upper()) if isinstance(level, str) else level
     handler = logging.FileHandler(path) if path else logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_formatter(colours=path is None and sys.stderr.isatty()))
+    handler.setFormatter(_Formatter(colours=path is None and sys.stderr.isatty()))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level or logging.INFO)
+    logging.captureWarnings(capture=True)
     if root.level > logging.DEBUG:
         for name in _NOISY:
             logging.getLogger(name).setLevel(logging.WARNING)
 
 
+class _Formatter(logging.Formatter):
+    """Loads what formats lines with the first line: most commands write none."""
+
+    def __init__(self, *, colours: bool) -> None:
+        super().__init__()
+        self._colours = colours
+        self._made: logging.Formatter | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        if self._made is None:
+            self._made = _formatter(colours=self._colours)
+        return self._made.format(record)
+
+
 def _formatter(*, colours: bool) -> logging.Formatter:
+    import structlog  # noqa: PLC0415  # see _Formatter
+
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -46,5 +62,7 @@ def _formatter(*, colours: bool) -> logging.Formatter:
     )
 
 
-_FIELDS = frozenset({"action", "lane", "requests", "request_id", "error"})
+_FIELDS = frozenset(
+    {"action", "lane", "requests", "request_id", "error", "message_id", "queue", "reason"}
+)
 """The fields that Stopline adds to its log lines; a library's extras may hold anything."""

@@ -8,33 +8,51 @@ from __future__ import annotations
 
 import base64
 import logging
-from typing import TYPE_CHECKING, Any
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
+from kombu.pools import ProducerPool
 from redis.exceptions import RedisError
 
+from stopline import strays
 from stopline.broker import broker_options
 from stopline.contract import DISPATCH_TASK, MESSAGE_IDS_MAX, DeadMessage, Lane
 from stopline.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from stopline.settings import Settings
 
 _log = logging.getLogger(__name__)
-_BROKER_ERRORS = (KombuError, OperationalError, RedisError, OSError, TimeoutError)
+_CONNECTIONS_MAX: Final = 10
+_ACQUIRE_TIMEOUT_S: Final = 10.0
+_BROKER_ERRORS: Final = (KombuError, OperationalError, AMQPError, RedisError, OSError)
 # Two quick tries: a message is worth less than its sender's time.
 _RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
 class Publisher:
-    """Puts messages on the lanes' queues. Safe to share between threads."""
+    """Puts messages on the lanes' queues. Safe to share between threads, and across a fork."""
 
     def __init__(self, settings: Settings, broker_url: str) -> None:
-        self._app = Celery("stopline-producer", set_as_current=False)
-        self._app.conf.update(broker_options(settings, broker_url))
+        self._options = broker_options(settings, broker_url, waits=False)
+        self._wire = _Wire.to(self._options)
+
+    def _of_this_process(self) -> _Wire:
+        """After `os.fork()` the child has the parent's connections: two would talk on one.
+
+        They are left as they are, since closing them would tell the broker that the parent is gone.
+        """
+        if self._wire.pid != os.getpid():
+            _left_to_parents.append(self._wire)
+            self._wire = _Wire.to(self._options)
+        return self._wire
 
     def dispatch(self, lane: Lane, request_ids: Sequence[str]) -> bool:
         """Send ids to a lane, at most `MESSAGE_IDS_MAX` a message.
@@ -46,7 +64,7 @@ class Publisher:
         try:
             for first in range(0, len(request_ids), MESSAGE_IDS_MAX):
                 self._send(lane, list(request_ids[first : first + MESSAGE_IDS_MAX]))
-        except _BROKER_ERRORS as error:
+        except Exception as error:  # noqa: BLE001  # whatever a broker's client raises: see Returns
             _log.warning(
                 "dispatch message not sent; the requests are safe and will be swept",
                 extra={
@@ -60,16 +78,19 @@ class Publisher:
         return True
 
     def _send(self, lane: Lane, request_ids: list[str]) -> None:
-        self._app.send_task(
-            DISPATCH_TASK,
-            args=(request_ids,),
-            queue=lane.queue,
-            retry=True,
-            retry_policy=_RETRY_POLICY,
-            # Celery would write all ids into the headers again, for its logs.
-            argsrepr=f"<{len(request_ids)} ids>",
-            kwargsrepr="",
-        )
+        wire = self._of_this_process()
+        with wire.producer() as producer:
+            wire.app.send_task(
+                DISPATCH_TASK,
+                args=(request_ids,),
+                queue=lane.queue,
+                producer=producer,
+                retry=True,
+                retry_policy=_RETRY_POLICY,
+                # Celery would write all ids into the headers again, for its logs.
+                argsrepr=f"<{len(request_ids)} ids>",
+                kwargsrepr="",
+            )
 
     def republish(self, message: DeadMessage) -> None:
         """Put a quarantined message back on its queue, byte by byte as it came.
@@ -78,45 +99,134 @@ class Publisher:
             UnavailableError: the broker cannot be reached.
         """
         body = base64.b64decode(message.body)
-        try:
-            with self._app.producer_pool.acquire(block=True) as producer:
-                producer.publish(
-                    body,
-                    routing_key=message.queue,
-                    exchange="",
-                    content_type=message.content_type,
-                    content_encoding=message.content_encoding,
-                    headers=message.headers,
-                    retry=True,
-                    retry_policy=_RETRY_POLICY,
-                )
-        except _BROKER_ERRORS as error:
-            raise UnavailableError(
-                f"The broker cannot be reached: {type(error).__name__}. Is STOPLINE_BROKER_URL "
-                "right, and the broker up?"
-            ) from error
+        with _translated(), self._of_this_process().producer() as producer:
+            producer.publish(
+                body,
+                routing_key=message.queue,
+                exchange="",
+                content_type=message.content_type,
+                content_encoding=message.content_encoding,
+                headers=message.headers,
+                retry=True,
+                retry_policy=_RETRY_POLICY,
+            )
 
-    def depths(self) -> dict[Lane, int]:
-        """How many messages wait on each lane's queue.
+    def depths(self) -> dict[Lane, int | None]:
+        """How many messages wait on each lane's queue; None where there is no queue yet.
 
         Raises:
             UnavailableError: the broker cannot be reached.
         """
-        try:
-            with self._app.connection_for_read() as connection:
-                connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
-                channel = connection.default_channel
-                return {lane: _depth(channel, lane.queue) for lane in Lane}
-        except _BROKER_ERRORS as error:
-            raise UnavailableError(
-                f"The broker cannot be reached: {type(error).__name__}. Is STOPLINE_BROKER_URL "
-                "right, and the broker up?"
-            ) from error
+        found = self.depths_of([lane.queue for lane in Lane])
+        return {lane: found[lane.queue] for lane in Lane}
+
+    def depths_of(self, queues: Sequence[str]) -> dict[str, int | None]:
+        """The same for any queues; looks only, and makes none.
+
+        Raises:
+            UnavailableError: the broker cannot be reached.
+        """
+        with _translated(), self._of_this_process().app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
+            return {queue: _depth(connection, queue) for queue in queues}
+
+    def queues_of_another_kind(self) -> tuple[str, ...]:
+        """Lane queues that are there and that no worker can declare (AMQP: not durable, say).
+
+        Raises:
+            UnavailableError: the broker cannot be reached.
+        """
+        with _translated(), self._of_this_process().app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
+            if connection.transport.driver_type != "amqp":
+                return ()
+            there = [lane.queue for lane in Lane if _depth(connection, lane.queue) is not None]
+            return tuple(queue for queue in there if not _is_declarable(connection, queue))
+
+    def strays(self) -> dict[str, int]:
+        """Queues that no worker serves and that hold messages of Stopline's tasks, with how many.
+
+        Plain Celery sends to the queue `celery` where it is given none. Other brokers than Redis do
+        not let anybody look into a queue: there, whatever lies in that one counts.
+
+        Raises:
+            UnavailableError: the broker cannot be reached.
+        """
+        with _translated(), self._of_this_process().app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
+            if connection.transport.driver_type == "redis":
+                return strays.in_redis(connection.default_channel.client)
+            depth = _depth(connection, strays.CELERYS_DEFAULT)
+            return {strays.CELERYS_DEFAULT: depth} if depth else {}
 
     def close(self) -> None:
         """Close the connections."""
-        self._app.close()
+        if self._wire.pid == os.getpid():
+            self._wire.close()
 
 
-def _depth(channel: Any, queue: str) -> int:
-    return int(channel.queue_declare(queue=queue, passive=False).message_count)
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """One process's way to the broker.
+
+    The pool is our own. Celery's is kombu's, of the whole process and of its forks: by the address,
+    a child would get its parent's connections back.
+    """
+
+    app: Celery
+    producers: ProducerPool
+    pid: int
+
+    @classmethod
+    def to(cls, options: dict[str, Any]) -> Self:
+        app = Celery("stopline-producer", set_as_current=False)
+        app.conf.update(options)
+        connections = app.connection_for_write().Pool(limit=_CONNECTIONS_MAX)
+        producers = ProducerPool(connections, limit=_CONNECTIONS_MAX, Producer=app.amqp.Producer)
+        return cls(app, producers, os.getpid())
+
+    def producer(self) -> Any:
+        """A producer for one message, as a context; waits a while where all are in use."""
+        return self.producers.acquire(block=True, timeout=_ACQUIRE_TIMEOUT_S)
+
+    def close(self) -> None:
+        self.producers.force_close_all()
+        self.producers.connections.force_close_all()
+        self.app.close()
+
+
+_left_to_parents: Final[list[_Wire]] = []
+"""What a child got from its parent: kept, since who collects a connection closes it."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn errors of the broker's client into Stopline's."""
+    try:
+        yield
+    except _BROKER_ERRORS as error:
+        raise UnavailableError(
+            f"The broker cannot be reached, or refuses: {type(error).__name__}. Is "
+            "STOPLINE_BROKER_URL right, with its user and password, and the broker up?"
+        ) from error
+
+
+def _is_declarable(connection: Any, queue: str) -> bool:
+    channel = connection.channel()
+    try:
+        channel.queue_declare(queue=queue, durable=True, auto_delete=False)
+    except connection.channel_errors:
+        return False
+    channel.close()
+    return True
+
+
+def _depth(connection: Any, queue: str) -> int | None:
+    """A passive look: declaring it would make a queue of another kind than workers make."""
+    channel = connection.channel()
+    try:
+        depth = int(channel.queue_declare(queue=queue, passive=True).message_count)
+    except connection.channel_errors:  # there is none; AMQP closes the channel with this answer
+        return None
+    channel.close()
+    return depth

@@ -21,7 +21,7 @@ def read_secret(path: Path, name: str) -> str:
         InvalidSettingsError: the file cannot be read, is no regular file, or is empty.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) as file:  # noqa: PTH123  # Path has no opener
+        with open(path, "rb", opener=_without_waiting) as file:  # Path has no opener
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InvalidSettingsError(f"{name}: {path} is no regular file")
             secret = file.read(_SECRET_BYTES_MAX).decode().strip()

@@ -28,6 +28,7 @@ from stopline.contract import (
     ResumeResult,
     Status,
     StopRequest,
+    check_name,
     from_microseconds,
     new_request_id,
 )
@@ -103,7 +104,10 @@ class Republish:
 
 @dataclass(frozen=True, slots=True)
 class Await:
-    """Wait until the outcome is there or the time is over; the step's result is it or None."""
+    """Wait until the outcome is there, the time is over, or the ledger knows no such request.
+
+    The step's result is the outcome or None.
+    """
 
     request_id: str
     timeout_s: float | None
@@ -257,9 +261,15 @@ def outcome(request_id: str) -> Verb[Outcome | None]:
 
 
 def wait(request_id: str, timeout_s: float | None) -> Verb[Outcome | None]:
-    """The outcome as soon as it is there, or None when the time is over."""
+    """The outcome as soon as it is there, or None when the time is over.
+
+    Of a request that the ledger does not know there will be none, so that is an error at once.
+    """
     found: Outcome | None = yield Await(request_id, timeout_s)
-    return found
+    if found is not None:
+        return found
+    known = yield from status(request_id)
+    return known if isinstance(known, Outcome) else None
 
 
 def batch(batch_id: str) -> Verb[Batch]:
@@ -285,7 +295,8 @@ def heartbeats(policy: Policy) -> Verb[Heartbeats]:
 
 
 def cancel(policy: Policy, request_ids: Sequence[str], by: str) -> Verb[dict[str, CancelResult]]:
-    """Cancel requests by id."""
+    """Cancel requests by id; `by` is a name like `source`, since every outcome repeats it."""
+    check_name(by, "by")
     results: dict[str, CancelResult] = {}
     for first in range(0, len(request_ids), MESSAGE_IDS_MAX):
         chunk = request_ids[first : first + MESSAGE_IDS_MAX]
@@ -318,13 +329,24 @@ def resumed(policy: Policy, target: str, at: int | None) -> Verb[ResumeResult]:
 # --- dead letters ------------------------------------------------------------------------------
 
 
-def dead_page(first: int) -> Verb[tuple[int, tuple[DeadLetter, ...]]]:
-    """Some dead letters, the oldest first, and how many ids were looked at (0: the end)."""
-    ids: tuple[str, ...] = yield Run(queries.dead_ids(first, first + _PAGE - 1))
+def dead_page(place: queries.DeadPlace) -> Verb[tuple[queries.DeadPlace, tuple[DeadLetter, ...]]]:
+    """Some dead letters, and where to go on; that `is_end` after the last.
+
+    The place is a moment, not a number: what is sent again or dropped meanwhile moves no others.
+    """
+    found: tuple[tuple[str, int], ...] = yield Run(queries.dead_ids(place, _PAGE))
+    ids = [letter_id for letter_id, _ in found if letter_id not in place.seen]
+    further = place.after(found)
     if not ids:
-        return 0, ()
+        return further, ()
     letters: tuple[DeadLetter | None, ...] = yield Run(queries.dead_letters(ids))
-    return len(ids), tuple(letter for letter in letters if letter is not None)
+    return further, tuple(letter for letter in letters if letter is not None)
+
+
+def dead_count() -> Verb[int]:
+    """How many dead letters and messages there are."""
+    count: int = yield Run(queries.dead_count())
+    return count
 
 
 def dead_letter(letter_id: str) -> Verb[DeadLetter]:
@@ -347,6 +369,7 @@ def redrive(policy: Policy, letters: Sequence[DeadLetter], by: str) -> Verb[dict
         InvalidRequestError: a message was kept only in part; nothing was sent.
         LedgerFullError: Redis is close to its maxmemory.
     """
+    check_name(by, "by")
     receipts: dict[str, Receipt] = {}
     messages = [letter for letter in letters if isinstance(letter, DeadMessage)]
     _check_whole(messages)

@@ -162,7 +162,9 @@ def _engine(ledger: _CountingLedger, loop: VirtualLoop) -> Engine:
     token = ApiToken("t0ken")
     api = TaskStopApi(Settings.load(api_url="http://127.0.0.1:1"), transport=_Confirming())
     jitter = random.Random(17)
-    attempts = Attempts(api, token, Backoff(0.5, 60), jitter, ApiWatch(loop.time), monotonic=loop.time)
+    attempts = Attempts(
+        api, token, Backoff(0.5, 60), jitter, ApiWatch(loop.time), monotonic=loop.time
+    )
     return Engine(
         ledger,
         attempts,

@@ -96,7 +96,8 @@ def test_a_dry_run_sends_nothing(stack: Stack) -> None:
     ("content", "message"),
     [
         (b"u,t\n", b"the column user_id is missing"),
-        (b"", b"the column user_id is missing"),
+        (b"", b"it is empty"),
+        (b"user_id;task_id\n1;2\n", b"its columns are separated by semicolons, and commas"),
         (b"user_id,task_id,colour\n", b"the column 'colour' is unknown"),
         (b"user_id,task_id,task_id\n", b"the column task_id is there twice"),
         (b"user_id,task_id,batch_id\n", b"the column 'batch_id' is unknown"),
@@ -166,7 +167,7 @@ def test_a_changed_file_under_its_old_batch_id_is_told(stack: Stack) -> None:
         (("resumed", "u", "t", "--at", "2026-01-01T00:00:00"), 2, b"at: the time needs a zone"),
         (("worker", "--log-level", "nope"), 2, b"nope"),
         (("dead", "redrive"), 2, b"give ids, or a filter"),
-        (("dead", "list", "--outcome", "stopped"), 2, b"stopped is no dead letter"),
+        (("dead", "list", "--outcome", "stopped"), 2, b"'stopped' is not one of"),
         (("bulk", "no-such-file"), 2, b"cannot read no-such-file"),
         (("bulk", "-", "--batch-id", "a b"), 2, b"--batch-id"),
         (("simulate-api", "--faults", "no-such-file"), 2, b"cannot read no-such-file"),

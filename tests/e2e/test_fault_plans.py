@@ -75,7 +75,7 @@ def test_each_fault_ends_as_the_verdict_table_says(
     url, seen_elsewhere = elsewhere
     stack.api.start(_rules(url))
     stack.settings.update(
-        connect_timeout_s=0.5, read_timeout_s=0.5, call_timeout_s=1, max_attempts=4
+        connect_timeout_s=0.5, read_timeout_s=0.5, call_timeout_s=1, max_upstream_failures=4
     )
     rules = _rules(url)
     receipts = {

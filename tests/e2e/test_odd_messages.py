@@ -157,20 +157,53 @@ def test_a_message_that_once_held_a_worker_up(odd_stack: tuple[Stack, Worker], n
 
 _JSON: Final = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 _HEADER: Final = st.sampled_from(
-    "task id root_id parent_id group timelimit eta expires retries argsrepr kwargsrepr origin shadow "
-    "ignore_result stamped_headers stamps replaced_task_nesting compression redelivered".split()
+    [
+        "task",
+        "id",
+        "root_id",
+        "parent_id",
+        "group",
+        "timelimit",
+        "eta",
+        "expires",
+        "retries",
+        "argsrepr",
+        "kwargsrepr",
+        "origin",
+        "shadow",
+        "ignore_result",
+        "stamped_headers",
+        "stamps",
+        "replaced_task_nesting",
+        "compression",
+        "redelivered",
+    ]
 )
 _PROPERTY: Final = st.sampled_from(
-    "delivery_tag delivery_info body_encoding priority reply_to correlation_id delivery_mode".split()
+    [
+        "delivery_tag",
+        "delivery_info",
+        "body_encoding",
+        "priority",
+        "reply_to",
+        "correlation_id",
+        "delivery_mode",
+    ]
 )
 _ENTRIES: Final = st.one_of(
-    st.builds(lambda more: _entry({**_stop(), **more}), st.dictionaries(_HEADER, _JSON, max_size=4)),
+    st.builds(
+        lambda more: _entry({**_stop(), **more}), st.dictionaries(_HEADER, _JSON, max_size=4)
+    ),
     st.builds(lambda body: _entry(_stop(), _body(body)), _JSON),
-    st.builds(lambda args, kwargs, embed: _entry(_stop(), _body([args, kwargs, embed])), *[_JSON] * 3),
+    st.builds(
+        lambda args, kwargs, embed: _entry(_stop(), _body([args, kwargs, embed])), *[_JSON] * 3
+    ),
     st.builds(lambda more: _entry(_stop(), properties=more), st.dictionaries(_PROPERTY, _JSON)),
     _JSON,
 )

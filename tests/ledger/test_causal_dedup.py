@@ -369,7 +369,6 @@ class TestUrgency:
         assert desk.outcome(first.request_id) is OutcomeKind.QUARANTINED
         assert [one.request_id for one in desk.sweep().grants] == [second.request_id]
 
-
     def test_a_fresh_wish_has_attempts_of_its_own(self, desk: Desk) -> None:
         """All but one of four attempts were used up when it joined."""
         first = desk.stop()

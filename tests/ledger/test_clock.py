@@ -1,4 +1,4 @@
-"""The ledger's time goes on whatever the server's clock does (NTP, a restored machine, a failover)."""
+"""The ledger's time goes on, whatever NTP, a restored machine or a failover do to the server's."""
 
 from __future__ import annotations
 

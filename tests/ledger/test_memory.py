@@ -10,16 +10,13 @@ import pytest
 from stopline.contract import MESSAGE_IDS_MAX, Lane, OutcomeKind, RefusalKind, StopRequest
 from stopline.ledger import Ledger, commands, queries, scripts
 from stopline.ledger.values import Policy, Settlement, Submission
-
 from tests.support.size import ledger_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 POLICY = Policy()
-_MEMBERS = (
-    '"duration_ms":12.3,"http_status":200,"code":200,"verdict":"STOPPED"'
-)
+_MEMBERS = '"duration_ms":12.3,"http_status":200,"code":200,"verdict":"STOPPED"'
 _STOPPED = 'stopped\n"The API confirmed the stop."'
 _REQUESTS = 5_000
 
@@ -101,7 +98,7 @@ def test_what_takes_in_something_new_may_not(name: str) -> None:
 
 
 def test_junk_takes_a_bounded_share_of_memory(real_ledger: Ledger) -> None:
-    """Two thousand messages of 65 KB took a server of 60 MB to 169 MB, and nobody could stop anything."""
+    """Two thousand messages of 65 KB once took 169 MB where 60 were allowed."""
     real_ledger.client.config_set("maxmemory", 60 * 1024 * 1024)
     body = "A" * 88 * 1024  # 64 KiB in base64
     for number in range(2000):

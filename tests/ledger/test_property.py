@@ -140,7 +140,9 @@ class LedgerMachine(RuleBasedStateMachine):
             assert not self.model.claim(request_id, now)  # it ends in the model too
             assert request_id in self.model.outcomes
 
-    @rule(data=st.data(), result=st.sampled_from(["stopped", "rejected", "retry", "again", "release"]))
+    @rule(
+        data=st.data(), result=st.sampled_from(["stopped", "rejected", "retry", "again", "release"])
+    )
     @precondition(lambda self: self.flights)
     def settle(self, data: st.DataObject, result: str) -> None:
         """A call ends; its worker may have lost its lease long ago."""

@@ -84,31 +84,33 @@ class Invariants:
 
     # --- after every step -----------------------------------------------------------------------
 
-    def ran(self, actor: str, command: Command[Any], reply: Any, now_us: int) -> None:
+    def ran(
+        self, actor: str, command: Command[Any], reply: Any, true_us: int, ledger_us: int
+    ) -> None:
         """Learn what a command changed, then look at all of it."""
         match command.name:
             case "accept":
-                self._learn_wishes(actor, command.arguments[1:], reply, now_us, skip=0)
+                self._learn_wishes(actor, command.arguments[1:], reply, true_us, skip=0)
             case "redrive":
-                self._learn_wishes(actor, command.arguments[1:], reply, now_us, skip=1)
+                self._learn_wishes(actor, command.arguments[1:], reply, true_us, skip=1)
             case "claim" | "claim_due":
                 self._learn_grants(actor, reply)
             case "resume":
                 target = str(command.arguments[1])
-                self._resumed[target] = now_us
+                self._resumed[target] = ledger_us
                 self._world.tell(actor, f"resumes {target}: {reply[0]}")
             case "settle" | "cancel" | "renew":
                 shown = [str(one)[:24] for one in command.arguments[1:]]
                 words = getattr(reply, "words", None) or getattr(reply, "kept", reply)
                 self._world.tell(actor, f"{command.name} {shown}: {words}")
-        self._look(now_us)
+        self._look(ledger_us)
 
     def _learn_wishes(
         self,
         actor: str,
         fields: tuple[Any, ...],
         replies: tuple[Accepted, ...],
-        now_us: int,
+        true_us: int,
         *,
         skip: int,
     ) -> None:
@@ -123,7 +125,7 @@ class Invariants:
                 continue
             wishes = self.wishes.setdefault(followed, [])
             if reply.receipt.receipt in _NEW:
-                issued_us = min(int(issued), now_us) if issued else now_us
+                issued_us = min(int(issued), true_us) if issued else true_us
                 wishes.append(Wish(followed, target, issued_us))
             if alias:
                 self._aliases[own_id] = None
@@ -148,15 +150,17 @@ class Invariants:
     def _check_call(self, call: Call, froze: bool) -> None:
         if froze:
             return  # it stood still between its check and its call: no program can help that
+        if call.process.heard_at < self._world.jumped_at:
+            return  # the ledger's time jumped, and it could not know yet
         request_id, token = self._leases[call.process.name, call.target]
         record = self._open.get(request_id, {})
-        valid = record.get("token") == token and int(record["due_at"]) > call.began_us
+        valid = record.get("token") == token and int(record["due_at"]) > call.began_ledger_us
         if not valid:
             raise BrokenError("d", f"{call.process.name} calls for {request_id} without a lease")
 
     # --- the whole state ------------------------------------------------------------------------
 
-    def _look(self, now_us: int) -> None:
+    def _look(self, ledger_us: int) -> None:
         ids = [*self.wishes, *self._aliases]
         names = [name for one in ids for name in (keys.result(one), keys.record(one))]
         raw, due = self._server.look(names)
@@ -168,7 +172,7 @@ class Invariants:
             elif result is None and record is None:
                 raise BrokenError("a", f"the alias {request_id} is lost")
         self._check_due(Counter(one.decode() for one in due))
-        self._check_leases(now_us)
+        self._check_leases(ledger_us)
 
     def _check_one(self, request_id: str, result: bytes | None, record: bytes | None) -> None:
         if result is None and record is None:
@@ -204,11 +208,11 @@ class Invariants:
         if due != Counter(list(self._open)):
             raise BrokenError("c", f"due: {sorted(due)}; open: {sorted(self._open)}")
 
-    def _check_leases(self, now_us: int) -> None:
+    def _check_leases(self, ledger_us: int) -> None:
         calling = Counter(
             record["target"]
             for record in self._open.values()
-            if record["state"] == "calling" and int(record["due_at"]) > now_us
+            if record["state"] == "calling" and int(record["due_at"]) > ledger_us
         )
         for target, count in calling.items():
             if count > 1:

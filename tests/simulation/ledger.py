@@ -63,6 +63,15 @@ class LedgerServer:
             command = replace(command, arguments=(timed, *rest))
         return self._ledger.run(command)
 
+    def given_us(self) -> int:
+        """What the ledger's clock gave last."""
+        if self._fake:
+            found = self._fake.dbs[0].get(keys.CLOCK.encode())
+            raw = found.value if found else b"0"
+        else:
+            raw = self.client.get(keys.CLOCK) or b"0"
+        return int(raw.split()[0])
+
     def look(self, names: list[str]) -> tuple[list[bytes | None], list[bytes]]:
         """The values of some keys, and all ids that are due in any lane."""
         if self._fake:  # past its parser of commands: this is done after every step
@@ -96,7 +105,9 @@ def _compiled_once(text: str) -> str:
 class Watcher(Protocol):
     """Who looks at each command that the server ran."""
 
-    def ran(self, actor: str, command: Command[Any], reply: Any, now_us: int) -> None:
+    def ran(
+        self, actor: str, command: Command[Any], reply: Any, true_us: int, ledger_us: int
+    ) -> None:
         """A command ran; raises `BrokenError` where an invariant does not hold."""
 
 
@@ -113,12 +124,14 @@ class SimulatedRedis:
         """Run a command that has arrived."""
         if self.is_down:
             raise UnavailableError("simulated: Redis is down")
-        now_us = self._world.script_us()
-        reply = self._server.run(command, now_us)
+        true_us = self._world.script_us()
+        reply = self._server.run(command, self._world.script_on_server_us(true_us))
         self._world.counts["redis steps"] += 1
         if command.is_script:
             try:
-                self._watcher.ran(actor, command, reply, now_us)
+                ledger_us = self._server.given_us()
+                self._world.learn_ledger_time(ledger_us, true_us)
+                self._watcher.ran(actor, command, reply, true_us, ledger_us)
             except Exception as error:  # noqa: BLE001  # the engine would survive it
                 self._world.fail(error)
         return reply
@@ -142,6 +155,7 @@ class Connection:
             except TimeoutError:
                 self._process.tell(f"{command.name}: no reply")
                 continue
+            self._process.heard_at = self._world.monotonic()
             await self._process.boundary(f"after {command.name}")
             return reply
         await self._process.boundary(f"after {command.name}, in vain")

@@ -21,6 +21,8 @@ class Process:
         self.name = name
         self.alive = True
         self.died = asyncio.Event()
+        self.heard_at = -1.0
+        """When it last learned the ledger's time."""
         self._frozen_until = 0.0
 
     def tell(self, event: str) -> None:

@@ -9,6 +9,7 @@ from unittest import mock
 from stopline import verbs
 from stopline.contract import Lane, StopRequest, from_microseconds
 from stopline.errors import StoplineError, UnavailableError
+from stopline.ledger import queries
 from stopline.ledger.values import Submission
 from tests.simulation.broker import Broker, DispatchMessage, StopMessage
 from tests.simulation.ledger import Connection, SimulatedRedis
@@ -93,7 +94,7 @@ class Producer:
         await self._until_through(lambda: verbs.resumed(POLICY, self._target(), None))
 
     async def _redrive(self) -> None:
-        page = await self._until_through(lambda: verbs.dead_page(0))
+        page = await self._until_through(lambda: verbs.dead_page(queries.DeadPlace()))
         letters = page[1][:2] if page else ()
         if letters:
             await self._until_through(lambda: verbs.redrive(POLICY, letters, self._name))
@@ -104,9 +105,12 @@ class Producer:
         return f"u/t{self._world.random.randrange(_TARGETS)}"
 
     def _request(self) -> StopRequest:
-        random, now_us = self._world.random, self._world.now_us()
+        random, now_us = self._world.random, self._world.server_us()
         user_id, task_id = self._target().split("/")
         issued_ago_s = random.choice([None, None, 0.0, 0.5, 5.0])
+        if self._world.faults.clock_step:
+            # How old an event is that was sent before a step, nobody can tell (test_clock.py).
+            issued_ago_s = None
         lasts_s = random.choice([None, None, None, 2.0, 10.0])
         return StopRequest(
             user_id=user_id,

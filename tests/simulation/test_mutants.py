@@ -117,6 +117,12 @@ SCRIPTS = [
         "",
     ),
     Mutant(
+        "the clock goes back with the server's",
+        "bde",
+        "now = math.max(server_now, (tonumber(given) or 0) + math.max(1, math.floor(passed / 2)))",
+        "now = server_now",
+    ),
+    Mutant(
         "a target is kept for ever",
         "memory",
         "redis.call('SET', TARGET .. target.digest, value, 'EX', options.result_ttl_s)",

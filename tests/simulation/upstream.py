@@ -37,6 +37,9 @@ class Call:
     target: str
     process: Process
     began_us: int
+    """In truth."""
+    began_ledger_us: int
+    """By the ledger's clock."""
 
 
 class Upstream:
@@ -52,7 +55,7 @@ class Upstream:
     async def call(self, process: Process, target: str) -> Reply | NoReply:
         """One call by a process."""
         froze = await process.boundary(f"before the call for {target}")
-        call = Call(target, process, self._world.now_us())
+        call = Call(target, process, self._world.now_us(), self._world.ledger_us())
         self.in_flight[call] = None
         self._world.counts["calls"] += 1
         process.tell(f"calls for {target}")

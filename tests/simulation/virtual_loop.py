@@ -27,8 +27,9 @@ _TURNS_MAX = 200_000
 class VirtualLoop(asyncio.BaseEventLoop):
     """An asyncio loop without IO, on virtual time."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns_max: int = _TURNS_MAX) -> None:
         super().__init__()
+        self._turns_max = turns_max
         self._now = 0.0
         self._turns = 0
         self._selector = self
@@ -41,7 +42,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def select(self, timeout: float | None) -> tuple[()]:
         """Where another loop would wait for IO, let the time pass."""
         self._turns += 1
-        if self._turns > _TURNS_MAX:
+        if self._turns > self._turns_max:
             raise LivelockError
         if timeout is None:
             raise DeadlockError

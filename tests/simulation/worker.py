@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 POLICY: Final = Policy(deadline_s=20, lease_s=3, look_again_s=1, attempts_max=4)
+_BACKOFF: Final = Backoff(0.1, 1.0)
 _DRAIN_S = 0.5
 _VISIBILITY_TIMEOUT_S = 4.0
 
@@ -52,7 +53,11 @@ class Worker:
         lanes: Sequence[Lane],
         *,
         max_in_flight: int = 4,  # so that one is claimed ahead
+        policy: Policy = POLICY,
+        backoff: Backoff = _BACKOFF,
     ) -> None:
+        self._policy = policy
+        self._backoff = backoff
         self._world = world
         self._redis = redis
         self._upstream = upstream
@@ -80,7 +85,7 @@ class Worker:
         attempts = Attempts(
             api=ApiOf(self._process, self._upstream),
             token=NoToken(),
-            backoff=Backoff(0.1, 1.0),
+            backoff=self._backoff,
             random=world.random,
             watch=ApiWatch(world.monotonic),
             monotonic=world.monotonic,
@@ -88,7 +93,7 @@ class Worker:
         self._engine = Engine(
             self._connection,
             attempts,
-            POLICY,
+            self._policy,
             FixedLanes(tuple(self._lanes)),
             max_in_flight=self._max_in_flight,
             name=name,
@@ -133,12 +138,12 @@ class Worker:
 
     async def _submit(self, request_ids: Sequence[str]) -> None:
         try:
-            await self._engine.submit(request_ids, POLICY.look_again_s)
+            await self._engine.submit(request_ids, self._policy.look_again_s)
         except UnavailableError:
             self._process.tell("leaves ids to the sweep")
 
     async def _accept(self, message: StopMessage) -> bool:
-        command = commands.accept(POLICY, [message.submission], expire_late=True)
+        command = commands.accept(self._policy, [message.submission], expire_late=True)
         try:
             (reply,) = await self._connection.run(command)
         except UnavailableError:

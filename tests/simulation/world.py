@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 START_US: Final = 1_800_000_000_000_000
+_STEPS_S: Final = (0.003, 0.2, 3.0, 3600.0, 5 * 3600.0)
+_JUMP_US: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Faults:
     call_refused: float
     """The API answers an error that is final."""
     producer_crash: float
+    clock_step: float
+    """Now and then: the server's clock steps, back or forward, by milliseconds or by hours."""
 
     @classmethod
     def none(cls) -> Faults:
@@ -57,15 +61,16 @@ class Faults:
         return cls(**{one.name: 0.0 for one in fields(cls)})
 
     @classmethod
-    def draw(cls, random: Random) -> Faults:
-        """The faults of one run."""
+    def draw(cls, random: Random, clock: Random) -> Faults:
+        """The faults of one run; those of the clock from a source of their own."""
         strongest = {"crash": 0.04, "freeze": 0.04, "producer_crash": 0.2, "call_refused": 0.15}
         return cls(
             **{
-                one.name: random.random() * strongest.get(one.name, 0.3)
-                if random.random() < 0.5
+                one.name: source.random() * strongest.get(one.name, 0.3)
+                if source.random() < 0.5
                 else 0.0
                 for one in fields(cls)
+                for source in (clock if one.name == "clock_step" else random,)
             }
         )
 
@@ -83,7 +88,8 @@ class World:
         self, seed: int, *, faults: Faults | None = None, crash_at: int | None = None
     ) -> None:
         self.random = Random(seed)
-        self.faults = faults or Faults.draw(self.random)
+        self.clock_random = Random(f"clock {seed}")
+        self.faults = faults or Faults.draw(self.random, self.clock_random)
         self.crash_at = crash_at
         self.boundaries = 0
         self.healed = False
@@ -93,6 +99,10 @@ class World:
         self.broken: BaseException | None = None
         self._failed = asyncio.Event()
         self._last_us = 0
+        self._clock_off_us = 0
+        self._ledger_ahead_us = 0
+        self.jumped_at = -1.0
+        """When the ledger's time last went forward by more than passed."""
         self._ids = 0
         self._limbo: list[asyncio.Future[NoReturn]] = []
 
@@ -104,13 +114,38 @@ class World:
         return asyncio.get_running_loop().time()
 
     def now_us(self) -> int:
-        """The one clock, as Redis has it, in microseconds."""
+        """The true time, in microseconds, which nobody in the world knows."""
         return START_US + round(self.monotonic() * 1_000_000)
 
+    def server_us(self) -> int:
+        """What the clock of the server says."""
+        return self.now_us() + self._clock_off_us
+
+    def ledger_us(self) -> int:
+        """What the clock of the ledger said last, carried on."""
+        return self._ledger_ahead_us + self.now_us()
+
     def script_us(self) -> int:
-        """The time of a script: no two scripts run in one microsecond."""
+        """The true time of a script: no two scripts run in one microsecond."""
         self._last_us = max(self._last_us + 1, self.now_us())
         return self._last_us
+
+    def script_on_server_us(self, true_us: int) -> int:
+        """The same by the server's clock."""
+        return true_us + self._clock_off_us
+
+    def learn_ledger_time(self, ledger_us: int, true_us: int) -> None:
+        """A script said what time it is."""
+        ahead_us = ledger_us - true_us
+        if ahead_us > self._ledger_ahead_us + _JUMP_US:
+            self.jumped_at = self.monotonic()
+        self._ledger_ahead_us = ahead_us
+
+    def step_clock(self) -> None:
+        """The server's clock steps."""
+        step_s = self.clock_random.choice(_STEPS_S) * self.clock_random.choice((-1, 1))
+        self._clock_off_us += round(step_s * 1_000_000)
+        self.tell("clock", f"of the server steps by {step_s:g} s")
 
     async def pause(self, shortest_s: float, longest_s: float) -> None:
         """Let a random time pass."""
@@ -127,7 +162,8 @@ class World:
     def strikes(self, fault: str) -> bool:
         """Whether a fault happens now; none does any more once the world is healed."""
         chance: float = getattr(self.faults, fault)
-        if self.healed or chance == 0.0 or self.random.random() >= chance:
+        source = self.clock_random if fault == "clock_step" else self.random
+        if self.healed or chance == 0.0 or source.random() >= chance:
             return False
         self.counts[fault] += 1
         return True

@@ -1,9 +1,9 @@
 """How large a ledger is, by a measure of our own.
 
-What a server says (`used_memory`, `MEMORY USAGE`) is what its allocator made of it: the same keys took
-908 bytes on one machine and 1,027 on another. This counts what the ledger chose, names and values, and
-adds for each the fixed cost that it has in Valkey 9 on 64 bits, so the same keys have the same size
-everywhere. On the embedded server it is what a fresh one says, within a tenth.
+What a server says (`used_memory`, `MEMORY USAGE`) is what its allocator made of it: the same keys
+took 908 bytes on one machine and 1,027 on another. This counts what the ledger chose, names and
+values, and adds for each the fixed cost that it has in Valkey 9 on 64 bits, so the same keys have
+the same size everywhere. On the embedded server it is what a fresh one says, within a tenth.
 """
 
 from __future__ import annotations

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stopline import setting_names
 from stopline.errors import InvalidSettingsError
 from stopline.redis_server import RedisServer
 from stopline.sentinel import parse_sentinels
+from stopline.setting_names import FIELDS
 from stopline.settings import Settings
 from stopline_worker.api_token import ApiToken
 from tests.conftest import wait_until
@@ -141,3 +143,84 @@ def test_a_certificate_needs_its_key_and_both_need_to_be_there(tmp_path: Path) -
 )
 def test_the_password_goes_into_the_address_where_it_has_none(url: str, whole: str) -> None:
     assert Settings.load(redis_url=url, redis_password="p@ss").ledger_url() == whole
+
+
+def test_the_fields_that_code_may_give_are_the_settings() -> None:
+    assert set(FIELDS) == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("make", [Settings, Settings.load])
+def test_an_unknown_name_in_code_is_an_error_with_the_nearest(make: Any) -> None:
+    with pytest.raises(InvalidSettingsError, match="'redis_ulr'; did you mean redis_url"):
+        make(redis_ulr="redis://localhost")
+
+
+def test_a_misspelt_variable_is_said_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(setting_names, "_warned", set())
+    monkeypatch.setenv("STOPLINE_REDIS_ULR", "redis://localhost")
+    (tmp_path / ".env").write_text("STOPLINE_MAX_ATEMPTS=3\nOTHER=1\n")
+    Settings.load()
+    Settings.load()
+    said = [one.getMessage() for one in caplog.records]
+    assert said == [
+        "STOPLINE_REDIS_ULR (in the environment) is no setting; did you mean STOPLINE_REDIS_URL?",
+        "STOPLINE_MAX_ATEMPTS (in .env) is no setting; did you mean STOPLINE_MAX_ATTEMPTS?",
+    ]
+
+
+@pytest.mark.parametrize("mode", [0o646, 0o666])
+def test_settings_that_others_may_write_are_refused(tmp_path: Path, mode: int) -> None:
+    """They would decide where the token is sent."""
+    path = tmp_path / ".env"
+    path.write_text("STOPLINE_API_URL=https://evil.example\n")
+    path.chmod(mode)
+    with pytest.raises(InvalidSettingsError, match="can be written by others"):
+        Settings.load()
+    path.chmod(0o644)
+    assert str(Settings.load().api_url) == "https://evil.example/"
+
+
+@pytest.mark.parametrize("field", ["redis_url", "broker_url"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://:pa#s3cret@localhost:6379/0",
+        "redis://:s3cret/x@localhost",
+        "redis://:s3cret@localhost:port",
+        "redis://:s3cret@[::1",
+        "redis://",
+        "ampq://guest:s3cret@localhost",
+        "localhost:6379",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_one_sentence_without_it(
+    field: str, address: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidSettingsError) as error:
+        Settings.load(**{field: address})
+    assert "s3cret" not in str(error.value)
+    assert f"STOPLINE_{field.upper()}: the " in str(error.value)
+    path = tmp_path / "url"
+    path.write_text(address)
+    from_file = Settings.load(**{f"{field}_file": path})
+    with pytest.raises(InvalidSettingsError) as error:
+        from_file.ledger_url() if field == "redis_url" else from_file.queue_url("redis://x")
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"result_ttl_s": 10**16},
+        {"max_attempts": 10**21},
+        {"deadline_s": float("inf")},
+        {"deadline_s": float("nan")},
+        {"dead_letter_ttl_s": 3600},
+        {"backoff_cap_s": 1e300},
+    ],
+)
+def test_what_redis_could_not_count_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSettingsError):
+        Settings.load(**values)

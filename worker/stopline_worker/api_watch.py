@@ -22,7 +22,8 @@ _FAILURES: Final = 3
 _FAILING_S: Final = 5.0
 _SAY_AGAIN_S: Final = 60.0
 _SENTENCES: Final = {
-    ApiState.AWAY: "the API does not answer as it should; requests wait for it: %s (%d calls, %.0f s)",
+    ApiState.AWAY: "the API does not answer as it should; requests wait for it: %s "
+    "(%d calls, %.0f s)",
     ApiState.TOKEN_REFUSED: "the API refuses the token; requests wait for another: %s "
     "(%d calls, %.0f s). See STOPLINE_API_TOKEN_FILE",
 }

@@ -105,6 +105,8 @@ def _watch_supervisor(**_: Any) -> None:
 
 def _start_engine(sender: Any, **_: Any) -> None:
     worker = sender if isinstance(sender, str) else sender.hostname
+    if not runtime.lanes.served:  # the solo pool begins before the worker is set up
+        _serve()
     try:
         runtime.start_engine(worker)
     except Exception:  # noqa: BLE001  # whatever it is, there is no engine

@@ -1,7 +1,7 @@
 """Remote control: what Celery offers and Stopline's tasks cannot do is answered with an error.
 
-Celery would say "ok". A message is only a word to the engine, so a limit on messages limits no calls;
-and a time limit would end a pool process with all calls that its engine has in flight.
+Celery would say "ok". A message is only a word to the engine, so a limit on messages limits no
+calls; and a time limit would end a pool process with all calls that its engine has in flight.
 """
 
 from __future__ import annotations

@@ -358,9 +358,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001  # a fault of ours, recorded as one
             # Left alone it would look like a lost worker, three times over like poison.
             failed = self._internal_error(flight, error)
-            return self._attempts.conclude(
-                flight.grant, measured._replace(result=failed)
-            )
+            return self._attempts.conclude(flight.grant, measured._replace(result=failed))
 
     def _internal_error(self, flight: Flight, error: Exception) -> NoReply:
         _log.exception(

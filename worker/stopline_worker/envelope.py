@@ -20,7 +20,7 @@ from typing import Any, Final
 BODY_BYTES_MAX: Final = 1024 * 1024
 """A message of 250 ids has 10 KB, a stop request at most 8."""
 DEPTH_MAX: Final = 32
-"""A message that is right nests five deep. Parsers and printers recurse, and each gives up elsewhere."""
+"""A message that is right nests five deep. Parsers recurse, and each gives up elsewhere."""
 _TEXT_MAX: Final = 255
 _REPR_MAX: Final = 1024
 _MOMENT_MAX: Final = 64
@@ -35,11 +35,11 @@ class MalformedError(ValueError):
 
 def nests_too_deep(text: bytes | str) -> bool:
     """Whether JSON nests deeper than anything that is right; looks at it without parsing it."""
-    opening, closing = ("[{", "]}") if isinstance(text, str) else (b"[{", b"]}")
-    if sum(text.count(text[:0] + opening[at : at + 1]) for at in (0, 1)) <= DEPTH_MAX:
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if raw.count(b"[") + raw.count(b"{") <= DEPTH_MAX:
         return False
     depth, in_string, escaped = 0, False, False
-    for one in text.decode("latin-1") if isinstance(text, bytes) else text:
+    for one in raw.decode("latin-1"):  # what matters here is ASCII
         if in_string:
             in_string = escaped or one != '"'
             escaped = one == "\\" and not escaped

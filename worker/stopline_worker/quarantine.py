@@ -110,7 +110,9 @@ class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no t
     broker was away, and tells the engines which lanes are consumed.
     """
 
-    def __init__(self, on_task_request: Callable[[Request], Any], *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, on_task_request: Callable[[Request], Any], *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(self._guarded(on_task_request), *args, **kwargs)
 
     def ensure_connected(self, conn: Any) -> Any:
@@ -170,9 +172,9 @@ class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no t
     def _guarded(self, on_task_request: Callable[[Request], Any]) -> Callable[[Request], Any]:
         """Hand requests to the pool so that Celery gets the pool's room back whatever happens.
 
-        It takes room before it asks the pool to work, and gives it back for one exception only, that
-        of a revoked task. For any other the room is gone, and after a few such messages the worker
-        looks busy for ever.
+        It takes room before it asks the pool to work, and gives it back for one exception only,
+        that of a revoked task. For any other the room is gone, and after a few such messages the
+        worker looks busy for ever.
         """
 
         def on_request(request: Request) -> Any:
@@ -209,7 +211,12 @@ class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no t
         self._quarantine(message, f"unknown task {exc}")
         task_id, name = message.headers["id"], message.headers["task"]
         request = SimpleNamespace(
-            name=name, chord=None, root_id=None, correlation_id=task_id, reply_to=None, errbacks=None
+            name=name,
+            chord=None,
+            root_id=None,
+            correlation_id=task_id,
+            reply_to=None,
+            errbacks=None,
         )
         try:
             self.app.backend.mark_as_failure(task_id, NotRegistered(name), request=request)

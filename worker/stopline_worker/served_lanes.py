@@ -1,7 +1,7 @@
 """Which lanes a worker takes messages of, for the processes of its pool as well.
 
-`celery control cancel_consumer` stops the messages of a queue. Engines also sweep: they call for what
-is due without any message. So they ask here first, and a paused lane is paused altogether.
+`celery control cancel_consumer` stops the messages of a queue. Engines also sweep: they call for
+what is due without any message. So they ask here first, and a paused lane is paused altogether.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ What is wrong with the stock one (kombu 5.7):
 - Where acknowledging fails, the message counts as unacknowledged for ever, in a room that is never
   given back (`QoS.ack`); with a prefetch of one the worker is then alive and consumes nothing. Here
   the room is given back; the broker delivers the message again, which doubles nothing.
-- It goes by what a message says of itself: the tag to note it under, the queue to put it back on, and
-  that it is to be decompressed (389 KB became 850 MB). Here its envelope is made anew
+- It goes by what a message says of itself: the tag to note it under, the queue to put it back on,
+  and that it is to be decompressed (389 KB became 850 MB). Here its envelope is made anew
   (`envelope.py`), and nothing is decompressed.
 - It takes three round trips and half a millisecond for a message of one id. Here dispatch messages
   that wait behind each other are popped together and become one (`gathering.py`), and are not

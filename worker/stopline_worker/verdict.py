@@ -14,8 +14,8 @@
 
 The API documents its success and no error at all, so everything that is not known to be final is
 tried again. Whose fault it is decides for how long (`Blame`): an upstream that is away, overloaded,
-broken or refuses the token says nothing about this request, so that lasts until the deadline; replies
-that speak of this request and settle nothing are counted.
+broken or refuses the token says nothing about this request, so that lasts until the deadline;
+replies that speak of this request and settle nothing are counted.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Blame(StrEnum):
     """Whose fault it is that an attempt is to be made again."""
 
     UPSTREAM = "upstream"
-    """The API's, or the way to it: no reply, 5xx, 429, a refused token. It is so for every request."""
+    """The API's, or the way to it: no reply, 5xx, 429, a refused token. Others meet it, too."""
     REQUEST = "request"
     """The reply spoke of this request, and settled nothing."""
 
@@ -136,9 +136,7 @@ class Judgement(NamedTuple):
         return self.blame is Blame.UPSTREAM
 
 
-def judge(
-    result: Reply | NoReply, redact: Callable[[str], str] = lambda text: text
-) -> Judgement:
+def judge(result: Reply | NoReply, redact: Callable[[str], str] = lambda text: text) -> Judgement:
     """The verdict on one call.
 
     Args:

@@ -4,43 +4,85 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from stopline.cli import bulk, dead, demo, doctor, health, requests, workers
-from stopline.cli.exits import exit_code
-from stopline.cli.output import say
+from stopline.cli.exits import Exit, exit_code
+from stopline.cli.lazy import LazyGroup
 from stopline.errors import StoplineError
-from stopline.logs import configure_logging
+
+COMMANDS: Final = {
+    "demo": (
+        "stopline.cli.demo:demo",
+        "Run the whole system on this machine and show what becomes of a sample of tasks.",
+    ),
+    "up": (
+        "stopline.cli.workers:up",
+        "Run everything in the foreground: the embedded server and workers for all lanes.",
+    ),
+    "worker": (
+        "stopline.cli.workers:worker",
+        "Run Celery workers for some lanes, in this process's place.",
+    ),
+    "stop": (
+        "stopline.cli.requests:stop",
+        "Stop one task; prints the receipt, with --wait the outcome.",
+    ),
+    "bulk": (
+        "stopline.cli.bulk:bulk",
+        "Stop many tasks; the same file again resumes what was interrupted and doubles nothing.",
+    ),
+    "status": (
+        "stopline.cli.requests:status",
+        "Show where a request is, or its outcome, with every attempt.",
+    ),
+    "batch": ("stopline.cli.requests:batch", "Show the progress and the report of a batch."),
+    "cancel": ("stopline.cli.requests:cancel", "Cancel a request, or every request of a batch."),
+    "resumed": (
+        "stopline.cli.requests:resumed",
+        "Tell that a task was resumed: stops issued before are superseded.",
+    ),
+    "dead": (
+        "stopline.cli.dead:app",
+        "Look at what was not stopped, send it again, or drop it.",
+    ),
+    "simulate-api": (
+        "stopline.cli.workers:simulate_api",
+        "Run a real HTTP server that behaves like the upstream, with scripted faults.",
+    ),
+    "health": (
+        "stopline.cli.health:health",
+        "Say which part of the workers stands still; exit 1 if one does, 3 without Redis.",
+    ),
+    "doctor": (
+        "stopline.cli.doctor:doctor",
+        "Check settings, Redis, broker and API; never makes a stop call.",
+    ),
+}
+"""Where each command is, and the first sentence of its help: `--help` loads none of them."""
+
+
+class _Stopline(LazyGroup):
+    commands_by_name = COMMANDS
+
 
 app = typer.Typer(
+    cls=_Stopline,
     help="Reliable task_stop calls. Exit codes: 0 done; 1 not all stopped, lines refused, or "
     "(health) a worker stands still; 2 bad usage, input or settings; 3 Redis, broker or API out of "
     "reach; 4 idempotency conflict; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("up")(workers.up)
-app.command("worker")(workers.worker)
-app.command("stop")(requests.stop)
-app.command("bulk")(bulk.bulk)
-app.command("status")(requests.status)
-app.command("batch")(requests.batch)
-app.command("cancel")(requests.cancel)
-app.command("resumed")(requests.resumed)
-app.add_typer(dead.app, name="dead")
-app.command("simulate-api")(workers.simulate_api)
-app.command("health")(health.health)
-app.command("doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"stopline {version('stopline')}")
+        import stopline  # noqa: PLC0415  # only who asks for it needs it
+
+        typer.echo(f"stopline {stopline.__version__}")
         raise typer.Exit
 
 
@@ -58,15 +100,36 @@ def _options(
 
 def main() -> None:
     """Run the command line; every error of Stopline is one line and an exit code."""
+    from stopline.logs import configure_logging  # noqa: PLC0415  # `stopline.cli` is imported by tests
+
     configure_logging("warning")
+    _check_arguments()
     try:
         app()
     except StoplineError as error:
-        say(f"stopline: {error}")
-        sys.exit(exit_code(error))
+        _end(f"stopline: {error}", exit_code(error))
     except BrokenPipeError:
         # `stopline dead list | head`: the reader has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)  # as shells have it: 128 and the number of SIGINT
+    except OSError as error:
+        # A full disk, no file descriptors left: nothing that a traceback would explain.
+        where = f" ({error.filename})" if error.filename else ""
+        _end(f"stopline: {error.strerror or error}{where}", Exit.UNAVAILABLE)
+
+
+def _check_arguments() -> None:
+    for number, argument in enumerate(sys.argv[1:], 1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            _end(f"stopline: argument {number} is no UTF-8 text", Exit.BAD_INPUT)
+
+
+def _end(text: str, code: int) -> None:
+    from stopline.cli.output import say  # noqa: PLC0415  # only where there is something to say
+
+    say(text)
+    sys.exit(code)

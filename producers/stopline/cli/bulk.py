@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from stopline import bulk as files
 from stopline.bulk import Format, Line, LineError, RejectedFile, Report, Scan
 from stopline.cli import output
 from stopline.cli.exits import Exit
-from stopline.cli.options import AsJson
+from stopline.cli.options import AsJson, TimeoutS
+from stopline.cli.watching import watch_batch
 from stopline.client import StopClient
 from stopline.contract import Batch, Lane, OutcomeKind, is_identifier
-from stopline.errors import InvalidRequestError, StoplineError
+from stopline.errors import InvalidRequestError, LedgerFullError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LOOK_S = 0.2
+    from rich.progress import Progress
+
 _STDIN = "-"
 _SHOWN_ERRORS = 5
 
@@ -46,22 +39,46 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
     reason: Annotated[str | None, typer.Option(help="For lines that name none.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="One bad line: send nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check only.")] = False,
+    rejected: Annotated[
+        Path | None,
+        typer.Option(
+            "--rejected", help="Where refused lines go; beside FILE if left out.", dir_okay=False
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcomes.")] = False,
+    timeout_s: TimeoutS = None,
     as_json: AsJson = False,
 ) -> None:
     """Stop many tasks; the same file again resumes what was interrupted and doubles nothing."""
     if batch_id is not None and not is_identifier(batch_id):
         raise InvalidRequestError("--batch-id: 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -")
+    if timeout_s is not None and not wait:
+        raise InvalidRequestError("--timeout goes with --wait")
     defaults = {"lane": lane, "source": source}
     if reason is not None:
         defaults["reason"] = reason
     with _opened(file) as opened, files.seekable(opened) as stream:
         scanned = files.scan(stream)
-        job = _Job(stream, file, scanned, how, batch_id or scanned.batch_id, defaults)
+        job = _Job(
+            stream,
+            scanned,
+            how or files.guess_format(file, scanned),
+            Report(batch_id or scanned.batch_id),
+            defaults,
+        )
         if strict or dry_run:
             job.check(as_json=as_json, dry_run=dry_run)
-        if not dry_run:
-            job.run(wait=wait, as_json=as_json)
+        if dry_run:
+            return
+        with RejectedFile(rejected or _beside(file, job.batch_id)) as refused:
+            job.run(refused, wait=wait, timeout_s=timeout_s, as_json=as_json)
+
+
+def _beside(name: str, batch_id: str) -> Path:
+    """Where refused lines go: beside a file; for what is none (a pipe, stdin), here."""
+    path = Path(name)
+    stem = name if name != _STDIN and path.is_file() else batch_id
+    return Path(f"{stem}.rejected.jsonl")
 
 
 @contextmanager
@@ -83,19 +100,21 @@ class _Job:
     def __init__(
         self,
         stream: IO[bytes],
-        name: str,
         scanned: Scan,
-        how: Format | None,
-        batch_id: str,
+        how: Format,
+        report: Report,
         defaults: dict[str, Any],
     ) -> None:
         self._stream = stream
         self._scanned = scanned
-        self._how = how or files.guess_format(name, scanned)
+        self._how = how
         self._defaults = defaults
-        self._report = Report(batch_id)
-        prefix = batch_id if name == _STDIN else name
-        self._rejected_path = Path(f"{prefix}.rejected.jsonl")
+        self._report = report
+
+    @property
+    def batch_id(self) -> str:
+        """The batch that the lines make."""
+        return self._report.batch_id
 
     def _lines(self) -> Iterator[Line | LineError]:
         self._stream.seek(0)
@@ -128,40 +147,40 @@ class _Job:
         else:
             output.console.print(output.facts({**document, "sent": "nothing (dry run)"}))
 
-    def run(self, *, wait: bool, as_json: bool) -> None:
+    def run(
+        self, refused: RejectedFile, *, wait: bool, timeout_s: float | None, as_json: bool
+    ) -> None:
         """Send the lines, wait if asked to, print the report, and set the exit code."""
-        with StopClient() as client, _progress() as progress:
-            self._send(client, progress)
-            batch = self._wait(client, progress) if wait else None
-        self._print(batch, as_json=as_json)
+        with StopClient() as client, output.progress() as progress:
+            self._send(client, progress, refused)
+            waits = wait and self._report.receipts.total() > 0
+            batch = self._wait(client, progress, timeout_s) if waits else None
+        self._print(batch, refused.path if self._report.rejected else None, as_json=as_json)
         not_stopped = batch is not None and batch.outcomes[OutcomeKind.STOPPED] != batch.total
         if self._report.rejected or not_stopped:
             raise typer.Exit(Exit.NOT_ALL_STOPPED)
 
-    def _send(self, client: StopClient, progress: Progress) -> None:
+    def _send(self, client: StopClient, progress: Progress, refused: RejectedFile) -> None:
         lines = max(0, self._scanned.lines - (self._how is Format.CSV))
         bar = progress.add_task("sending", total=lines)
-        rejected = RejectedFile(self._rejected_path)
         try:
             files.send(
                 client,
                 self._lines(),
                 self._report,
-                reject=rejected.write,
+                reject=refused.write,
                 advance=lambda count: progress.advance(bar, count),
             )
-        except (StoplineError, KeyboardInterrupt):
+        except (UnavailableError, LedgerFullError, KeyboardInterrupt):
             output.say(
                 f"stopline: batch {self._report.batch_id}: {self._report.receipts.total()} lines "
                 "were accepted before this; send the same file again to go on"
             )
             raise
-        finally:
-            rejected.close()
 
-    def _wait(self, client: StopClient, progress: Progress) -> Batch:
+    def _wait(self, client: StopClient, progress: Progress, timeout_s: float | None) -> Batch:
         try:
-            return self._watch(client, progress)
+            return watch_batch(client, self.batch_id, progress, timeout_s)
         except KeyboardInterrupt:
             output.say(
                 "stopline: the requests go on; look again with 'stopline batch "
@@ -169,19 +188,8 @@ class _Job:
             )
             raise
 
-    def _watch(self, client: StopClient, progress: Progress) -> Batch:
-        bar: TaskID | None = None
-        while True:
-            batch = client.batch(self._report.batch_id)
-            bar = progress.add_task("outcomes", total=batch.total) if bar is None else bar
-            progress.update(bar, completed=batch.total - batch.pending, total=batch.total)
-            if batch.pending == 0:
-                return batch
-            time.sleep(_LOOK_S)
-
-    def _print(self, batch: Batch | None, *, as_json: bool) -> None:
+    def _print(self, batch: Batch | None, rejected: Path | None, *, as_json: bool) -> None:
         report = self._report
-        rejected_file = str(self._rejected_path) if report.rejected else None
         if as_json:
             output.print_json(
                 {
@@ -189,35 +197,24 @@ class _Job:
                     "sent": report.sent,
                     "receipts": dict(report.receipts),
                     "rejected": report.rejected,
-                    "rejected_file": rejected_file,
+                    "rejected_file": str(rejected) if rejected else None,
                     "batch": batch.to_json() if batch else None,
                 }
             )
             return
+        counts = {str(kind): count or None for kind, count in report.receipts.items()}
+        refused = f"{report.rejected} → {rejected}" if rejected else None
         output.console.print(
-            output.facts(
-                {
-                    "batch": report.batch_id,
-                    **{kind: count or None for kind, count in report.receipts.items()},
-                    "refused lines": f"{report.rejected} → {rejected_file}"
-                    if rejected_file
-                    else None,
-                }
-            )
+            output.facts({"batch": report.batch_id, **counts, "refused lines": refused})
         )
-        if not report.sent and report.receipts:
-            output.console.print("Every line was sent before: nothing new was sent.")
+        if not report.receipts and not report.rejected:
+            output.console.print("There are no lines in it: nothing was sent.")
+        elif not report.sent and report.receipts:
+            output.console.print(
+                "Every line was sent before: nothing new was sent, whatever became of its target "
+                "since. To stop them anew, give another --batch-id."
+            )
         if batch is not None:
             output.print_batch(batch)
             if batch.outcomes[OutcomeKind.STOPPED] != batch.total:
                 output.say(f"Which ones: stopline dead list --batch {report.batch_id}")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=output.messages,
-    )

@@ -2,71 +2,93 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from stopline.cli import output
 from stopline.cli.options import AsJson, By
 from stopline.client import StopClient
-from stopline.contract import DEAD_OUTCOMES, DeadLetter, DeadMessage, Outcome, OutcomeKind
+from stopline.contract import (
+    DEAD_OUTCOMES,
+    DeadLetter,
+    DeadMessage,
+    Outcome,
+    OutcomeKind,
+    parse_moment,
+)
 from stopline.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
-app = typer.Typer(help="Look at what was not stopped, send it again, or drop it.")
+    from stopline.contract import Receipt
 
-_CHUNK = 250
+app = typer.Typer(
+    help="Look at what was not stopped, send it again, or drop it.",
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_CHUNK: Final = 250
+_NAMED_MAX: Final = 50
+"""So many are named one by one; of more only the count is told."""
+
+DeadOutcome = StrEnum(  # type: ignore[misc]  # its members are those of another enum
+    "DeadOutcome", {one.name: one.value for one in OutcomeKind if one in DEAD_OUTCOMES}
+)
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of dead letters.")]
 OfOutcome = Annotated[
-    OutcomeKind | None, typer.Option("--outcome", help="Only those with this outcome.")
+    DeadOutcome | None, typer.Option("--outcome", help="Only those with this outcome.")
 ]
 OfUser = Annotated[str | None, typer.Option("--user-id", help="Only those of this user.")]
 OfBatch = Annotated[str | None, typer.Option("--batch", help="Only those of this batch.")]
+Since = Annotated[
+    str | None, typer.Option("--since", help="Only those that ended since (RFC 3339).")
+]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many there are.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many; change nothing.")]
 
 
-def _matches(
-    letter: DeadLetter, outcome: OutcomeKind | None, user_id: str | None, batch_id: str | None
-) -> bool:
-    if isinstance(letter, DeadMessage):
-        return outcome in (None, OutcomeKind.QUARANTINED) and user_id is batch_id is None
-    return (
-        (outcome is None or letter.outcome is outcome)
-        and (user_id is None or letter.user_id == user_id)
-        and (batch_id is None or letter.batch_id == batch_id)
-    )
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """Which letters are meant."""
 
+    outcome: str | None = None
+    user_id: str | None = None
+    batch_id: str | None = None
+    since: datetime | None = None
 
-def _check_outcome(outcome: OutcomeKind | None) -> None:
-    if outcome is not None and outcome not in DEAD_OUTCOMES:
-        known = ", ".join(sorted(DEAD_OUTCOMES))
-        raise InvalidRequestError(f"--outcome: {outcome} is no dead letter; one of {known}")
+    @classmethod
+    def of(
+        cls, outcome: str | None, user_id: str | None, batch_id: str | None, since: str | None
+    ) -> _Filter:
+        return cls(outcome, user_id, batch_id, parse_moment(since, "--since") if since else None)
 
+    @property
+    def is_empty(self) -> bool:
+        return self == _Filter()
 
-def _id_of(letter: DeadLetter) -> str:
-    return letter.request_id if isinstance(letter, Outcome) else letter.message_id
+    def matches(self, letter: DeadLetter) -> bool:
+        if isinstance(letter, DeadMessage):
+            is_quarantined = self.outcome in (None, OutcomeKind.QUARANTINED.value)
+            return is_quarantined and self.user_id is self.batch_id is None
+        return (
+            (self.outcome is None or letter.outcome.value == self.outcome)
+            and (self.user_id is None or letter.user_id == self.user_id)
+            and (self.batch_id is None or letter.batch_id == self.batch_id)
+        )
 
-
-def _chosen(
-    client: StopClient,
-    ids: list[str] | None,
-    filters: tuple[OutcomeKind | None, str | None, str | None],
-    *,
-    everything: bool,
-) -> Iterator[DeadLetter]:
-    """The letters that ids, filters or --all mean."""
-    filtered = any(one is not None for one in filters)
-    if bool(ids) + (filtered or everything) != 1:
-        raise InvalidRequestError("give ids, or a filter (--outcome, --user-id, --batch), or --all")
-    _check_outcome(filters[0])
-    if ids:
-        return iter([client.dead_letter(letter_id) for letter_id in ids])
-    # Gathered first: sending or dropping some would move the others' places.
-    return iter([one for one in client.dead_letters() if _matches(one, *filters)])
+    def found(self, client: StopClient, *, newest_first: bool = False) -> Iterator[DeadLetter]:
+        letters = client.dead_letters(since=self.since, newest_first=newest_first)
+        return (letter for letter in letters if self.matches(letter))
 
 
 @app.command("list")
@@ -74,20 +96,20 @@ def list_(
     outcome: OfOutcome = None,
     user_id: OfUser = None,
     batch_id: OfBatch = None,
+    since: Since = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List dead letters and quarantined messages, the oldest first."""
-    _check_outcome(outcome)
+    """List dead letters and quarantined messages, the newest first."""
+    wanted = _Filter.of(outcome, user_id, batch_id, since)
     with StopClient() as client:
-        found = (one for one in client.dead_letters() if _matches(one, outcome, user_id, batch_id))
-        shown = islice(found, limit)
-        if as_json:
-            for letter in shown:
+        found = wanted.found(client, newest_first=True)
+        for letter in islice(found, limit):
+            if as_json:
                 output.print_json(letter.to_json())
-            return
-        output.print_letters(shown)
-        if next(found, None) is not None:
+            else:
+                output.print_letter(letter)
+        if not as_json and next(found, None) is not None:
             output.say(f"There are more than {limit}; use --limit.")
 
 
@@ -105,57 +127,155 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJso
 
 
 @app.command()
-def redrive(
+def redrive(  # noqa: PLR0913, PLR0917  # each is an option
     ids: Ids = None,
     outcome: OfOutcome = None,
     user_id: OfUser = None,
     batch_id: OfBatch = None,
+    since: Since = None,
     everything: All = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     by: By = "redrive",
     as_json: AsJson = False,
 ) -> None:
     """Send them again: each request as a new one, each message as it came."""
+    report = _Redriven()
     with StopClient() as client:
-        letters = list(_chosen(client, ids, (outcome, user_id, batch_id), everything=everything))
-        sendable = [one for one in letters if isinstance(one, Outcome) or not one.truncated]
-        receipts = {}
-        for first in range(0, len(sendable), _CHUNK):
-            receipts.update(client.redrive(sendable[first : first + _CHUNK], by=by))
-    kept = [_id_of(one) for one in letters if one not in sendable]
-    if as_json:
-        output.print_json(
-            {
-                "redriven": {old: one.to_json() for old, one in receipts.items()},
-                "messages": sum(isinstance(one, DeadMessage) for one in sendable),
-                "kept": kept,
-            }
-        )
-        return
-    messages = sum(isinstance(one, DeadMessage) for one in sendable)
-    output.console.print(
-        output.facts({"requests sent again": len(receipts), "messages sent again": messages})
-    )
-    for old, receipt in receipts.items():
-        output.say(f"{old} → {receipt.request_id}")
-    for letter_id in kept:
-        output.say(f"{letter_id} was kept only in part and cannot be sent again")
+        chosen = _Chosen(client, ids, _Filter.of(outcome, user_id, batch_id, since), everything)
+        if not chosen.is_agreed("sent again", dry_run=dry_run, yes=yes, as_json=as_json):
+            return
+        for letters in chosen.chunks("sending again"):
+            sendable = [one for one in letters if isinstance(one, Outcome) or not one.truncated]
+            report.add(letters, client.redrive(sendable, by=by))
+    report.print(as_json=as_json)
 
 
 @app.command()
-def discard(
+def discard(  # noqa: PLR0913, PLR0917  # each is an option
     ids: Ids = None,
     outcome: OfOutcome = None,
     user_id: OfUser = None,
     batch_id: OfBatch = None,
+    since: Since = None,
     everything: All = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Drop them from the list."""
+    discarded = 0
     with StopClient() as client:
-        letters = _chosen(client, ids, (outcome, user_id, batch_id), everything=everything)
-        results = client.discard([_id_of(letter) for letter in letters])
-    discarded = sum(results.values())
+        chosen = _Chosen(client, ids, _Filter.of(outcome, user_id, batch_id, since), everything)
+        if not chosen.is_agreed("dropped", dry_run=dry_run, yes=yes, as_json=as_json):
+            return
+        for letters in chosen.chunks("dropping"):
+            discarded += sum(client.discard([output.id_of(one) for one in letters]).values())
     if as_json:
         output.print_json({"discarded": discarded})
     else:
         output.console.print(output.facts({"discarded": discarded}))
+
+
+class _Chosen:
+    """The letters that ids, filters or --all mean."""
+
+    def __init__(
+        self, client: StopClient, ids: list[str] | None, wanted: _Filter, everything: bool
+    ) -> None:
+        if bool(ids) + (not wanted.is_empty or everything) != 1:
+            raise InvalidRequestError(
+                "give ids, or a filter (--outcome, --user-id, --batch, --since), or --all"
+            )
+        self._client = client
+        self._ids = list(dict.fromkeys(ids or ()))
+        self._wanted = wanted
+
+    def is_agreed(self, what: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
+        """Ask before all are touched; False where nothing is to be done.
+
+        Raises:
+            InvalidRequestError: somebody would have to be asked, and nobody can be.
+        """
+        if dry_run:
+            count = self._count()
+            if as_json:
+                output.print_json({"matching": count, "dry_run": True})
+            else:
+                output.console.print(
+                    output.facts({"matching": count, "changed": "nothing (dry run)"})
+                )
+            return False
+        if self._ids or yes or not self._wanted.is_empty:
+            return True
+        count = self._count()
+        if not sys.stdin.isatty():
+            raise InvalidRequestError(
+                f"all {count} would be {what}: say --yes where nobody can be asked, or --dry-run"
+            )
+        return typer.confirm(f"All {count} will be {what}. Go on?", err=True)
+
+    def _count(self) -> int:
+        if self._ids:
+            return len(self._ids)
+        if self._wanted.is_empty:
+            return self._client.dead_count()
+        return sum(1 for _ in self._wanted.found(self._client))
+
+    def _letters(self) -> Iterator[DeadLetter]:
+        if self._ids:
+            # All are looked up before any is touched.
+            return iter([self._client.dead_letter(one) for one in self._ids])
+        return self._wanted.found(self._client)
+
+    def chunks(self, what: str) -> Iterator[list[DeadLetter]]:
+        """As many at a time as one call takes, with a bar."""
+        letters = self._letters()
+        # Of those that a filter means, nobody knows how many there are before all were looked at.
+        total = self._count() if self._ids or self._wanted.is_empty else None
+        with output.progress() as bars:
+            bar = bars.add_task(what, total=total)
+            while chunk := list(islice(letters, _CHUNK)):
+                yield chunk
+                bars.advance(bar, len(chunk))
+
+
+class _Redriven:
+    """What became of letters that were to be sent again."""
+
+    def __init__(self) -> None:
+        self._again: dict[str, Receipt] = {}
+        self._messages = 0
+        self._kept: list[str] = []
+
+    def add(self, letters: Iterable[DeadLetter], receipts: dict[str, Receipt]) -> None:
+        """Count what came of some."""
+        self._again |= receipts
+        for letter in letters:
+            if isinstance(letter, DeadMessage):
+                self._messages += not letter.truncated
+                self._kept += [letter.message_id] if letter.truncated else []
+
+    def print(self, *, as_json: bool) -> None:
+        """Tell people or programs."""
+        if as_json:
+            output.print_json(
+                {
+                    "redriven": {old: one.to_json() for old, one in self._again.items()},
+                    "messages": self._messages,
+                    "kept": self._kept,
+                }
+            )
+            return
+        output.console.print(
+            output.facts(
+                {"requests sent again": len(self._again), "messages sent again": self._messages}
+            )
+        )
+        if len(self._again) <= _NAMED_MAX:
+            for old, receipt in self._again.items():
+                output.say(f"{old} → {receipt.request_id}")
+        for letter_id in self._kept[:_NAMED_MAX]:
+            output.say(f"{letter_id} was kept only in part and cannot be sent again")
+        if len(self._kept) > _NAMED_MAX:
+            output.say(f"… and {len(self._kept) - _NAMED_MAX} more")

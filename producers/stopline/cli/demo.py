@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from stopline.cli import output
 from stopline.cli.exits import Exit
@@ -24,7 +25,7 @@ from stopline.client import StopClient
 from stopline.contract import Lane, OpenRequest, Outcome, OutcomeKind, Receipt, ReceiptKind
 from stopline.embedded import EmbeddedServer
 from stopline.errors import OutcomeTimeoutError, UnavailableError
-from stopline.setting_names import SIMULATED_TOKEN
+from stopline.setting_names import SIMULATED_TOKEN, SettingsFields
 from stopline.settings import Durability, Settings
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ _FAULTS: Final = [
     {"task_id": "busy", "replies": [{"http_status": 429, "headers": {"Retry-After": "1"}}]},
     {"task_id": "forbidden", "replies": [{"http_status": 400}], "for_ever": True},
     {"task_id": "unknown", "replies": [{"body": {"status": "error", "code": 404}}]},
-    {"task_id": "broken", "replies": [{"http_status": 503}], "for_ever": True},
+    {"task_id": "broken", "replies": [{"text": "<html>"}], "for_ever": True},
+    {"task_id": "away", "replies": [{"http_status": 503, "times": 6}]},
 ]
-_SETTINGS: Final = {
+_SETTINGS: Final[SettingsFields] = {
     "max_attempts": 4,
     "backoff_base_s": 0.1,
     "backoff_cap_s": 0.5,
@@ -67,7 +69,8 @@ _BEFORE: Final = (
     Case("joined: one call for two", "simple", ReceiptKind.JOINED, OutcomeKind.STOPPED, 1),
     Case("rejected (400)", "forbidden", ReceiptKind.ACCEPTED, OutcomeKind.REJECTED, 1),
     Case("not found (code 404)", "unknown", ReceiptKind.ACCEPTED, OutcomeKind.NOT_FOUND, 1),
-    Case("attempts used up", "broken", ReceiptKind.ACCEPTED, OutcomeKind.EXHAUSTED, 4),
+    Case("the API was away for long", "away", ReceiptKind.ACCEPTED, OutcomeKind.STOPPED, 7),
+    Case("replies that settle nothing", "broken", ReceiptKind.ACCEPTED, OutcomeKind.EXHAUSTED, 4),
     Case("too late: expired", "late", ReceiptKind.ACCEPTED, OutcomeKind.EXPIRED, 0),
     Case("cancelled by somebody", "kept", ReceiptKind.ACCEPTED, OutcomeKind.CANCELLED, 0),
 )
@@ -87,7 +90,12 @@ def demo(as_json: AsJson = False) -> None:
         fsync = Settings.load(**_SETTINGS).durability is Durability.FSYNC
         server = stack.enter_context(EmbeddedServer(directory / "data", fsync=fsync))
         api_url = stack.enter_context(_SimulatedApi(directory))
-        settings = Settings.load(redis_url=server.url, broker_url=server.url, **_SETTINGS)
+        ours: SettingsFields = {
+            **_SETTINGS,
+            "redis_url": server.url,
+            "broker_url": server.url,
+        }
+        settings = Settings.load(**ours)
         client = stack.enter_context(StopClient(settings))
         early = _submit_early(client)
         log = stack.enter_context((directory / "workers.log").open("wb"))
@@ -198,7 +206,7 @@ def _print(
             output.styled(receipt.receipt),
             output.styled(status.outcome or "open"),
             str(len(status.attempts)),
-            status.detail if isinstance(status, Outcome) else "",
-            "ok" if fine else "[red]unexpected[/]",
+            Text(output.shown(status.detail)) if isinstance(status, Outcome) else "",
+            Text("ok") if fine else Text("unexpected", style="red"),
         )
     output.console.print(table)

@@ -13,21 +13,23 @@ from urllib.parse import urlsplit
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from stopline.cli import output
 from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
 from stopline.client import StopClient
-from stopline.connections import ledger_server_of
+from stopline.connections import ledger_server_of, policy_of
+from stopline.contract import ApiState, Lane
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
 from stopline.health import examine
-from stopline.ledger import Ledger, connect, queries
+from stopline.ledger import Ledger, commands, connect, queries
 from stopline.publisher import Publisher
 from stopline.secret_files import read_secret
 from stopline.settings import Durability, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _OLDEST_REDIS = (7, 0)
 _CONNECT_S = 5.0
@@ -82,7 +84,8 @@ def _print(findings: list[Finding]) -> None:
     table = Table("", "checked", "found", "advice")
     for one in findings:
         colour = colours.get(one.level, "red")
-        table.add_row(f"[{colour}]{one.level}[/]", one.checked, one.found, one.advice)
+        told = (output.shown(text) for text in (one.checked, one.found, one.advice))
+        table.add_row(Text(one.level, style=colour), *map(Text, told))
     output.console.print(table)
 
 
@@ -147,9 +150,10 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         yield _durability(settings, ledger)
     yield _eviction(info)
     yield _memory(info)
-    yield _clock(ledger)
-    yield _workers(settings)
-    yield _broker(settings, server.url)
+    yield _clock(settings, ledger)
+    yield from _quarantine(ledger)
+    yield from _workers(settings)
+    yield from _broker(settings, server.url)
     ledger.close()
 
 
@@ -222,10 +226,19 @@ def _memory(info: dict[str, Any]) -> Finding:
     )
 
 
-def _clock(ledger: Ledger) -> Finding:
+def _clock(settings: Settings, ledger: Ledger) -> Finding:
     before = time.time()
-    now_s = ledger.run(queries.server_time()) / 1_000_000
-    offset = now_s - (before + time.time()) / 2
+    clock = ledger.run(commands.read_clock(policy_of(settings)))
+    offset = clock.server_now / 1_000_000 - (before + time.time()) / 2
+    ahead_s = (clock.now - clock.server_now) / 1_000_000
+    if ahead_s > _CLOCK_OFFSET_S:
+        return Finding(
+            Level.WARNING,
+            "clock",
+            f"the clock of Redis went back; the ledger's is {ahead_s:.0f} s ahead of it",
+            "nothing is lost: the ledger's goes at half speed until they meet. Keep the clock of "
+            "Redis right (docs/reliability.md)",
+        )
     found = f"{offset:+.3f} s between this host and Redis"
     if abs(offset) < _CLOCK_OFFSET_S:
         return Finding(Level.OK, "clock", found)
@@ -237,25 +250,64 @@ def _clock(ledger: Ledger) -> Finding:
     )
 
 
-def _workers(settings: Settings) -> Finding:
+def _quarantine(ledger: Ledger) -> Iterator[Finding]:
+    found = ledger.run(queries.quarantine())
+    if found.cut or found.dropped:
+        yield Finding(
+            Level.WARNING,
+            "quarantine",
+            f"{found.body_bytes >> 10} KiB of bodies; to make room, {found.cut} older ones were "
+            f"cut and {found.dropped} messages dropped",
+            "find their sender: 'stopline dead list --outcome quarantined'; then discard them",
+        )
+
+
+def _workers(settings: Settings) -> Iterator[Finding]:
     with StopClient(settings) as client:
         found_all = client.heartbeats()
     health = examine(found_all.processes, found_all.now, call_timeout_s=settings.call_timeout_s)
     if health.is_healthy:
-        return Finding(Level.OK, "workers", f"{len(health.processes)} processes, all at work")
-    found = "; ".join(f"{one.part}: {one.problem}" for one in health.standstills)
-    return Finding(Level.WARNING, "workers", found, "start workers, or see 'stopline health'")
+        yield Finding(Level.OK, "workers", f"{len(health.processes)} processes, all at work")
+    else:
+        found = "; ".join(f"{one.part}: {one.problem}" for one in health.standstills)
+        yield Finding(Level.WARNING, "workers", found, "start workers, or see 'stopline health'")
+    for lane in health.paused:
+        advice = f"celery -A stopline_worker.app control add_consumer {lane.queue}"
+        yield Finding(Level.WARNING, f"lane {lane}", "paused: nobody takes its messages", advice)
+    if health.api is not None:
+        refused = health.api.state is ApiState.TOKEN_REFUSED
+        level = Level.PROBLEM if refused else Level.UNREACHABLE
+        advice = "put the new token into STOPLINE_API_TOKEN_FILE" if refused else "nothing is lost"
+        yield Finding(level, "API, as calls see it", health.api.sentence, advice)
 
 
-def _broker(settings: Settings, ledger_url: str) -> Finding:
+def _broker(settings: Settings, ledger_url: str) -> Iterator[Finding]:
     publisher = Publisher(settings, settings.queue_url(ledger_url))
     try:
-        depths = publisher.depths()
+        yield _depths(publisher.depths())
+        for queue in publisher.queues_of_another_kind():
+            advice = "stop the workers, delete it, start them: they make it as they need it"
+            yield Finding(
+                Level.PROBLEM, f"queue {queue}", "of another kind than workers need", advice
+            )
+        for queue, count in publisher.strays().items():
+            yield Finding(
+                Level.WARNING,
+                f"queue {queue}",
+                f"{count} messages, among them some of Stopline's tasks, and no worker serves it",
+                "their sender left out queue=, or misspelt it; send them again to "
+                f"queue={Lane.DEFAULT.queue}, then delete this one",
+            )
     except StoplineError as error:
-        return Finding(Level.UNREACHABLE, "broker", str(error))
+        yield Finding(Level.UNREACHABLE, "broker", str(error))
     finally:
         publisher.close()
-    waiting = ", ".join(f"{lane}: {count}" for lane, count in depths.items())
+
+
+def _depths(depths: Mapping[Lane, int | None]) -> Finding:
+    waiting = ", ".join(
+        f"{lane}: {'no queue yet' if count is None else count}" for lane, count in depths.items()
+    )
     return Finding(Level.OK, "broker", f"messages waiting: {waiting}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from stopline import health as heartbeats
 from stopline.cli import output
@@ -68,18 +69,21 @@ def _document(health: heartbeats.Health) -> dict[str, object]:
         "healthy": health.is_healthy,
         "processes": [beat.to_json() for beat in health.processes],
         "standstills": [{"part": one.part, "problem": one.problem} for one in health.standstills],
+        "notices": [{"part": one.part, "text": one.text} for one in health.notices],
     }
 
 
 def _print(health: heartbeats.Health, now: datetime) -> None:
     table = Table("process", "role", "lanes", "heartbeat", "last consumed", "last swept", "calls")
     for beat in health.processes:
-        table.add_row(*_row(beat, now))
+        table.add_row(*(Text(output.shown(cell)) for cell in _row(beat, now)))
     output.console.print(table)
     if not health.processes:
         output.say("no worker was heard of in the last two minutes")
     for one in health.standstills:
         output.say(f"stands still: {one.part}: {one.problem}")
+    for notice in health.notices:
+        output.say(f"notice: {notice.part}: {notice.text}")
 
 
 def _row(beat: Heartbeat, now: datetime) -> tuple[str, ...]:

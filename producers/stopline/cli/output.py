@@ -1,13 +1,20 @@
-"""What commands print: tables for people, JSON for programs; messages go to stderr."""
+"""What commands print: text for people, JSON for programs; messages go to stderr.
+
+Whatever came from outside is shown, never obeyed: it is no markup of rich's, and control characters
+are written out (`shown`), so that a routing key cannot move the cursor of who looks at it.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from rich.console import Console
-from rich.table import Column, Table
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
 from stopline.contract import DeadMessage, Outcome, OutcomeKind
 
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 console = Console()
 messages = Console(stderr=True)
 
-_STYLES = {
+_STYLES: Final = {
     "stopped": "green",
     "accepted": "green",
     "joined": "cyan",
@@ -45,29 +52,47 @@ def print_json(document: object) -> None:
 
 def say(text: str) -> None:
     """A message for people, on stderr."""
-    messages.print(text, highlight=False, markup=False, soft_wrap=True)
+    lines = "\n".join(shown(line) for line in text.split("\n"))
+    messages.print(lines, highlight=False, markup=False, soft_wrap=True, emoji=False)
 
 
-def styled(word: object) -> str:
-    """A word of Stopline's vocabulary in its colour."""
-    style = _STYLES.get(str(word))
-    return f"[{style}]{word}[/]" if style else str(word)
+def shown(value: object) -> str:
+    r"""Text whose control characters are written out, as `\x1b` is."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode()
+        for one in text
+    )
+
+
+def styled(word: object) -> Text:
+    """A text; a word of Stopline's vocabulary in its colour."""
+    return Text(shown(word), style=_STYLES.get(str(word), ""), overflow="fold")
+
+
+def progress() -> Progress:
+    """A bar for long work, where somebody looks at it."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=messages,
+        disable=not messages.is_terminal,
+    )
 
 
 def facts(pairs: Mapping[str, object]) -> Table:
     """Names and values; what is None is left out."""
     table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
+    table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs.items():
         if value is not None:
-            table.add_row(name, _escaped(value))
+            table.add_row(name, styled(value))
     return table
-
-
-def _escaped(value: object) -> str:
-    text = str(value)
-    return styled(text) if text in _STYLES else text.replace("[", r"\[")
 
 
 def print_receipt(receipt: Receipt) -> None:
@@ -82,17 +107,40 @@ def print_status(status: Status) -> None:
     document["joined_count"] = document["joined_count"] or None
     console.print(facts(document))
     if joined:
-        console.print(_rows("joined", joined))
+        console.print(Text("joined", style="bold"))
+        for one in joined:
+            _print_block((one["at"], one["source"]), one["reason"])
     if attempts:
-        console.print(_rows("attempts", attempts))
+        console.print(Text("attempts", style="bold"))
+        for one in attempts:
+            _print_block(*_attempt(one))
 
 
-def _rows(title: str, documents: list[dict[str, Any]]) -> Table:
-    names = [name for name in documents[0] if any(one[name] is not None for one in documents)]
-    table = Table(*names, title=title, title_justify="left")
-    for one in documents:
-        table.add_row(*("" if one[name] is None else _escaped(one[name]) for name in names))
-    return table
+def _attempt(one: Mapping[str, Any]) -> tuple[tuple[object, ...], str | None]:
+    """What matters of an attempt, and below it what the API said."""
+    measured = (
+        one["number"],
+        one["started_at"],
+        one["verdict"],
+        _unit("HTTP ", one["http_status"]),
+        _unit("code ", one["code"]),
+        _unit("", one["duration_ms"], " ms"),
+        _unit("next in ", one["retry_in_s"], " s"),
+    )
+    said = [text for text in (one["error"], one["message"]) if text]
+    return measured, ": ".join(said) or None
+
+
+def _unit(before: str, value: object, after: str = "") -> str | None:
+    return None if value is None else f"{before}{value}{after}"
+
+
+def _print_block(facts_: Iterable[object], below: str | None) -> None:
+    """A line of facts, and a text under it: at any width nothing is cut."""
+    line = Text("  ").join(styled(one) for one in facts_ if one is not None)
+    console.print(Padding(line, (0, 0, 0, 2)), highlight=False)
+    if below:
+        console.print(Padding(Text(shown(below), style="dim", overflow="fold"), (0, 0, 0, 4)))
 
 
 def print_batch(batch: Batch) -> None:
@@ -109,32 +157,23 @@ def print_batch(batch: Batch) -> None:
     console.print(table)
 
 
-def print_letters(letters: Iterable[DeadLetter]) -> int:
-    """Dead letters, a row each; returns how many there were."""
-    table = Table(Column("id", no_wrap=True, min_width=36), "what", "target", "when", "why")
-    for letter in letters:
-        table.add_row(*_letter_row(letter))
-    console.print(table)
-    return table.row_count
-
-
-def _letter_row(letter: DeadLetter) -> tuple[str, ...]:
+def print_letter(letter: DeadLetter) -> None:
+    """A dead letter: id, what it is, when; below that its target or queue, and why."""
     if isinstance(letter, DeadMessage):
-        return (
-            letter.message_id,
-            "message",
-            letter.queue or "",
-            f"{letter.quarantined_at:%Y-%m-%d %H:%M:%S}Z",
-            _escaped(letter.reason),
-        )
-    target = "/".join(filter(None, (letter.user_id, letter.task_id, letter.sub_user_id)))
-    return (
-        letter.request_id,
-        styled(letter.outcome),
-        target,
-        f"{letter.finished_at:%Y-%m-%d %H:%M:%S}Z",
-        _escaped(letter.detail),
-    )
+        kind, at = "message", letter.quarantined_at
+        where, why = {"queue": letter.queue}, letter.reason
+    else:
+        kind, at = str(letter.outcome), letter.finished_at
+        target = "/".join(filter(None, (letter.user_id, letter.task_id, letter.sub_user_id)))
+        where, why = {"target": target}, letter.detail
+    line = Text("  ").join((Text(id_of(letter)), styled(kind), Text(f"{at:%Y-%m-%d %H:%M:%S}Z")))
+    console.print(line, highlight=False, soft_wrap=True)
+    console.print(Padding(facts({**where, "why": why}), (0, 0, 0, 2)))
+
+
+def id_of(letter: DeadLetter) -> str:
+    """The id by which a dead letter is shown, sent again or dropped."""
+    return letter.message_id if isinstance(letter, DeadMessage) else letter.request_id
 
 
 def is_stopped(status: Status) -> bool:

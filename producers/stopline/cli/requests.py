@@ -9,6 +9,7 @@ import typer
 from stopline.cli import output
 from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson, By, SubUserId, TimeoutS
+from stopline.cli.watching import watch_batch
 from stopline.client import StopClient
 from stopline.contract import CancelResult, Lane, StopRequest, parse_moment
 from stopline.errors import InvalidRequestError
@@ -85,11 +86,19 @@ def batch(
     batch_id: Annotated[
         str, typer.Argument(metavar="BATCH_ID", help="The id that 'bulk' printed.")
     ],
+    watch: Annotated[bool, typer.Option("--watch", help="Wait until all of it has ended.")] = False,
+    timeout_s: TimeoutS = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the progress and the report of a batch."""
+    if timeout_s is not None and not watch:
+        raise InvalidRequestError("--timeout goes with --watch")
     with StopClient() as client:
-        found = client.batch(batch_id)
+        if watch:
+            with output.progress() as progress:
+                found = watch_batch(client, batch_id, progress, timeout_s)
+        else:
+            found = client.batch(batch_id)
     if as_json:
         output.print_json(found.to_json())
     else:
@@ -132,7 +141,7 @@ def resumed(
 ) -> None:
     """Tell that a task was resumed: stops issued before are superseded."""
     with StopClient() as client:
-        moment = parse_moment(at, "at") if at else None
+        moment = parse_moment(at, "--at") if at else None
         result = client.resumed(user_id, task_id, sub_user_id, at=moment)
     if as_json:
         output.print_json(result.model_dump(mode="json"))

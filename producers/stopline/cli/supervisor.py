@@ -10,22 +10,24 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from stopline.cli.exits import Exit
 from stopline.cli.output import say
 from stopline.setting_names import SUPERVISED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 _LOOK_S: Final = 0.2
 _RESTART_S: Final = 1.0
-_FATAL_EXITS: Final = frozenset({2, 3})
-"""Wrong settings do not get better by starting again."""
+WRONG_SETTINGS: Final = frozenset({Exit.BAD_INPUT})
+"""They do not get better by starting again."""
 _KILL_AFTER_S: Final = 15.0
 
 
 PYTHON: Final = (sys.executable, "-P")
-"""This interpreter, which does not import what lies in the current directory: somebody else may have
-put it there, and the token is in the environment."""
+"""This interpreter, which does not import what lies in the current directory: somebody else may
+have put it there, and the token is in the environment."""
 
 
 def stopline_command(*arguments: str) -> list[str]:
@@ -103,11 +105,22 @@ class Supervisor:
         """Make `watch` return; safe in a signal handler."""
         self._stop.set()
 
-    def watch(self, look_after: Callable[[], None] = lambda: None) -> int | None:
+    def restart(self) -> None:
+        """Have all children drained and started again: what they were told is true no more."""
+        for child in self._children:
+            child.terminate()
+
+    def watch(
+        self,
+        look_after: Callable[[], None] = lambda: None,
+        *,
+        fatal: AbstractSet[int] = WRONG_SETTINGS | {Exit.UNAVAILABLE},
+    ) -> int | None:
         """Restart children that die, until `request_stop`.
 
         Args:
             look_after: called again and again, for what else must be kept running.
+            fatal: exit codes of children that cannot run at all.
 
         Returns:
             The exit code of a child that cannot run at all (wrong settings), else None.
@@ -118,7 +131,7 @@ class Supervisor:
                 code = child.process.poll() if child.process else None
                 if code is None:
                     continue
-                if code in _FATAL_EXITS:
+                if code in fatal:
                     return code
                 say(f"{child.name} ended with {code}; it is started again")
                 if self._stop.wait(_RESTART_S):

@@ -6,20 +6,24 @@ import os
 import signal
 import socket
 import sys
+import time
 from contextlib import ExitStack
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from stopline.cli import output
+from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
-from stopline.cli.supervisor import PYTHON, Supervisor, stopline_command
+from stopline.cli.supervisor import PYTHON, WRONG_SETTINGS, Supervisor, stopline_command
+from stopline.client import StopClient
 from stopline.contract import Lane
 from stopline.embedded import EmbeddedServer
-from stopline.errors import InvalidSettingsError
+from stopline.errors import InvalidSettingsError, StoplineError
+from stopline.health import examine
 from stopline.secret_files import read_secret
 from stopline.settings import Durability, Settings
 
@@ -34,6 +38,9 @@ Concurrency = Annotated[
         "left out.",
     ),
 ]
+
+
+_READY_LOOK_S: Final = 0.5
 
 
 class Level(StrEnum):
@@ -128,15 +135,56 @@ def up(
         stack.callback(supervisor.stop)
         start_workers(supervisor, concurrency, log_level)
         output.say("workers are starting for all lanes; Ctrl-C drains and stops them")
-        code = supervisor.watch(lambda: _look_after(server))
+        care = _Care(settings, supervisor, server)
+        # A worker that starts while the server is away ends with 3; here it is on its way back.
+        fatal = WRONG_SETTINGS if server is not None else WRONG_SETTINGS | {Exit.UNAVAILABLE}
+        code = supervisor.watch(care.look, fatal=fatal)
         output.say("draining: calls in flight may finish")
     if code is not None:
         raise typer.Exit(code)
 
 
-def _look_after(server: EmbeddedServer | None) -> None:
-    if server is not None and server.ensure_running():
-        output.say(f"the embedded server had died and was started again: {server.url}")
+class _Care:
+    """What `up` looks at besides its workers: its server, and whether all is ready."""
+
+    def __init__(
+        self, settings: Settings, supervisor: Supervisor, server: EmbeddedServer | None
+    ) -> None:
+        self._settings = settings
+        self._supervisor = supervisor
+        self._server = server
+        self._is_ready = False
+        self._look_at = time.monotonic()
+
+    def look(self) -> None:
+        """Look at both; called a few times a second."""
+        self._keep_server()
+        if not self._is_ready and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _READY_LOOK_S
+            self._is_ready = self._workers_are_ready()
+            if self._is_ready:
+                output.say("ready: workers serve all lanes")
+
+    def _keep_server(self) -> None:
+        if self._server is None:
+            return
+        before = self._server.url
+        if not self._server.ensure_running():
+            return
+        output.say(f"the embedded server had died and was started again: {self._server.url}")
+        if self._server.url != before:
+            output.say("its port was taken meanwhile; the workers are started again")
+            self._supervisor.restart()
+
+    def _workers_are_ready(self) -> bool:
+        try:
+            with StopClient(self._settings) as client:
+                found = client.heartbeats()
+        except StoplineError:
+            return False
+        here = [beat for beat in found.processes if beat.host == socket.gethostname()]
+        limit_s = self._settings.call_timeout_s
+        return examine(here, found.now, call_timeout_s=limit_s).is_healthy
 
 
 def start_workers(supervisor: Supervisor, concurrency: int | None, log_level: str) -> None:

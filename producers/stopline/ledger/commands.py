@@ -319,7 +319,7 @@ def discard(letter_ids: Sequence[str]) -> Command[tuple[bool, ...]]:
 def quarantine(
     policy: Policy, message_id: str, fields: dict[str, Any], body: str
 ) -> Command[Quarantined]:
-    """Keep a queue message that no worker can handle; fields as in `DeadMessage`, body as base64."""
+    """Keep a message that no worker can handle; fields as in `DeadMessage`, body as base64."""
     known = members({"message_id": message_id, **fields})
     return Command(
         "quarantine",
@@ -359,6 +359,4 @@ def leave(process_id: str) -> Command[None]:
 
 def read_clock(policy: Policy) -> Command[Clock]:
     """Ask the ledger what time it is."""
-    return Command(
-        "time", (_options(policy),), lambda reply: Clock(int(reply[0]), int(reply[1]))
-    )
+    return Command("time", (_options(policy),), lambda reply: Clock(int(reply[0]), int(reply[1])))

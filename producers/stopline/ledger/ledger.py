@@ -24,7 +24,12 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from stopline.errors import InvalidSettingsError, LedgerFullError, UnavailableError
+from stopline.errors import (
+    InvalidRequestError,
+    InvalidSettingsError,
+    LedgerFullError,
+    UnavailableError,
+)
 from stopline.ledger import durability, queries, scripts
 from stopline.redis_server import RedisServer
 
@@ -137,6 +142,8 @@ def translated() -> Iterator[None]:
     """Turn errors of redis-py into Stopline's."""
     try:
         yield
+    except UnicodeEncodeError:
+        raise InvalidRequestError("an id or a text here is no valid Unicode") from None
     except (RedisError, OSError) as error:
         raise _translate(error) from error
 

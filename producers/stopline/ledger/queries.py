@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -27,6 +28,7 @@ from stopline.ledger.values import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
 
 def _text(value: bytes) -> str:
     return value.decode()
@@ -143,6 +145,27 @@ def outcome(request_id: str) -> Command[Outcome | None]:
     )
 
 
+class Progress(Enum):
+    """What there is of a request that has no outcome."""
+
+    OPEN = "open"
+    UNKNOWN = "unknown"
+
+
+def progress(request_id: str) -> Command[Outcome | Progress]:
+    """The outcome of a request, or whether there will be one: what a waiter needs to know."""
+
+    def parse(reply: Sequence[bytes | None]) -> Outcome | Progress:
+        raw_result, raw_record = reply
+        if raw_result is not None and (outcome := parse_result(raw_result)) is not None:
+            return outcome
+        return Progress.UNKNOWN if raw_record is None else Progress.OPEN
+
+    return Command(
+        "MGET", (keys.result(request_id), keys.record(request_id)), parse, is_script=False
+    )
+
+
 def batch(batch_id: str) -> Command[Batch | None]:
     """Progress of a batch; None where the ledger does not know it."""
 
@@ -193,14 +216,57 @@ def batch_ids(chunk_key: str) -> Command[tuple[str, ...]]:
     )
 
 
-def dead_ids(first: int, last: int) -> Command[tuple[str, ...]]:
-    """Ids of dead letters by age, the oldest first; a range as of ZRANGE."""
-    return Command(
-        "ZRANGE",
-        (keys.DEAD, first, last),
-        lambda reply: tuple(_text(letter_id) for letter_id in reply),
-        is_script=False,
-    )
+@dataclass(frozen=True, slots=True)
+class DeadPlace:
+    """How far somebody has looked through the dead letters.
+
+    Attributes:
+        since: none that died before; microseconds.
+        newest_first: from the newest to the oldest.
+        moment: when the last that was looked at died; None: none was.
+        seen: those that died at that very moment and were looked at.
+        is_end: there are no more.
+    """
+
+    since: int | None = None
+    newest_first: bool = False
+    moment: int | None = None
+    seen: frozenset[str] = frozenset()
+    is_end: bool = False
+
+    def after(self, found: Sequence[tuple[str, int]]) -> DeadPlace:
+        """The place behind these, which were found from here on."""
+        fresh = [one for one in found if one[0] not in self.seen]
+        if not fresh:
+            return replace(self, is_end=True)
+        moment = fresh[-1][1]
+        same = frozenset(letter_id for letter_id, at in found if at == moment)
+        seen = same | self.seen if moment == self.moment else same
+        return replace(self, moment=moment, seen=seen)
+
+
+def dead_ids(place: DeadPlace, count: int) -> Command[tuple[tuple[str, int], ...]]:
+    """Ids of dead letters from a place on, with when they died; some of them it may have seen."""
+    low = "-inf" if place.since is None else str(place.since)
+    high = "+inf"
+    if place.moment is not None:
+        low, high = (low, str(place.moment)) if place.newest_first else (str(place.moment), high)
+    limits = ("WITHSCORES", "LIMIT", 0, count + len(place.seen))
+    name, ends = "ZRANGEBYSCORE", (low, high)
+    if place.newest_first:
+        name, ends = "ZREVRANGEBYSCORE", (high, low)
+    return Command(name, (keys.DEAD, *ends, *limits), _parse_scored, is_script=False)
+
+
+def _parse_scored(reply: Any) -> tuple[tuple[str, int], ...]:
+    if reply and not isinstance(reply[0], tuple | list):
+        reply = list(zip(reply[::2], reply[1::2], strict=True))
+    return tuple((_text(member), int(float(score))) for member, score in reply)
+
+
+def dead_count() -> Command[int]:
+    """How many ids are in the index of dead letters."""
+    return Command("ZCARD", (keys.DEAD,), int, is_script=False)
 
 
 def is_dead(letter_id: str) -> Command[bool]:
@@ -246,9 +312,7 @@ def quarantine() -> Command[Quarantine]:
         body_bytes, cut, dropped = (int(value or 0) for value in reply)
         return Quarantine(body_bytes, cut, dropped)
 
-    return Command(
-        "HMGET", (keys.QUARANTINE, "bytes", "cut", "dropped"), parse, is_script=False
-    )
+    return Command("HMGET", (keys.QUARANTINE, "bytes", "cut", "dropped"), parse, is_script=False)
 
 
 def process_ids() -> Command[tuple[str, ...]]:
@@ -295,5 +359,3 @@ def config(name: str) -> Command[str | None]:
         return value.decode() if isinstance(value, bytes) else value
 
     return Command("CONFIG GET", (name,), parse, is_script=False)
-
-

@@ -1,8 +1,8 @@
 """The ledger's Lua scripts, put together from their files.
 
 A verb's file names the parts it needs in its first line (`-- requires: clock record`); parts are
-the files that begin with an underscore, in the order in which they build on each other. A second line
-may name flags (`-- flags: allow-oom`).
+the files that begin with an underscore, in the order in which they build on each other. A second
+line may name flags (`-- flags: allow-oom`).
 
 What settles open requests may write although Redis is full; what takes in something new may not
 (https://redis.io/docs/latest/develop/programmability/eval-intro/).

@@ -172,7 +172,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """What had to go to make room for a message: bodies that were cut, messages that were dropped."""
+    """What went to make room for a message: bodies that were cut, messages that were dropped."""
 
     cut: int
     dropped: int
@@ -180,7 +180,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The ledger's time and its server's, in microseconds: they differ after the server's went back."""
+    """The ledger's time and its server's, in microseconds; they differ after a step back."""
 
     now: int
     server_now: int
