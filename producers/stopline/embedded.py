@@ -11,7 +11,6 @@ import fcntl
 import os
 import signal
 import socket
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -38,8 +37,6 @@ _CONFIG: Final = {
 _START_TIMEOUT_S: Final = 300
 """Long enough to load a large append-only file."""
 _STOP_TIMEOUT_S: Final = 30
-_ASK_S: Final = 5.0
-"""So often the server is asked whether it is the one that was started."""
 _STATE_FILE: Final = "server.json"
 _LOCK_FILE: Final = "owner.lock"
 _PORT_FILE: Final = "port"
@@ -60,12 +57,12 @@ def _read_state(data_dir: Path) -> _State | None:
         return None
 
 
-def _run_id(url: str) -> str | None:
-    """The id of the server process behind the URL, or None where none answers."""
+def _info(url: str) -> dict[str, Any]:
+    """What the server behind the URL says of itself; nothing where none answers."""
     with suppress(RedisError, OSError), redis.Redis.from_url(url, socket_timeout=2) as client:
         info: Any = client.info("server")
-        return str(info["run_id"])
-    return None
+        return dict(info)
+    return {}
 
 
 def find_running(data_dir: Path) -> str | None:
@@ -76,7 +73,7 @@ def find_running(data_dir: Path) -> str | None:
     """
     _check_owner(data_dir)
     state = _read_state(data_dir)
-    return state.url if state and _run_id(state.url) == state.run_id else None
+    return state.url if state and _info(state.url).get("run_id") == state.run_id else None
 
 
 def url_of_running(data_dir: Path) -> str:
@@ -108,8 +105,7 @@ class EmbeddedServer:
         self._config = _CONFIG | ({"appendfsync": "always"} if fsync else {})
         self._lock: int | None = None
         self._server: Any = None
-        self._run_id = ""
-        self._asked_at = 0.0
+        self._pid = 0
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -148,8 +144,9 @@ class EmbeddedServer:
     def _run(self) -> None:
         self._server = _start_server(self._data_dir / "valkey", _port(self._data_dir), self._config)
         self.url = f"redis://127.0.0.1:{self._server.port}/0"
-        self._run_id = _run_id(self.url) or ""
-        state = _State(self.url, self._run_id)
+        info = _info(self.url)
+        self._pid = int(info.get("process_id", 0))
+        state = _State(self.url, str(info.get("run_id", "")))
         try:
             (self._data_dir / _PORT_FILE).write_text(str(self._server.port))
             (self._data_dir / _STATE_FILE).write_bytes(orjson.dumps(asdict(state)))
@@ -164,20 +161,11 @@ class EmbeddedServer:
         Returns:
             Whether it had.
         """
-        if self._server is None or not self._has_died():
+        if self._server is None or not _has_ended(self._pid):
             return False
         self._server.terminate()
         self._run()
         return True
-
-    def _has_died(self) -> bool:
-        """Nobody listens on its port, or somebody else does; a server that is slow has not died."""
-        if _is_refused(self._server.port):
-            return True
-        if time.monotonic() < self._asked_at + _ASK_S:
-            return False
-        self._asked_at = time.monotonic()
-        return _run_id(self.url) not in (None, self._run_id)
 
     def stop(self) -> None:
         """Stop the server; it writes its append-only file to the end first."""
@@ -235,15 +223,12 @@ def _bound(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _is_refused(port: int) -> bool:
-    """Whether nobody listens: a server that is merely slow still takes the connection."""
+def _has_ended(pid: int) -> bool:
+    """Whether a child of this process has ended; one that is merely slow has not."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return False
-    except ConnectionRefusedError:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
         return True
-    except OSError:
-        return False
 
 
 def _start_server(directory: Path, port: int, config: dict[str, str]) -> Any:

@@ -128,7 +128,10 @@ class Publisher:
         """
         with _translated(), self._of_this_process().app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
-            return {queue: _depth(connection, queue) for queue in queues}
+            # In Redis a queue without messages is no queue, and nobody needs to make it.
+            missing = 0 if connection.transport.driver_type == "redis" else None
+            depths = ((queue, _depth(connection, queue)) for queue in queues)
+            return {queue: missing if depth is None else depth for queue, depth in depths}
 
     def queues_of_another_kind(self) -> tuple[str, ...]:
         """Lane queues that are there and that no worker can declare (AMQP: not durable, say).

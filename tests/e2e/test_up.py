@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import re
 import signal
+import socket
+import stat
 import statistics
 import subprocess
 import sys
@@ -17,9 +20,17 @@ from typing import TYPE_CHECKING
 import orjson
 import psutil
 import pytest
+import redis
 
-from stopline import Lane, OutcomeKind, Settings, StopClient
-from stopline.embedded import find_running
+from stopline import (
+    InvalidSettingsError,
+    Lane,
+    OutcomeKind,
+    Settings,
+    StopClient,
+    UnavailableError,
+)
+from stopline.embedded import EmbeddedServer, find_running
 from stopline.ledger.values import Policy
 from tests.conftest import wait_until
 from tests.support.processes import TOKEN, Stack
@@ -48,7 +59,7 @@ def _up(stack: Stack, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     before = _state(data_dir)  # of an owner that was killed
     with (stack.directory / "up.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stopline.cli", "up", *arguments],
+            [str(Path(sys.executable).with_name("stopline")), "up", *arguments],
             env={**os.environ, **stack.environment},
             cwd=stack.directory,
             stdout=log,
@@ -282,3 +293,106 @@ def test_the_token_is_asked_for_before_anything_starts(embedded: Stack) -> None:
     assert b"No API token" in shown.stderr
     assert TOKEN.encode() not in shown.stderr
     assert not Path(str(embedded.settings["data_dir"])).exists()
+
+
+def test_it_says_when_it_is_ready_and_nothing_but_json(embedded: Stack) -> None:
+    embedded.api.start()
+    log = embedded.directory / "up.log"
+    with _up(embedded):
+        wait_until(lambda: b'"action": "ready"' in log.read_bytes(), what="the word")
+        receipt = embedded.run("stop", "u", "t", "--wait", "--timeout", "5")
+        assert receipt.returncode == 0
+    lines = [line for line in log.read_text().splitlines() if "Warm shutdown" not in line and line]
+    for line in lines:  # Celery's farewell goes to stdout
+        orjson.loads(line)
+
+
+@pytest.mark.parametrize("name", ["orjson", "celeryconfig", "redis", "stopline_worker", "httpx"])
+def test_nothing_is_imported_from_the_current_directory(embedded: Stack, name: str) -> None:
+    """It would run with the token in its environment."""
+    proof = embedded.directory / "it-ran"
+    embedded.api.start()
+    (embedded.directory / f"{name}.py").write_text(f"open({str(proof)!r}, 'w')\n")
+    with _up(embedded):
+        command = [str(Path(sys.executable).with_name("stopline")), "stop", "u", "t", "--wait"]
+        done = subprocess.run(
+            command,
+            env={**os.environ, **embedded.environment},
+            cwd=embedded.directory,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert not proof.exists()
+
+
+def test_a_worker_that_starts_while_the_server_stalls_does_not_end_it(embedded: Stack) -> None:
+    embedded.api.start()
+    log = embedded.directory / "up.log"
+    with _up(embedded) as process:
+        wait_until(lambda: b'"action": "ready"' in log.read_bytes(), what="the word")
+        children = psutil.Process(process.pid).children()
+        (server,) = [one for one in children if "valkey" in one.name()]
+        workers = [one for one in children if one.pid != server.pid]
+        server.suspend()
+        workers[0].kill()
+        wait_until(lambda: b"ended with 3" in log.read_bytes(), what="the failed start")
+        server.resume()
+        assert process.poll() is None
+        done = embedded.run("stop", "u", "t", "--wait", "--timeout", "60")
+        assert done.returncode == 0
+
+
+def test_a_server_that_died_goes_elsewhere_when_its_port_is_taken(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "data") as server:
+        before = server.url
+        port = int(before.rpartition(":")[2].partition("/")[0])
+        with redis.Redis.from_url(before) as client:
+            psutil.Process(client.info("server")["process_id"]).kill()
+        with socket.socket() as stranger:
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+            def taken() -> bool:
+                with suppress(OSError):
+                    stranger.bind(("127.0.0.1", port))
+                    stranger.listen()
+                    return True
+                return False
+
+            wait_until(taken, what="the port")
+            wait_until(server.ensure_running, what="the restart")
+            assert server.url != before
+            assert find_running(tmp_path / "data") == server.url
+            assert not server.ensure_running()
+
+
+def test_a_data_directory_is_made_its_owners_alone(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o777)
+    data_dir.chmod(0o777)
+    with EmbeddedServer(data_dir):
+        assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_data_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    os.chown(data_dir, 12345, 12345)
+    with pytest.raises(InvalidSettingsError, match="belongs to another user"):
+        EmbeddedServer(data_dir).start()
+    with pytest.raises(InvalidSettingsError, match="belongs to another user"):
+        find_running(data_dir)
+
+
+def test_a_full_disk_is_a_sentence(embedded: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with (
+        pytest.raises(UnavailableError, match="No space left"),
+        EmbeddedServer(embedded.directory / "data"),
+    ):
+        pass

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _dead(desk: Desk) -> list[str]:
-    return list((one for one, _ in desk.run(queries.dead_ids(queries.DeadPlace(), 1000))))
+    return [one for one, _ in desk.run(queries.dead_ids(queries.DeadPlace(), 1000))]
 
 
 def _rejected(desk: Desk, task_id: str = "t") -> str:

@@ -1,4 +1,4 @@
-"""The API is away for an hour, with default settings, on virtual time: nothing ends but as stopped."""
+"""The API is away for an hour, with default settings, on virtual time: all end as stopped."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ class _Outage:
             await asyncio.sleep(1.0)
             self._accept(number)
         await asyncio.sleep(self.upstream.ends_s - self._world.monotonic())
-        while self._server.look([])[1]:  # open is what is due, and only that
+        # Open is what is due, and only that.
+        while self._server.look([])[1]:  # noqa: ASYNC110  # the ledger tells nobody
             await asyncio.sleep(0.1)
         self.ended_s = self._world.monotonic()
         living.cancel()

@@ -43,7 +43,7 @@ class FixedLanes:
 class Worker:
     """A worker and all its lives."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # two are for one test only
         self,
         world: World,
         redis: SimulatedRedis,

@@ -4,8 +4,15 @@ Celery's own `-A` puts the current directory before everything else while it imp
 way nothing is imported from there.
 """
 
+from __future__ import annotations
+
 import sys
 
-from stopline_worker.app import app
+from stopline.logs import configure_logging
 
-sys.exit(app.start(sys.argv[1:]))
+configure_logging()  # before Celery warns of anything in lines of its own
+
+from stopline_worker.app import app  # noqa: E402  # see above
+
+if __name__ == "__main__":
+    sys.exit(app.start(sys.argv[1:]))

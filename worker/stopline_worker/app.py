@@ -81,12 +81,15 @@ def _served_lanes() -> list[Lane]:
     return [lane for lane in Lane if lane.queue in queues]
 
 
-def _check_start(instance: Any, **_: Any) -> None:
+def _check_token(**_: Any) -> None:
     try:
         ApiToken.from_settings(runtime.settings)
     except StoplineError as error:
         _exit(error)
-    pool = instance.pool_cls if isinstance(instance.pool_cls, str) else instance.pool_cls.__module__
+
+
+def _check_pool(sender: Any, **_: Any) -> None:
+    pool = sender.pool_cls if isinstance(sender.pool_cls, str) else sender.pool_cls.__module__
     if "gevent" in pool or "eventlet" in pool:
         sys.stderr.write(
             "stopline: the gevent and eventlet pools cannot run the engine's event loop; use "
@@ -148,7 +151,8 @@ tasks.register(app)
 watched = WatchedWorker(app)
 
 signals.setup_logging.connect(_configure_logging, weak=False)
-signals.celeryd_init.connect(_check_start, weak=False)
+signals.celeryd_init.connect(_check_token, weak=False)
+signals.worker_init.connect(_check_pool, weak=False)
 signals.celeryd_after_setup.connect(_serve, weak=False)
 signals.worker_init.connect(_watch_supervisor, weak=False)
 # The prefork pool has an engine in each process, the in-process pools one in the worker itself.

@@ -42,6 +42,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 20.0
 _STOP_MARGIN_S = 10.0
+_FIRST_BEATS_S: Final = 0.25
 _COLLECT_AFTER: Final = (10_000, 20, 20)
 """Python's own: 700, 10, 10. A call makes dozens of objects, which nearly all go with their last
 reference; looking for cycles among them took a twentieth of the time."""
@@ -140,7 +141,9 @@ class EngineThread:
             await self._tell(
                 of_engine(self.policy, self._worker, self._lanes, self._engine, self._watch)
             )
-            await asyncio.sleep(BEAT_INTERVAL_S)
+            # Who waits for the worker to be ready need not wait for the second heartbeat.
+            has_swept = self._engine.since_sweep_s is not None
+            await asyncio.sleep(BEAT_INTERVAL_S if has_swept else _FIRST_BEATS_S)
 
     async def _tell(self, command: Command[None]) -> None:
         try:

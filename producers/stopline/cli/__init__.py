@@ -100,11 +100,11 @@ def _options(
 
 def main() -> None:
     """Run the command line; every error of Stopline is one line and an exit code."""
-    from stopline.logs import configure_logging  # noqa: PLC0415  # `stopline.cli` is imported by tests
-
-    configure_logging("warning")
-    _check_arguments()
     try:
+        from stopline.logs import configure_logging  # noqa: PLC0415  # only for who runs it
+
+        configure_logging("warning")
+        _check_arguments()
         app()
     except StoplineError as error:
         _end(f"stopline: {error}", exit_code(error))
@@ -117,7 +117,8 @@ def main() -> None:
     except OSError as error:
         # A full disk, no file descriptors left: nothing that a traceback would explain.
         where = f" ({error.filename})" if error.filename else ""
-        _end(f"stopline: {error.strerror or error}{where}", Exit.UNAVAILABLE)
+        sys.stderr.write(f"stopline: {error.strerror or error}{where}\n")
+        sys.exit(Exit.UNAVAILABLE)
 
 
 def _check_arguments() -> None:

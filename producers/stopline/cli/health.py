@@ -7,8 +7,6 @@ import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from stopline import health as heartbeats
 from stopline.cli import output
@@ -74,29 +72,31 @@ def _document(health: heartbeats.Health) -> dict[str, object]:
 
 
 def _print(health: heartbeats.Health, now: datetime) -> None:
-    table = Table("process", "role", "lanes", "heartbeat", "last consumed", "last swept", "calls")
     for beat in health.processes:
-        table.add_row(*(Text(output.shown(cell)) for cell in _row(beat, now)))
-    output.console.print(table)
+        output.print_block((beat.role, beat.process_id, ", ".join(beat.lanes)), _seen(beat, now))
     if not health.processes:
         output.say("no worker was heard of in the last two minutes")
     for one in health.standstills:
         output.say(f"stands still: {one.part}: {one.problem}")
     for notice in health.notices:
         output.say(f"notice: {notice.part}: {notice.text}")
+    if health.is_healthy:
+        output.console.print("All of them are at work.")
 
 
-def _row(beat: Heartbeat, now: datetime) -> tuple[str, ...]:
-    return (
-        beat.process_id,
-        beat.role,
-        ", ".join(beat.lanes),
-        _ago(beat.beat_at, now),
-        _ago(beat.consumed_at, now),
-        _ago(beat.swept_at, now),
-        "" if beat.in_flight is None else str(beat.in_flight),
+def _seen(beat: Heartbeat, now: datetime) -> str:
+    """What a process last did, and when."""
+    parts = (
+        _ago("heartbeat", beat.beat_at, now),
+        _ago("looked at its queues", beat.consumed_at, now),
+        _ago("swept", beat.swept_at, now),
+        None if beat.in_flight is None else f"{beat.in_flight} calls in flight",
+        f"paused: {', '.join(beat.paused)}" if beat.paused else None,
     )
+    return ", ".join(part for part in parts if part)
 
 
-def _ago(moment: datetime | None, now: datetime) -> str:
-    return "" if moment is None else f"{max(0.0, (now - moment).total_seconds()):.0f} s ago"
+def _ago(what: str, moment: datetime | None, now: datetime) -> str | None:
+    if moment is None:
+        return None
+    return f"{what} {max(0.0, (now - moment).total_seconds()):.0f} s ago"

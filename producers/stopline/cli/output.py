@@ -6,6 +6,7 @@ are written out (`shown`), so that a routing key cannot move the cursor of who l
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from stopline.contract import Batch, DeadLetter, Receipt, Status
 
+_log = logging.getLogger("stopline")
 console = Console()
 messages = Console(stderr=True)
 
@@ -54,6 +56,14 @@ def say(text: str) -> None:
     """A message for people, on stderr."""
     lines = "\n".join(shown(line) for line in text.split("\n"))
     messages.print(lines, highlight=False, markup=False, soft_wrap=True, emoji=False)
+
+
+def announce(text: str, action: str) -> None:
+    """What a command that runs for long says: for people, or as a line among JSON logs."""
+    if messages.is_terminal:
+        say(text)
+    else:
+        _log.info(text, extra={"action": action})
 
 
 def shown(value: object) -> str:
@@ -109,11 +119,11 @@ def print_status(status: Status) -> None:
     if joined:
         console.print(Text("joined", style="bold"))
         for one in joined:
-            _print_block((one["at"], one["source"]), one["reason"])
+            print_block((one["at"], one["source"]), one["reason"])
     if attempts:
         console.print(Text("attempts", style="bold"))
         for one in attempts:
-            _print_block(*_attempt(one))
+            print_block(*_attempt(one))
 
 
 def _attempt(one: Mapping[str, Any]) -> tuple[tuple[object, ...], str | None]:
@@ -135,7 +145,7 @@ def _unit(before: str, value: object, after: str = "") -> str | None:
     return None if value is None else f"{before}{value}{after}"
 
 
-def _print_block(facts_: Iterable[object], below: str | None) -> None:
+def print_block(facts_: Iterable[object], below: str | None) -> None:
     """A line of facts, and a text under it: at any width nothing is cut."""
     line = Text("  ").join(styled(one) for one in facts_ if one is not None)
     console.print(Padding(line, (0, 0, 0, 2)), highlight=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stopline.cli.exits import Exit
-from stopline.cli.output import say
+from stopline.cli.output import announce
 from stopline.setting_names import SUPERVISED
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ class Child:
         try:
             self.process.wait(max(0.0, limit_s))
         except subprocess.TimeoutExpired:
-            say(f"{self.name} did not end in time and is killed; its calls will be made again")
+            announce(
+                f"{self.name} did not end in time and is killed; its calls will be made again",
+                "worker_killed",
+            )
             self.process.kill()
             self.process.wait()
         self._close_pipe()
@@ -133,7 +136,7 @@ class Supervisor:
                     continue
                 if code in fatal:
                     return code
-                say(f"{child.name} ended with {code}; it is started again")
+                announce(f"{child.name} ended with {code}; it is started again", "worker_ended")
                 if self._stop.wait(_RESTART_S):
                     break
                 child.start(self._environment, self._log)

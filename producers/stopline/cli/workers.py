@@ -24,6 +24,7 @@ from stopline.contract import Lane
 from stopline.embedded import EmbeddedServer
 from stopline.errors import InvalidSettingsError, StoplineError
 from stopline.health import examine
+from stopline.logs import configure_logging
 from stopline.secret_files import read_secret
 from stopline.settings import Durability, Settings
 
@@ -123,23 +124,28 @@ def up(
     require_worker()
     settings = Settings.load()
     require_token(settings)
+    configure_logging(log_level)
+    supervisor = Supervisor(drain_s=settings.drain_s)
+    # Before anything is started that would outlive this process.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: supervisor.request_stop())
     with ExitStack() as stack:
         server = None
         if settings.ledger_url() is None:
             fsync = settings.durability is Durability.FSYNC
             server = stack.enter_context(EmbeddedServer(settings.data_dir, fsync=fsync))
-            output.say(f"embedded server: {server.url} (files in {settings.data_dir.absolute()})")
-        supervisor = Supervisor(drain_s=settings.drain_s)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: supervisor.request_stop())
+            files = settings.data_dir.absolute()
+            output.announce(f"embedded server: {server.url} (files in {files})", "server_started")
         stack.callback(supervisor.stop)
         start_workers(supervisor, concurrency, log_level)
-        output.say("workers are starting for all lanes; Ctrl-C drains and stops them")
+        output.announce(
+            "workers are starting for all lanes; Ctrl-C drains and stops them", "workers_starting"
+        )
         care = _Care(settings, supervisor, server)
         # A worker that starts while the server is away ends with 3; here it is on its way back.
         fatal = WRONG_SETTINGS if server is not None else WRONG_SETTINGS | {Exit.UNAVAILABLE}
         code = supervisor.watch(care.look, fatal=fatal)
-        output.say("draining: calls in flight may finish")
+        output.announce("draining: calls in flight may finish", "draining")
     if code is not None:
         raise typer.Exit(code)
 
@@ -163,7 +169,7 @@ class _Care:
             self._look_at = time.monotonic() + _READY_LOOK_S
             self._is_ready = self._workers_are_ready()
             if self._is_ready:
-                output.say("ready: workers serve all lanes")
+                output.announce("ready: workers serve all lanes", "ready")
 
     def _keep_server(self) -> None:
         if self._server is None:
@@ -171,9 +177,14 @@ class _Care:
         before = self._server.url
         if not self._server.ensure_running():
             return
-        output.say(f"the embedded server had died and was started again: {self._server.url}")
+        output.announce(
+            f"the embedded server had died and was started again: {self._server.url}",
+            "server_restarted",
+        )
         if self._server.url != before:
-            output.say("its port was taken meanwhile; the workers are started again")
+            output.announce(
+                "its port was taken meanwhile; the workers are started again", "workers_restarted"
+            )
             self._supervisor.restart()
 
     def _workers_are_ready(self) -> bool:
