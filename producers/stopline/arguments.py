@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class StopFields(TypedDict, total=False):
-    """The optional fields of a stop request."""
+    """The optional fields of a stop request: see `StopClient.stop` for what each means."""
 
     sub_user_id: str | None
     lane: Lane | str

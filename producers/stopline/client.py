@@ -73,6 +73,22 @@ class StopClient:
     def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
         """Ask for a target to be stopped.
 
+        Args:
+            user_id: the user that owns the task.
+            task_id: the upstream task (never a Celery task).
+            **fields: any of
+                sub_user_id: the sub-user, where the target has one;
+                lane: `emergency`, `default` or `bulk`: how urgent it is;
+                source: who asks, at most 200 characters;
+                reason: why, at most 500 characters;
+                issued_at: when the event behind it happened, if that was before now: what was
+                    resumed or stopped since is left alone. A time with a zone, or RFC 3339;
+                not_after: when it is too late to call; by default STOPLINE_DEADLINE_S from now;
+                idempotency_key: the same key for the same target is accepted once
+                    (STOPLINE_IDEMPOTENCY_TTL_S);
+                batch_id: a batch to count it in;
+                request_id: an id of your own, to ask again with after a lost reply.
+
         Returns:
             The receipt; its `request_id` is the one to follow. Calling again with the same
             `request_id` or `idempotency_key` doubles nothing.

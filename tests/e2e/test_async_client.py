@@ -14,6 +14,7 @@ from stopline import (
     OutcomeTimeoutError,
     Settings,
     UnavailableError,
+    UnknownRequestError,
 )
 
 if TYPE_CHECKING:
@@ -63,5 +64,18 @@ def test_a_redis_that_is_away_is_said_to_be_away() -> None:
                 await client.stop("u", "t")
             with pytest.raises(UnavailableError):
                 await client.wait("r", 60)
+
+    asyncio.run(run())
+
+
+def test_what_the_ledger_never_knew_is_said_at_once(stack: Stack) -> None:
+    async def run() -> None:
+        async with AsyncStopClient(Settings.load(redis_url=stack.redis_url)) as client:
+            with pytest.raises(UnknownRequestError):
+                await client.wait("nobody")
+            receipt = await client.stop("u", "t")
+            with pytest.raises(OutcomeTimeoutError):
+                await client.wait(receipt.request_id, 0.1)
+            assert await client.dead_count() == 0
 
     asyncio.run(run())

@@ -6,10 +6,8 @@ makes; afterwards a plain stop goes the quick way, through a message and not thr
 
 from __future__ import annotations
 
-import base64
 import json
 import time
-import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -17,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stopline import Lane
-from stopline.contract import DISPATCH_TASK, STOP_TASK, new_request_id
+from stopline.contract import STOP_TASK, new_request_id
 from tests.conftest import wait_until
+from tests.support.odd_messages import ODD_ENTRIES, odd_body, odd_entry, stop_headers
 from tests.support.processes import Stack
 
 if TYPE_CHECKING:
@@ -28,88 +27,6 @@ if TYPE_CHECKING:
 
 _QUICK_S: Final = 4.0
 """By a message it takes milliseconds, by a sweep five seconds at least."""
-_DEEP: Final = "[" * 600 + "]" * 600
-_BOMB: Final = base64.b64encode(zlib.compress(b"[" + b" " * 200_000_000)).decode()
-
-
-def _stop(**headers: Any) -> dict[str, Any]:
-    """The headers of a stop, with others."""
-    return {"task": STOP_TASK, "id": new_request_id(), "lang": "py", **headers}
-
-
-def _entry(headers: Any, body: str | None = None, **changes: Any) -> dict[str, Any]:
-    """A queue's entry; the body of a stop unless another is given."""
-    if body is None:
-        fields = {"user_id": "odd", "task_id": new_request_id()}
-        body = base64.b64encode(json.dumps([[], fields, {}]).encode()).decode()
-    return {
-        "body": body,
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": headers,
-        "properties": {
-            "delivery_tag": new_request_id(),
-            "delivery_info": {"exchange": "", "routing_key": Lane.DEFAULT.queue},
-            "body_encoding": "base64",
-        },
-        **changes,
-    }
-
-
-def _body(content: Any) -> str:
-    return base64.b64encode(json.dumps(content).encode()).decode()
-
-
-_ODD: Final[dict[str, Any]] = {
-    "a time limit of one": _entry(_stop(timelimit=[1])),
-    "a time limit of letters": _entry(_stop(timelimit=["a", "b"])),
-    "a time limit that is a letter": _entry(_stop(timelimit="x")),
-    "a time limit of half a millisecond": _entry(_stop(timelimit=[0.0005, 0.0005])),
-    "stamps that are none": _entry(_stop(stamped_headers=5, stamps=[1])),
-    "retries without an end": _entry(_stop(retries=10**30)),
-    "headers that nest": _entry(_stop(other=json.loads(_DEEP))),
-    "a body that nests": _entry(_stop(), base64.b64encode(_DEEP.encode()).decode()),
-    "no delivery info": _entry(
-        _stop(), properties={"delivery_tag": "x", "delivery_info": {}, "body_encoding": "base64"}
-    ),
-    "another queue's delivery info": _entry(
-        _stop(),
-        properties={
-            "delivery_tag": "x",
-            "delivery_info": {"exchange": "nowhere", "routing_key": "nobody"},
-            "body_encoding": "base64",
-        },
-    ),
-    "a compressed bomb": _entry(_stop(compression="application/x-gzip"), _BOMB),
-    "a bomb by its encoding": _entry(_stop(), _BOMB, **{"content-encoding": "zlib"}),
-    "links": _entry(
-        _stop(),
-        _body(
-            [
-                [],
-                {"user_id": "odd", "task_id": "links"},
-                {"callbacks": [{"task": "nobody", "args": []}], "chord": 5, "errbacks": 7},
-            ]
-        ),
-    ),
-    "an id that is a list": _entry({**_stop(), "id": [1]}),
-    "a dispatch with a time limit": _entry(
-        {**_stop(timelimit=[0.001, 0.001]), "task": DISPATCH_TASK}, _body([[["x"]], {}, {}])
-    ),
-    "a reply-to that is a dict": _entry(
-        _stop(),
-        properties={
-            "delivery_tag": ["x"],
-            "reply_to": {},
-            "correlation_id": 5,
-            "priority": "high",
-            "delivery_info": [],
-            "body_encoding": "base64",
-        },
-    ),
-    "an end that is no time": _entry(_stop(expires={"a": 1})),
-    "an end beyond all years": _entry(_stop(expires="9999-12-31T23:59:59.999999+00:00")),
-}
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +59,13 @@ def _assert_goes_quickly(stack: Stack) -> None:
     assert time.monotonic() - began < _QUICK_S
 
 
-@pytest.mark.parametrize("name", _ODD)
+@pytest.mark.parametrize("name", ODD_ENTRIES)
 def test_a_message_that_once_held_a_worker_up(odd_stack: tuple[Stack, Worker], name: str) -> None:
     stack, worker = odd_stack
     assert worker.process is not None
     pids = [one.pid for one in worker.pool]
     for _ in range(3):  # more than the pool has room for
-        _push(stack, _ODD[name])
+        _push(stack, ODD_ENTRIES[name])
     for _ in range(2):
         _assert_goes_quickly(stack)
     assert worker.process.poll() is None
@@ -198,13 +115,17 @@ _PROPERTY: Final = st.sampled_from(
 )
 _ENTRIES: Final = st.one_of(
     st.builds(
-        lambda more: _entry({**_stop(), **more}), st.dictionaries(_HEADER, _JSON, max_size=4)
+        lambda more: odd_entry({**stop_headers(), **more}),
+        st.dictionaries(_HEADER, _JSON, max_size=4),
     ),
-    st.builds(lambda body: _entry(_stop(), _body(body)), _JSON),
+    st.builds(lambda body: odd_entry(stop_headers(), odd_body(body)), _JSON),
     st.builds(
-        lambda args, kwargs, embed: _entry(_stop(), _body([args, kwargs, embed])), *[_JSON] * 3
+        lambda args, kwargs, embed: odd_entry(stop_headers(), odd_body([args, kwargs, embed])),
+        *[_JSON] * 3,
     ),
-    st.builds(lambda more: _entry(_stop(), properties=more), st.dictionaries(_PROPERTY, _JSON)),
+    st.builds(
+        lambda more: odd_entry(stop_headers(), properties=more), st.dictionaries(_PROPERTY, _JSON)
+    ),
     _JSON,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -82,3 +83,13 @@ def test_a_worker_whose_lane_is_cut_off_sweeps(rabbit_stack: Stack, rabbitmq_url
         channel.queue_delete(Lane.DEFAULT.queue)
     stack.worker()
     wait_until(lambda: stack.client.outcome(receipt.request_id), what="the outcome")
+
+
+@pytest.mark.timeout(120)
+def test_a_broker_that_says_nothing_holds_nobody_for_ever(stack: Stack) -> None:
+    """It takes the connection, as one behind a firewall that forgot it, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        stack.settings["broker_url"] = f"amqp://guest:guest@127.0.0.1:{port}//"
+        receipt = stack.client.stop("u", "t")
+    assert stack.client.status(receipt.request_id).outcome is None

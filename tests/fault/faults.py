@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -10,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from stopline import OutcomeKind
+from stopline import Lane, OutcomeKind, Settings
 from stopline.errors import UnknownRequestError
 from tests.fault.proxy import Mode, Proxy
-from tests.fault.topology import SETTINGS
+from tests.support.odd_messages import ODD_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from stopline import StopClient
     from tests.fault.topology import Topology
 
-_LEASE_S: Final = float(str(SETTINGS["lease_s"]))
+_LEASE_S: Final = Settings.load().lease_s
 _BULK_LINES: Final = 20_000
 
 
@@ -154,11 +155,31 @@ def _during(
     return strike
 
 
-def _refuse_and_cut(topology: Topology) -> None:
-    topology.to_api.set(Mode.REFUSE)
-    topology.to_api.cut()
-    time.sleep(60)
-    topology.to_api.set(Mode.PASS)
+def _api_away(seconds: float) -> Callable[[Topology], None]:
+    def strike(topology: Topology) -> None:
+        topology.to_api.set(Mode.REFUSE)
+        topology.to_api.cut()
+        time.sleep(seconds)
+        topology.to_api.set(Mode.PASS)
+
+    return strike
+
+
+def _revoke_then_rotate(topology: Topology) -> None:
+    """The old token is refused at once; the new one comes into its file five minutes later."""
+    topology.api.rotate_token("another-t0ken")
+    time.sleep(300)
+    topology.token_file.write_text("another-t0ken")
+
+
+def _odd_messages(topology: Topology) -> None:
+    """Those that once wedged a worker, on all queues, forty a second."""
+    with topology.server(database=1) as client:
+        for _ in range(20):
+            for lane in Lane:
+                for entry in ODD_ENTRIES.values():
+                    client.lpush(lane.queue, json.dumps(entry))
+            time.sleep(1)
 
 
 def _forget_connections(topology: Topology) -> None:
@@ -224,7 +245,10 @@ FAULTS: Final = (
     Fault("API black-holed for 10 s", _during(_to_api, Mode.HOLE, 10)),
     Fault("API: replies black-holed for 10 s", _during(_to_api, Mode.HOLE_TO_CLIENT, 10)),
     Fault("API slowed (150 ms each way) for 10 s", _during(_to_api, Mode.SLOW, 10)),
-    Fault("API down for 60 s", _refuse_and_cut),
+    Fault("API away for 60 s", _api_away(60)),
+    Fault("API away for 10 minutes", _api_away(600)),
+    Fault("token refused for 5 minutes, then rotated", _revoke_then_rotate),
+    Fault("odd messages under load, for 20 s", _odd_messages),
     Fault("clock of a worker one hour ahead", _nothing, _skewed(1)),
     Fault("clock of a worker one hour behind", _nothing, _skewed(-1)),
 )

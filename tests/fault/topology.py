@@ -21,19 +21,6 @@ if TYPE_CHECKING:
 
     import redis
 
-SETTINGS: dict[str, object] = {
-    "api_token": TOKEN,
-    "connect_timeout_s": 1,
-    "read_timeout_s": 2,
-    "call_timeout_s": 2,
-    "lease_s": 4,
-    "drain_s": 3,
-    "visibility_timeout_s": 10,
-    "max_attempts": 1000,
-    "backoff_base_s": 0.1,
-    "backoff_cap_s": 2,
-    "deadline_s": 600,
-}
 _LANES = ((Lane.DEFAULT, Lane.BULK), (Lane.DEFAULT, Lane.BULK), (Lane.EMERGENCY,))
 
 
@@ -82,7 +69,7 @@ class Topology:
 
     def __init__(self, directory: Path, *, latency_ms: float = 20, **settings: object) -> None:
         self.directory = directory
-        self._settings = SETTINGS | settings
+        self._settings = settings
         self._latency_ms = latency_ms
         self._exits = ExitStack()
         self.valkey = Valkey(directory / "valkey", appendonly="yes", appendfsync="everysec")
@@ -93,6 +80,7 @@ class Topology:
 
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.token_file.write_text(TOKEN)
         self._exits.callback(self.valkey.kill)
         self.valkey.start()
         self._exits.callback(self.api.stop)
@@ -120,6 +108,7 @@ class Topology:
         """Settings of a producer or worker."""
         port = self.to_redis.port if proxied else self.valkey.port
         return {
+            "api_token_file": self.token_file,
             **self._settings,
             "redis_url": f"redis://127.0.0.1:{port}/0",
             "broker_url": f"redis://127.0.0.1:{port}/1",
@@ -141,6 +130,11 @@ class Topology:
     def server(self, database: int = 0) -> redis.Redis:
         """A plain client of the server, past the proxy."""
         return self.valkey.client(db=database)
+
+    @property
+    def token_file(self) -> Path:
+        """What the workers read the token from."""
+        return self.directory / "token"
 
     @property
     def log(self) -> str:

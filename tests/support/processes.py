@@ -59,6 +59,13 @@ class SimulatedApi:
         with urllib.request.urlopen(f"{self.url}/simulator/calls{query}", timeout=30) as reply:
             return orjson.loads(reply.read())
 
+    def rotate_token(self, token: str) -> None:
+        """From now on, another token is asked for."""
+        request = urllib.request.Request(
+            f"{self.url}/simulator/token", data=token.encode(), method="PUT"
+        )
+        urllib.request.urlopen(request, timeout=30).close()
+
     def calls(self, target: str) -> list[dict[str, Any]]:
         """The calls of one target, in order."""
         return self._get("?" + urllib.parse.urlencode({"target": target}))

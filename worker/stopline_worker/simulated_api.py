@@ -9,7 +9,8 @@ order, one a call; when they are used up, calls succeed:
      {"task_id": "slow",    "replies": [{"action": "hang"}]}]
 
 `GET /simulator/calls` tells what was called: how often in all, how many targets, the most calls of
-one target; with `?target=user/task[/sub]` the calls of one target.
+one target; with `?target=user/task[/sub]` the calls of one target. `PUT /simulator/token` with a
+token as its body makes that the one that is asked for, as a rotation does.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from stopline.contract import describe
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
+from stopline.setting_names import SIMULATED_TOKEN
 
 SUCCESS: Final = {"status": "success", "code": 200, "message": "暂停任务成功"}
 _DRIP_S: Final = 1.0
 _TASK_STOP: Final = "/agent-api/user/{user_id}/task_stop/{task_id}"
 _CALLS: Final = "/simulator/calls"
+_TOKEN: Final = "/simulator/token"  # noqa: S105  # a path
 
 
 class Action(StrEnum):
@@ -130,6 +133,7 @@ class SimulatedApi:
         app = web.Application()
         app.router.add_get(_TASK_STOP, self._task_stop)
         app.router.add_get(_CALLS, self._tell_calls)
+        app.router.add_put(_TOKEN, self._rotate)
         return app
 
     async def _task_stop(self, request: web.Request) -> web.StreamResponse:
@@ -148,6 +152,10 @@ class SimulatedApi:
                 reply = rule.reply(earlier)
                 return _json(SUCCESS) if reply is None else await _act(request, reply)
         return _json(SUCCESS)
+
+    async def _rotate(self, request: web.Request) -> web.Response:
+        self.token = (await request.text()).strip()
+        return _json({"status": "success"})
 
     def _is_authorized(self, request: web.Request) -> bool:
         sent = request.headers.get("Authorization")
@@ -245,7 +253,7 @@ def main(
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8900,
     latency_ms: Annotated[float, typer.Option(min=0)] = 0,
     faults: Annotated[Path | None, typer.Option()] = None,
-    token: Annotated[str | None, typer.Option(envvar="STOPLINE_SIMULATED_TOKEN")] = None,
+    token: Annotated[str | None, typer.Option(envvar=SIMULATED_TOKEN)] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Serve until interrupted."""
