@@ -56,4 +56,6 @@ def _names_a_host(url: str) -> bool:
         port = parts.port
     except ValueError:  # its message repeats a part of the address
         return False
-    return bool(parts.hostname) and not parts.fragment and port != 0
+    # An @ behind the host was meant to stand before it: something in the password ended that early.
+    is_whole = not parts.fragment and "@" not in parts.path + parts.query
+    return bool(parts.hostname) and is_whole and port != 0

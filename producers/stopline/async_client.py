@@ -20,6 +20,7 @@ from stopline.arguments import (
     target_of,
 )
 from stopline.connections import ledger_server_of, policy_of
+from stopline.contract import from_microseconds, to_microseconds
 from stopline.ledger import AsyncLedger, connect_async, keys, queries
 from stopline.ledger.ledger import translated
 from stopline.publisher import Publisher
@@ -135,19 +136,29 @@ class AsyncStopClient:
         target = target_of(user_id, task_id, sub_user_id)
         return await self._take(verbs.resumed(self._policy, target, moment_of(at, "at")))
 
+    async def now(self) -> datetime:
+        """As `StopClient.now`."""
+        return from_microseconds(await self._take(verbs.now(self._policy)))
+
     async def dead_letters(
-        self, *, since: datetime | None = None, newest_first: bool = False
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest_first: bool = False,
     ) -> AsyncIterator[DeadLetter]:
         """As `StopClient.dead_letters`."""
-        place = queries.DeadPlace(moment_of(since, "since"), newest_first)
+        last = to_microseconds(await self.now()) if until is None else moment_of(until, "until")
+        place = queries.DeadPlace(moment_of(since, "since"), last, newest_first)
         while not place.is_end:
             place, letters = await self._take(verbs.dead_page(place))
             for letter in letters:
                 yield letter
 
-    async def dead_count(self) -> int:
+    async def dead_count(self, *, until: datetime | None = None) -> int:
         """As `StopClient.dead_count`."""
-        return await self._take(verbs.dead_count())
+        last = await self.now() if until is None else until
+        return await self._take(verbs.dead_count(to_microseconds(last)))
 
     async def dead_letter(self, letter_id: str) -> DeadLetter:
         """As `StopClient.dead_letter`."""
@@ -204,6 +215,7 @@ class AsyncStopClient:
                 return await self._ledger.run(command)
             case verbs.Begin(command):
                 earlier = begun[-1] if begun else None
+                begun[:] = [task for task in begun if not task.done()]
                 begun.append(asyncio.create_task(self._run_after(earlier, command)))
                 return begun[-1]
             case verbs.Finish(task):

@@ -324,17 +324,30 @@ def _reject_refused(
 
 
 class RejectedFile:
-    """Where refused lines are written: opened before anything is sent, removed if it stays empty.
+    """Where refused lines are written; there is a file in the end only if there were some.
+
+    It is made beside its place before anything is sent, and takes that at the end, so what stood
+    there before is whole until then. A place that is no file (a pipe, `/dev/null`) is written to.
+
+    Args:
+        path: the place.
+        source: the file that the lines are read from, which it must not be.
 
     Raises:
         InvalidRequestError: it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: Path | None = None) -> None:
         self.path = path
         self._lines = 0
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            raise InvalidRequestError(
+                f"{path} is the file to be sent; name another with --rejected"
+            )
+        self._is_special = path.exists() and not path.is_file()
+        self._part = path if self._is_special else path.with_name(f"{path.name}.part")
         try:
-            self._file = path.open("wb")
+            self._file = self._part.open("wb")
         except OSError as error:
             raise InvalidRequestError(
                 f"cannot write {path}, where refused lines go: {error.strerror}; nothing was sent. "
@@ -351,5 +364,9 @@ class RejectedFile:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        if not self._lines:
-            self.path.unlink(missing_ok=True)
+        if self._is_special:
+            return
+        if self._lines:
+            self._part.replace(self.path)
+        else:
+            self._part.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ from stopline.arguments import (
     target_of,
 )
 from stopline.connections import ledger_server_of, policy_of
+from stopline.contract import from_microseconds, to_microseconds
 from stopline.ledger import Ledger, connect, keys, queries
 from stopline.ledger.ledger import translated
 from stopline.ledger.stream import Stream
@@ -176,25 +177,36 @@ class StopClient:
         target = target_of(user_id, task_id, sub_user_id)
         return self._take(verbs.resumed(self._policy, target, moment_of(at, "at")))
 
+    def now(self) -> datetime:
+        """The ledger's time."""
+        return from_microseconds(self._take(verbs.now(self._policy)))
+
     def dead_letters(
-        self, *, since: datetime | None = None, newest_first: bool = False
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest_first: bool = False,
     ) -> Iterator[DeadLetter]:
         """Every dead letter and quarantined message, a page at a time.
 
-        They may be sent again or dropped meanwhile.
+        They may be sent again or dropped meanwhile; what dies meanwhile is not among them.
 
         Args:
             since: only those that died from then on.
+            until: only those that died until then; now if left out.
             newest_first: from the newest to the oldest.
         """
-        place = queries.DeadPlace(moment_of(since, "since"), newest_first)
+        last = to_microseconds(self.now()) if until is None else moment_of(until, "until")
+        place = queries.DeadPlace(moment_of(since, "since"), last, newest_first)
         while not place.is_end:
             place, letters = self._take(verbs.dead_page(place))
             yield from letters
 
-    def dead_count(self) -> int:
-        """How many dead letters and quarantined messages there are."""
-        return self._take(verbs.dead_count())
+    def dead_count(self, *, until: datetime | None = None) -> int:
+        """How many dead letters and quarantined messages there are (that died until then)."""
+        last = self.now() if until is None else until
+        return self._take(verbs.dead_count(to_microseconds(last)))
 
     def dead_letter(self, letter_id: str) -> DeadLetter:
         """One dead letter or quarantined message; raises `UnknownRequestError`."""

@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import socket
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -37,6 +38,7 @@ _CONFIG: Final = {
 _START_TIMEOUT_S: Final = 300
 """Long enough to load a large append-only file."""
 _STOP_TIMEOUT_S: Final = 30
+_ANSWER_S: Final = 30
 _STATE_FILE: Final = "server.json"
 _LOCK_FILE: Final = "owner.lock"
 _PORT_FILE: Final = "port"
@@ -63,6 +65,14 @@ def _info(url: str) -> dict[str, Any]:
         info: Any = client.info("server")
         return dict(info)
     return {}
+
+
+def _info_of_started(url: str) -> dict[str, Any]:
+    end = time.monotonic() + _ANSWER_S
+    while not (info := _info(url)):
+        if time.monotonic() > end:
+            raise UnavailableError(f"The embedded server started, and does not answer at {url}.")
+    return info
 
 
 def find_running(data_dir: Path) -> str | None:
@@ -144,7 +154,7 @@ class EmbeddedServer:
     def _run(self) -> None:
         self._server = _start_server(self._data_dir / "valkey", _port(self._data_dir), self._config)
         self.url = f"redis://127.0.0.1:{self._server.port}/0"
-        info = _info(self.url)
+        info = _info_of_started(self.url)
         self._pid = int(info.get("process_id", 0))
         state = _State(self.url, str(info.get("run_id", "")))
         try:

@@ -52,7 +52,8 @@ def _formatter(*, colours: bool) -> logging.Formatter:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendered = (
-        [structlog.dev.ConsoleRenderer()]
+        # Not rich's tracebacks: they show local variables, and one of these is the token.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if colours
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

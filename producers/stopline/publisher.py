@@ -42,15 +42,17 @@ class Publisher:
 
     def __init__(self, settings: Settings, broker_url: str) -> None:
         self._options = broker_options(settings, broker_url, waits=False)
-        self._wire = _Wire.to(self._options)
+        self._wire: _Wire | None = None
 
     def _of_this_process(self) -> _Wire:
         """After `os.fork()` the child has the parent's connections: two would talk on one.
 
         They are left as they are, since closing them would tell the broker that the parent is gone.
         """
-        if self._wire.pid != os.getpid():
+        if self._wire is not None and self._wire.pid != os.getpid():
             _left_to_parents.append(self._wire)
+            self._wire = None
+        if self._wire is None:
             self._wire = _Wire.to(self._options)
         return self._wire
 
@@ -163,9 +165,10 @@ class Publisher:
             return {strays.CELERYS_DEFAULT: depth} if depth else {}
 
     def close(self) -> None:
-        """Close the connections."""
-        if self._wire.pid == os.getpid():
-            self._wire.close()
+        """Close the connections; who sends again opens new ones."""
+        wire, self._wire = self._wire, None
+        if wire is not None and wire.pid == os.getpid():
+            wire.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ _SECRET_BYTES_MAX: Final = 64 * 1024
 
 
 def read_secret(path: Path, name: str) -> str:
-    """The content of a secret's file, without its last line break.
+    """The content of a secret's file, without blanks and line breaks around it.
 
     Raises:
         InvalidSettingsError: the file cannot be read, is no regular file, or is empty.
@@ -46,7 +46,7 @@ def is_somebody_elses(found: os.stat_result) -> bool:
 def others_may_write(found: os.stat_result) -> bool:
     """Whether somebody but its owner, who is this user or root, may write a file.
 
-    A group of one's own, as many systems give each user, is nobody else.
+    A group of one's own, of one's own name, as many systems give each user, is nobody else.
     """
     mode = stat.S_IMODE(found.st_mode)
     if is_somebody_elses(found) or mode & stat.S_IWOTH:
@@ -62,4 +62,6 @@ def _is_own_group(gid: int) -> bool:
         me, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
     except KeyError:  # a container's user without a name
         return False
-    return me.pw_gid == gid and set(group.gr_mem) <= {me.pw_name}
+    # Members by their primary group are not listed, so another group may be everybody's.
+    is_private = me.pw_gid == gid and group.gr_name == me.pw_name
+    return is_private and set(group.gr_mem) <= {me.pw_name}

@@ -343,10 +343,16 @@ def dead_page(place: queries.DeadPlace) -> Verb[tuple[queries.DeadPlace, tuple[D
     return further, tuple(letter for letter in letters if letter is not None)
 
 
-def dead_count() -> Verb[int]:
-    """How many dead letters and messages there are."""
-    count: int = yield Run(queries.dead_count())
+def dead_count(until: int) -> Verb[int]:
+    """How many dead letters and messages there are that died until then (microseconds)."""
+    count: int = yield Run(queries.dead_count(until))
     return count
+
+
+def now(policy: Policy) -> Verb[int]:
+    """The ledger's time, in microseconds."""
+    clock: Clock = yield Run(commands.read_clock(policy))
+    return clock.now
 
 
 def dead_letter(letter_id: str) -> Verb[DeadLetter]:

@@ -66,6 +66,25 @@ def test_letters_are_sent_again_while_they_are_gone_through(stack: Stack) -> Non
     assert stack.client.dead_count() == 0
 
 
+def test_what_dies_again_is_not_sent_again(stack: Stack) -> None:
+    """An API that rejects at once: the walk met its own requests for ever."""
+    _bury(stack.redis_url, 600)
+    ledger, policy = Ledger(connect(stack.redis_url)), Policy()
+    sent = 0
+    letters = stack.client.dead_letters()
+    while chunk := list(islice(letters, 250)):
+        ids = [one.request_id for one in stack.client.redrive(chunk).values()]
+        ledger.run(commands.claim(policy, ids, "e:2"))
+        ended = [
+            Settlement(one, "e:2.1", "end", '"verdict":"REJECTED"', 'rejected\n"no"') for one in ids
+        ]
+        ledger.run(commands.settle(policy, ended))
+        sent += len(ids)
+    ledger.close()
+    assert sent == 600
+    assert stack.client.dead_count() == 600
+
+
 def test_sending_again_takes_twice_as_long_for_twice_as_many(stack: Stack) -> None:
     took = []
     for count in (2000, 4000):
@@ -145,6 +164,25 @@ class TestBulk:
         done = stack.run("bulk", "targets.csv", "--rejected", "refused.jsonl")
         assert done.returncode == 1
         assert b"a/b" in (stack.directory / "refused.jsonl").read_bytes()
+
+    def test_the_file_itself_is_no_place_for_its_refused_lines(self, stack: Stack) -> None:
+        path = stack.directory / "targets.jsonl"
+        path.write_text('{"user_id":"u","task_id":"t"}\n')
+        (stack.directory / "link").symlink_to(path)
+        for place in ("targets.jsonl", "link"):
+            done = stack.run("bulk", "targets.jsonl", "--rejected", place)
+            assert done.returncode == 2
+            assert "is the file to be sent" in _said(done)
+        assert path.read_text().startswith('{"user_id"')
+
+    def test_what_stands_at_the_place_stays_where_no_line_was_refused(self, stack: Stack) -> None:
+        (stack.directory / "targets.csv").write_text("user_id,task_id\nu,t\n")
+        (stack.directory / "notes").write_text("mine")
+        (stack.directory / "null").symlink_to("/dev/null")
+        for place in ("notes", "null"):
+            assert stack.run("bulk", "targets.csv", "--rejected", place).returncode == 0
+        assert (stack.directory / "notes").read_text() == "mine"
+        assert (stack.directory / "null").is_symlink()
 
     def test_nothing_is_left_where_no_line_was_refused(self, stack: Stack) -> None:
         (stack.directory / "targets.csv").write_text("user_id,task_id\nu,t\n")

@@ -152,8 +152,12 @@ class Call:
     def fail(self, *, retry_in_s: float = 1.0, by_upstream: bool = False) -> str:
         """The reply spoke of the request and settled nothing; or it was the upstream's fault."""
         delay = str(round(retry_in_s * 1_000_000))
-        follows = "again" if by_upstream else "retry"
+        follows = "failed" if by_upstream else "answered"
         return self._settle(follows=follows, members=ATTEMPT, argument=delay)
+
+    def interrupt(self) -> str:
+        """Its worker drained and took it off the wire."""
+        return self._settle(follows="interrupted", members=ATTEMPT, argument="0")
 
     def release(self) -> str:
         return self._settle(follows="release", members="", argument="")

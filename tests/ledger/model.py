@@ -57,7 +57,6 @@ class Model:
             wish = self.open[host]
             wish.wish_at = max(wish.wish_at, issued_at)
             wish.not_after = max(wish.not_after, not_after)
-            wish.answered = 0
             return "joined", host
         self.open[request_id] = Wish(issued_at, not_after)
         if self.active is None:
@@ -78,7 +77,7 @@ class Model:
         if wish.in_flight(now):
             return (wish.began_at or 0) >= issued_at
         lost = wish.lost + (wish.lease_end is not None)
-        return lost < self.lost_max
+        return wish.answered == 0 and lost < self.lost_max
 
     def claim(self, request_id: str, now: int) -> bool:
         """Whether an attempt is granted."""
@@ -108,8 +107,8 @@ class Model:
         wish.lease_end = None
         if result != "release":
             wish.lost = 0
-        if result in {"retry", "again"}:
-            wish.answered += result == "retry"
+        if result in {"answered", "failed"}:
+            wish.answered += result == "answered"
             ending = self._ending(wish, now)
             if ending is None:
                 wish.retry_at = min(now + delay, wish.not_after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stopline.contract import Lane, OutcomeKind
@@ -140,6 +141,28 @@ def test_a_result_in_between_clears_the_suspicion(desk: Desk) -> None:
     desk.time.advance(30)
     (grant,) = desk.sweep().grants
     assert grant.lost == 1
+
+
+def test_a_drain_counts_for_no_limit(desk: Desk) -> None:
+    desk.policy = replace(desk.policy, attempts_max=1, upstream_failures_max=1)
+    receipt = desk.stop()
+    for _ in range(5):
+        desk.begin(receipt.request_id).interrupt()
+    assert desk.outcome(receipt.request_id) is None
+
+
+def test_the_upstreams_fault_ends_nothing_unless_it_is_asked_to(desk: Desk) -> None:
+    receipt = desk.stop()
+    for _ in range(50):
+        desk.begin(receipt.request_id).fail(retry_in_s=0, by_upstream=True)
+    status = desk.status(receipt.request_id)
+    assert [one.number for one in status.attempts] == [*range(1, 11), *range(41, 51)]
+    desk.policy = replace(desk.policy, upstream_failures_max=51)
+    desk.begin(receipt.request_id).fail(retry_in_s=0, by_upstream=True)
+    document = desk.document(receipt.request_id)
+    assert document.outcome is OutcomeKind.EXHAUSTED
+    assert document.detail == "The API failed 51 times."
+    assert [one.number for one in document.attempts] == [*range(1, 11), *range(42, 52)]
 
 
 def test_attempts_used_up_end_it_at_once(desk: Desk) -> None:

@@ -173,7 +173,7 @@ class TestJoin:
 
     def test_a_wish_joins_between_attempts(self, desk: Desk) -> None:
         first = desk.stop()
-        desk.begin(first.request_id).fail(retry_in_s=10)
+        desk.begin(first.request_id).fail(by_upstream=True, retry_in_s=10)
         assert desk.stop().request_id == first.request_id
 
     def test_the_later_deadline_holds(self, desk: Desk) -> None:
@@ -374,12 +374,36 @@ class TestUrgency:
         first = desk.stop()
         for _ in range(3):
             desk.begin(first.request_id).fail(retry_in_s=0)
-        assert desk.stop().request_id == first.request_id
-        for _ in range(3):
-            desk.begin(first.request_id).fail(retry_in_s=0)
-        assert desk.outcome(first.request_id) is None
+        second = desk.stop()
+        assert second.receipt is ReceiptKind.ACCEPTED
         desk.begin(first.request_id).fail(retry_in_s=0)
         assert desk.outcome(first.request_id) is OutcomeKind.EXHAUSTED
+        for _ in range(3):
+            desk.begin(second.request_id).fail(retry_in_s=0)
+        assert desk.outcome(second.request_id) is None
+        desk.begin(second.request_id).fail(retry_in_s=0)
+        assert desk.outcome(second.request_id) is OutcomeKind.EXHAUSTED
+
+    def test_a_fresh_wish_is_stopped_by_the_attempts_of_the_one_before(self, desk: Desk) -> None:
+        """It does not wait for them to be used up: a success that began since is its own, too."""
+        first = desk.stop()
+        desk.begin(first.request_id).fail(retry_in_s=0)
+        second = desk.stop()
+        desk.begin(first.request_id).succeed()
+        assert desk.outcome(second.request_id) is OutcomeKind.STOPPED
+
+    def test_wishes_that_keep_coming_keep_no_request_from_its_end(self, desk: Desk) -> None:
+        """A policy engine that sends a stop each minute, and an API that answers nonsense."""
+        first = desk.stop()
+        for _ in range(4):
+            desk.begin(first.request_id).fail(retry_in_s=0)
+            desk.stop()
+        assert desk.outcome(first.request_id) is OutcomeKind.EXHAUSTED
+
+    def test_during_an_outage_wishes_join(self, desk: Desk) -> None:
+        first = desk.stop()
+        desk.begin(first.request_id).fail(retry_in_s=0, by_upstream=True)
+        assert desk.stop().request_id == first.request_id
 
     def test_a_repeated_wish_has_none(self, desk: Desk) -> None:
         first = desk.stop(idempotency_key="k")

@@ -90,17 +90,17 @@ class TestLimits:
     """Quarantined messages are junk: they may not take the memory that stops need."""
 
     def test_the_oldest_bodies_are_cut_first(self, desk: Desk) -> None:
-        body = "A" * 4 * 1024 * 1024
+        body = "A" * (4 * 1024 * 1024 - len('{"h":1}\n'))
         gone = [_kept(desk, f"m{number}", body) for number in range(6)]
         assert gone == [(0, 0)] * 4 + [(1, 0)] * 2
         letters = desk.run(queries.dead_letters([f"m{number}" for number in range(6)]))
         assert [(one.truncated, len(one.body)) for one in letters] == [(True, 0)] * 2 + [
             (False, len(body))
         ] * 4
-        assert desk.run(queries.quarantine()) == queries.Quarantine(4 * len(body), 2, 0)
+        assert desk.run(queries.quarantine()) == queries.Quarantine(16 * 1024 * 1024, 2, 0)
 
     def test_of_very_many_the_oldest_go(self, desk: Desk) -> None:
-        for number in range(10_000):
+        for number in range(5_000):
             _kept(desk, f"m{number}", "")
         assert _kept(desk, "last", "") == (0, 1)
         assert desk.run(queries.dead_letters(["m0"])) == (None,)
@@ -111,14 +111,31 @@ class TestLimits:
         _kept(desk, "m1", "AAAA")
         _kept(desk, "m2", "AAAA")
         desk.run(commands.discard(["m1"]))
-        assert desk.run(queries.quarantine()).body_bytes == 4
+        assert desk.run(queries.quarantine()).body_bytes == len('{"h":1}\nAAAA')
         desk.time.advance(15 * 86400)
         _kept(desk, "m3", "AAAAAAAA")
-        assert desk.run(queries.quarantine()).body_bytes == 8
+        assert desk.run(queries.quarantine()).body_bytes == len('{"h":1}\nAAAAAAAA')
+
+    def test_what_is_kept_twice_after_a_lost_reply_counts_once(self, desk: Desk) -> None:
+        _kept(desk, "m1", "AAAA")
+        _kept(desk, "m1", "AAAA")
+        desk.run(commands.discard(["m1"]))
+        assert desk.run(queries.quarantine()).body_bytes == 0
+
+    def test_headers_count_and_go_as_bodies_do(self, desk: Desk) -> None:
+        for number in range(40):
+            fields = {"reason": "junk", "headers": {"h": "x" * 1024 * 1024}}
+            desk.run(commands.quarantine(desk.policy, f"m{number}", fields, "AAAA"))
+        assert desk.run(queries.quarantine()).body_bytes <= 16 * 1024 * 1024
+        first, last = desk.run(queries.dead_letters(["m0", "m39"]))
+        assert (first.headers, first.truncated) == ({}, True)
+        assert len(last.headers["h"]) == 1024 * 1024
 
 
 def _kept(desk: Desk, message_id: str, body: str) -> tuple[int, int]:
-    made = desk.run(commands.quarantine(desk.policy, message_id, {"reason": "junk"}, body))
+    made = desk.run(
+        commands.quarantine(desk.policy, message_id, {"reason": "junk", "headers": {"h": 1}}, body)
+    )
     return made.cut, made.dropped
 
 

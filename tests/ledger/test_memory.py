@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stopline.contract import MESSAGE_IDS_MAX, Lane, OutcomeKind, RefusalKind, StopRequest
+from stopline.contract import (
+    MESSAGE_IDS_MAX,
+    Lane,
+    OpenRequest,
+    OutcomeKind,
+    RefusalKind,
+    StopRequest,
+)
+from stopline.errors import LedgerFullError
 from stopline.ledger import Ledger, commands, queries, scripts
 from stopline.ledger.values import Policy, Settlement, Submission
 from tests.support.size import ledger_bytes
@@ -87,12 +95,14 @@ def test_settling_finds_room_although_redis_is_full(real_ledger: Ledger) -> None
     assert outcome.outcome is OutcomeKind.STOPPED
 
 
-@pytest.mark.parametrize("name", ["claim", "claim_due", "settle", "renew", "cancel", "discard"])
+@pytest.mark.parametrize(
+    "name", ["claim", "claim_due", "settle", "renew", "cancel", "discard", "resume"]
+)
 def test_what_settles_may_write_although_redis_is_full(name: str) -> None:
     assert scripts.source(name).startswith("#!lua flags=allow-oom\n")
 
 
-@pytest.mark.parametrize("name", ["accept", "redrive", "resume", "quarantine"])
+@pytest.mark.parametrize("name", ["accept", "redrive"])
 def test_what_takes_in_something_new_may_not(name: str) -> None:
     assert scripts.source(name).startswith("#!lua\n")
 
@@ -108,8 +118,21 @@ def test_junk_takes_a_bounded_share_of_memory(real_ledger: Ledger) -> None:
     assert reply.receipt is not None
 
 
-def test_junk_without_room_is_kept_without_its_body(real_ledger: Ledger) -> None:
-    real_ledger.client.config_set("maxmemory", int(_used(real_ledger) * 1.05))
+def test_a_full_redis_learns_of_a_resume_that_ends_something(real_ledger: Ledger) -> None:
+    (ids,) = [_accept(real_ledger, chunk) for chunk in _chunks(250)]
+    target = real_ledger.run(queries.status(ids[0]))
+    assert isinstance(target, OpenRequest)
+    real_ledger.client.config_set("maxmemory", int(_used(real_ledger) * 0.9))
+    result, _ = real_ledger.run(commands.resume(POLICY, f"{target.user_id}/{target.task_id}", None))
+    assert result.superseded == (ids[0],)
+    with pytest.raises(LedgerFullError):
+        real_ledger.run(commands.resume(POLICY, "nobody/asked", None))
+
+
+@pytest.mark.parametrize("share", [1.05, 0.9])
+def test_junk_without_room_is_kept_without_its_body(real_ledger: Ledger, share: float) -> None:
+    """It was taken off its queue: what is not kept is nowhere."""
+    real_ledger.client.config_set("maxmemory", int(_used(real_ledger) * share))
     made = real_ledger.run(commands.quarantine(POLICY, "m", {"reason": "junk"}, "A" * 1000))
     assert made.cut == 1
     (message,) = real_ledger.run(queries.dead_letters(["m"]))

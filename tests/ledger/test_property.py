@@ -141,7 +141,8 @@ class LedgerMachine(RuleBasedStateMachine):
             assert request_id in self.model.outcomes
 
     @rule(
-        data=st.data(), result=st.sampled_from(["stopped", "rejected", "retry", "again", "release"])
+        data=st.data(),
+        result=st.sampled_from(["stopped", "rejected", "answered", "failed", "release"]),
     )
     @precondition(lambda self: self.flights)
     def settle(self, data: st.DataObject, result: str) -> None:
@@ -151,8 +152,8 @@ class LedgerMachine(RuleBasedStateMachine):
         arguments = {
             "stopped": ("end", ATTEMPT, 'stopped\n"yes"'),
             "rejected": ("end", ATTEMPT, 'rejected\n"no"'),
-            "retry": ("retry", ATTEMPT, str(10 * _SECOND)),
-            "again": ("again", ATTEMPT, str(10 * _SECOND)),
+            "answered": ("answered", ATTEMPT, str(10 * _SECOND)),
+            "failed": ("failed", ATTEMPT, str(10 * _SECOND)),
             "release": ("release", "", ""),
         }[result]
         settlement = Settlement(flight.request_id, flight.token, *arguments)

@@ -81,7 +81,10 @@ class _Errors(logging.Handler):
         self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self._world.faults.clock_step and getattr(record, "action", "") == "call_stuck":
+        action = getattr(record, "action", "")
+        if action.startswith("api_"):
+            return  # the upstream's fault, said loudly, as it should be
+        if self._world.faults.clock_step and action == "call_stuck":
             return  # a process stood still for longer than a lease, which went at half speed
         error = record.exc_info[1] if record.exc_info else None
         if not self._world.over:

@@ -119,7 +119,7 @@ SCRIPTS = [
     Mutant(
         "the clock goes back with the server's",
         "bde",
-        "now = math.max(server_now, (tonumber(given) or 0) + math.max(1, math.floor(passed / 2)))",
+        "now = math.max(server_now, (tonumber(given) or 0) + math.max(1, math.ceil(passed / 2)))",
         "now = server_now",
     ),
     Mutant(

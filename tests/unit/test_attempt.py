@@ -59,12 +59,12 @@ def test_a_success_ends_it() -> None:
 
 def test_a_failure_waits_at_least_as_long_as_the_api_asks() -> None:
     settlement, _ = _conclude(Reply(429, retry_after="30"))
-    assert (settlement.follows, int(settlement.argument)) == ("again", 30_000_000)
+    assert (settlement.follows, int(settlement.argument)) == ("failed", 30_000_000)
 
 
 def test_a_refused_token_is_read_again_before_the_next_attempt() -> None:
     settlement, token = _conclude(Reply(401))
-    assert settlement.follows == "again"
+    assert settlement.follows == "failed"
     assert token.reread_count == 1
 
 
@@ -112,18 +112,18 @@ def test_no_part_of_a_token_is_recorded_wherever_it_stands(
 @pytest.mark.parametrize("kind", [CallErrorKind.CONNECT, CallErrorKind.READ])
 def test_a_call_without_a_reply_is_the_upstreams_fault(kind: CallErrorKind) -> None:
     settlement, _ = _conclude(NoReply(kind, "gone"))
-    assert settlement.follows == "again"
+    assert settlement.follows == "failed"
 
 
 def test_a_reply_that_cannot_be_read_speaks_of_this_request() -> None:
     settlement, _ = _conclude(Reply(200, b"<html>"))
-    assert settlement.follows == "retry"
+    assert settlement.follows == "answered"
 
 
 def test_an_interrupted_call_is_another_workers_at_once() -> None:
     attempts = _attempts(INTERRUPTED, _Token())
     settlement = attempts.conclude(GRANT, Measured(INTERRUPTED, 1.5))
-    assert (settlement.follows, settlement.argument) == ("again", "0")
+    assert (settlement.follows, settlement.argument) == ("interrupted", "0")
     record = orjson.loads("{" + settlement.members + "}")
     assert record["duration_ms"] == 1500
     assert record["error"].startswith("interrupted")

@@ -193,7 +193,7 @@ def test_a_call_that_outlasts_the_drain_is_recorded_as_interrupted() -> None:
         bench.api.takes_s = 15.0
         await bench.engine.submit(_ids(3), 1000)
         await bench.engine.drain(1)
-        assert bench.ledger.settled == [(one, "again") for one in _ids(3)]
+        assert bench.ledger.settled == [(one, "interrupted") for one in _ids(3)]
         assert bench.loop.time() < 5
 
     _run(story)
@@ -264,7 +264,7 @@ def test_a_call_that_its_timeout_does_not_end_is_interrupted() -> None:
         bench.api.takes_s = 10_000.0
         await bench.engine.submit(["stuck"], 1000)
         await _until(lambda: not bench.engine.in_flight)
-        assert bench.ledger.settled == [("stuck", "again")]
+        assert bench.ledger.settled == [("stuck", "interrupted")]
         assert bench.loop.time() < 3 * POLICY.lease_s
 
     _run(story)

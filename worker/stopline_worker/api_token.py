@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import re
 import threading
@@ -33,12 +34,20 @@ class Credential:
         self.authorization = f"Bearer {token}"
         """The value of the Authorization header."""
         escaped = orjson.dumps(token).decode()[1:-1]
-        forms = {token, escaped, escaped.replace("/", r"\/"), quote(token, safe="")}
+        forms = {
+            token,
+            escaped,
+            escaped.replace("/", r"\/"),
+            quote(token),
+            quote(token, safe=""),
+            html.escape(token),
+        }
         longest_first = sorted(forms, key=len, reverse=True)
-        self._echoes = re.compile("|".join(re.escape(form) for form in longest_first))
+        echoes = "|".join(re.escape(form) for form in longest_first)
+        self._echoes = re.compile(echoes, re.IGNORECASE)
 
     def redact(self, text: str) -> str:
-        """The text without the token, as it is or escaped for JSON or an address."""
+        """The text without the token, as it is or escaped for JSON, an address, or HTML."""
         return self._echoes.sub("***", text)
 
     def __repr__(self) -> str:
@@ -79,8 +88,13 @@ class ApiToken:
         A thread reads it: on a mount that hangs it would hold up every call in flight. While one
         reads, nobody else needs to.
         """
-        if self._path is not None and self._reading.acquire(blocking=False):
+        if self._path is None or not self._reading.acquire(blocking=False):
+            return
+        try:
             threading.Thread(target=self._read, name="stopline-token", daemon=True).start()
+        except RuntimeError as error:  # no threads left: the next refusal tries again
+            self._reading.release()
+            _log.warning("token not read: %s", error, extra={"action": "token_unreadable"})
 
     def _read(self) -> None:
         """An unreadable file keeps the old token: it may be half way through its rotation."""

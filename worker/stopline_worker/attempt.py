@@ -68,7 +68,7 @@ class Attempts:
             return Settlement(grant.request_id, grant.token, "end", attempt, outcome)
         delay_s = self.delay_s(grant, measured, judgement)
         delay_us = str(round(delay_s * 1_000_000))
-        follows = "again" if judgement.upstream_failed else "retry"
+        follows = _follows(measured, judgement)
         return Settlement(grant.request_id, grant.token, follows, attempt, delay_us)
 
     def delay_s(self, grant: Grant, measured: Measured, judgement: Judgement) -> float:
@@ -76,6 +76,13 @@ class Attempts:
         if measured.result is INTERRUPTED:
             return 0.0  # not the API's doing: another worker may call at once
         return self.backoff.delay_s(grant.attempt, self.random, at_least_s=judgement.retry_after_s)
+
+
+def _follows(measured: Measured, judgement: Judgement) -> str:
+    """What another attempt counts as; see `scripts/settle.lua`."""
+    if measured.result is INTERRUPTED:
+        return "interrupted"
+    return "failed" if judgement.upstream_failed else "answered"
 
 
 def _members(judgement: Judgement, duration_s: float) -> str:

@@ -405,7 +405,7 @@ class Engine:
                 "lease lost before its result was written",
                 extra={"action": "lease_lost", "request_id": flight.grant.request_id},
             )
-        elif settlement.follows in {"retry", "again"}:
+        elif settlement.follows in {"answered", "failed", "interrupted"}:
             delay_s = int(settlement.argument) / 1_000_000
             if delay_s < _SWEEP_INTERVAL_S:  # what is later, the next sweeps find in time
                 asyncio.get_running_loop().call_later(delay_s, self._look_now.set)

@@ -15,12 +15,18 @@ import base64
 import json
 import uuid
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """A message of 250 ids has 10 KB, a stop request at most 8."""
+ENTRY_BYTES_MAX: Final = 4 * BODY_BYTES_MAX
+"""A body in base64, its headers, and what kombu puts around an entry when it notes it."""
 DEPTH_MAX: Final = 32
-"""A message that is right nests five deep. Parsers recurse, and each gives up elsewhere."""
+"""A body that is right nests five deep. Parsers recurse, and each gives up elsewhere."""
+ENTRY_DEPTH_MAX: Final = 64
+"""More than any that `entry` makes: what kombu notes as unacknowledged must stay readable."""
+_HEADERS_MAX: Final = 50
 _TEXT_MAX: Final = 255
 _REPR_MAX: Final = 1024
 _MOMENT_MAX: Final = 64
@@ -33,10 +39,22 @@ class MalformedError(ValueError):
     """A message that cannot be handled; the text says why, as the end of a sentence about it."""
 
 
-def nests_too_deep(text: bytes | str) -> bool:
-    """Whether JSON nests deeper than anything that is right; looks at it without parsing it."""
+def check_entry_text(text: bytes | str) -> None:
+    """Look at the JSON of a queue's entry before it is parsed.
+
+    Raises:
+        MalformedError: it is longer or nests deeper than anything that may be right.
+    """
+    if len(text) > ENTRY_BYTES_MAX:
+        raise MalformedError(f"is longer than {ENTRY_BYTES_MAX} bytes")
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if raw.count(b"[") + raw.count(b"{") <= DEPTH_MAX:
+    if _nests_deeper(raw, ENTRY_DEPTH_MAX):
+        raise MalformedError(f"nests more than {ENTRY_DEPTH_MAX} deep")
+
+
+def _nests_deeper(raw: bytes, limit: int) -> bool:
+    """Whether JSON nests deeper than a limit; looks at it without parsing it."""
+    if raw.count(b"[") + raw.count(b"{") <= limit:
         return False
     depth, in_string, escaped = 0, False, False
     for one in raw.decode("latin-1"):  # what matters here is ASCII
@@ -47,7 +65,7 @@ def nests_too_deep(text: bytes | str) -> bool:
             in_string = True
         elif one in "[{":
             depth += 1
-            if depth > DEPTH_MAX:
+            if depth > limit:
                 return True
         elif one in "]}":
             depth -= 1
@@ -71,9 +89,9 @@ def entry(message: Any, queue: str) -> dict[str, Any]:
     _check_body(body, encoding)
     return {
         "body": body,
-        "content-type": message.get("content-type"),
-        "content-encoding": message.get("content-encoding"),
-        "headers": headers,
+        "content-type": _text(message, "content-type"),
+        "content-encoding": _text(message, "content-encoding"),
+        "headers": _flat(headers),
         "properties": {
             "correlation_id": _text(properties, "correlation_id"),
             "delivery_mode": 2,
@@ -85,7 +103,19 @@ def entry(message: Any, queue: str) -> dict[str, Any]:
     }
 
 
+def _flat(headers: dict[str, Any]) -> dict[str, Any]:
+    """Headers whose values are plain and short: what nests counts for nothing."""
+    plain = (
+        (name, value)
+        for name, value in headers.items()
+        if value is None or isinstance(value, int | float) or _text(headers, name, _REPR_MAX)
+    )
+    return {name: value for name, value in islice(plain, _HEADERS_MAX) if len(name) <= _TEXT_MAX}
+
+
 def _check_body(body: str, encoding: object) -> None:
+    if len(body) > 2 * BODY_BYTES_MAX:
+        raise MalformedError(f"has a body of more than {2 * BODY_BYTES_MAX} characters")
     if encoding not in ("base64", None):  # it may be unhashable
         raise MalformedError("has an unknown body encoding")
     try:
@@ -106,7 +136,7 @@ def task_headers(headers: Any) -> dict[str, Any]:
     if _text(headers, "id") is None:
         raise MalformedError("is no Celery task message: its headers have no id")
     retries = headers.get("retries")
-    counts = isinstance(retries, int) and 0 <= retries <= _COUNT_MAX
+    is_count = isinstance(retries, int) and 0 <= retries <= _COUNT_MAX
     return {
         "lang": "py",
         "task": headers["task"],
@@ -117,7 +147,7 @@ def task_headers(headers: Any) -> dict[str, Any]:
         "origin": _text(headers, "origin"),
         "argsrepr": _text(headers, "argsrepr", _REPR_MAX) or "",
         "kwargsrepr": _text(headers, "kwargsrepr", _REPR_MAX) or "",
-        "retries": retries if counts else 0,
+        "retries": retries if is_count else 0,
         "eta": _moment(headers, "eta"),
         "expires": _moment(headers, "expires"),
         # A sender's limits would end the engine, and the calls of others with it.
@@ -156,7 +186,7 @@ def task_body(body: bytes | str, content_type: object, content_encoding: object)
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body)
     if len(raw) > BODY_BYTES_MAX:
         raise MalformedError(f"is longer than {BODY_BYTES_MAX} bytes")
-    if nests_too_deep(raw):
+    if _nests_deeper(raw, DEPTH_MAX):
         raise MalformedError(f"nests more than {DEPTH_MAX} deep")
     try:
         content = json.loads(raw)

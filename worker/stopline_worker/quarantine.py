@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 BODY_BYTES_MAX: Final = 64 * 1024
 HEADER_BYTES_MAX: Final = 8 * 1024
-_REASON_CHARACTERS_MAX: Final = 500
+_REASON_CHARACTERS_MAX: Final = 200
+_TEXT_CHARACTERS_MAX: Final = 255
 _AWAY_S: Final = 1.0
 
 
@@ -75,10 +76,10 @@ def junk(
     **fields: Any,
 ) -> Junk:
     """A body, cut off at the cap."""
-    message_id, why = new_request_id(), str(_text(reason))[:_REASON_CHARACTERS_MAX]
+    message_id, why = new_request_id(), str(_text(reason, _REASON_CHARACTERS_MAX))
     known = {
         "reason": why,
-        "queue": queue,
+        "queue": _text(queue),
         # Left out where it is false.
         "truncated": truncated or len(body) > BODY_BYTES_MAX or None,
         **fields,
@@ -87,9 +88,11 @@ def junk(
     return Junk(message_id, queue, why, commands.quarantine(policy, message_id, known, kept))
 
 
-def _text(value: object) -> str | None:
-    """Text that any JSON can hold: without lone surrogates."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+def _text(value: object, longest: int = _TEXT_CHARACTERS_MAX) -> str | None:
+    """Text that any JSON can hold, without lone surrogates, cut."""
+    if not isinstance(value, str):
+        return None
+    return value[:longest].encode("utf-8", "replace").decode()
 
 
 def _plain(headers: object) -> dict[str, Any] | None:
@@ -210,6 +213,8 @@ class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no t
         """A task that this worker does not have: its sender is told, as Celery would tell it."""
         self._quarantine(message, f"unknown task {exc}")
         task_id, name = message.headers["id"], message.headers["task"]
+        if runtime.knows(task_id):
+            return  # the id of a request: its outcome stands there, or will
         request = SimpleNamespace(
             name=name,
             chord=None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stopline.connections import ledger_server_of, policy_of
 from stopline.errors import StoplineError
-from stopline.ledger import Ledger, connect
+from stopline.ledger import Ledger, connect, queries
 from stopline.redis_server import RedisServer
 from stopline.settings import Settings
 from stopline_worker.engine_thread import EngineThread
@@ -86,6 +86,13 @@ class Runtime:
             self._ledger.run(command)
         except StoplineError as error:  # who looks for the heartbeat sees that it is missing
             _log.debug("heartbeat not written: %s", error, extra={"action": "beat_failed"})
+
+    def knows(self, request_id: str) -> bool:
+        """Whether the ledger knows a request of this id; also where it cannot tell."""
+        try:
+            return self._ledger.run(queries.progress(request_id)) is not queries.Progress.UNKNOWN
+        except StoplineError:
+            return True
 
     def keep(self, junk: Junk) -> bool:
         """Keep a message in quarantine; False if the ledger is away, or has no room for it."""

@@ -37,7 +37,7 @@ from redis.exceptions import RedisError
 
 from stopline.contract import MESSAGE_IDS_MAX, Lane
 from stopline_worker.consumption import consumption
-from stopline_worker.envelope import DEPTH_MAX, MalformedError, entry, nests_too_deep
+from stopline_worker.envelope import MalformedError, check_entry_text, entry
 from stopline_worker.gathering import (
     ENTRIES_MAX,
     ENTRY_BYTES_MAX,
@@ -76,8 +76,10 @@ class UnreadableEntryError(ValueError):
 
 def _loads_or_tell(text: Any) -> Any:
     """Kombu's parser, whose every error has what it could not parse."""
-    if nests_too_deep(text):
-        raise UnreadableEntryError(text, f"nests more than {DEPTH_MAX} deep")
+    try:
+        check_entry_text(text)
+    except MalformedError as error:
+        raise UnreadableEntryError(text, str(error)) from None
     try:
         return _loads(text)
     except Exception as error:

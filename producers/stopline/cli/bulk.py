@@ -70,7 +70,8 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
             job.check(as_json=as_json, dry_run=dry_run)
         if dry_run:
             return
-        with RejectedFile(rejected or _beside(file, job.batch_id)) as refused:
+        place = rejected or _beside(file, job.batch_id)
+        with RejectedFile(place, None if file == _STDIN else Path(file)) as refused:
             job.run(refused, wait=wait, timeout_s=timeout_s, as_json=as_json)
 
 

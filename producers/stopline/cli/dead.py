@@ -79,15 +79,17 @@ class _Filter:
     def matches(self, letter: DeadLetter) -> bool:
         if isinstance(letter, DeadMessage):
             is_quarantined = self.outcome in (None, OutcomeKind.QUARANTINED.value)
-            return is_quarantined and self.user_id is self.batch_id is None
+            return is_quarantined and self.user_id is None and self.batch_id is None
         return (
             (self.outcome is None or letter.outcome.value == self.outcome)
             and (self.user_id is None or letter.user_id == self.user_id)
             and (self.batch_id is None or letter.batch_id == self.batch_id)
         )
 
-    def found(self, client: StopClient, *, newest_first: bool = False) -> Iterator[DeadLetter]:
-        letters = client.dead_letters(since=self.since, newest_first=newest_first)
+    def found(
+        self, client: StopClient, *, until: datetime | None = None, newest_first: bool = False
+    ) -> Iterator[DeadLetter]:
+        letters = client.dead_letters(since=self.since, until=until, newest_first=newest_first)
         return (letter for letter in letters if self.matches(letter))
 
 
@@ -190,6 +192,8 @@ class _Chosen:
         self._client = client
         self._ids = list(dict.fromkeys(ids or ()))
         self._wanted = wanted
+        # What is counted and asked for is what is touched: nothing that dies from now on.
+        self._until = client.now()
 
     def is_agreed(self, what: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
         """Ask before all are touched; False where nothing is to be done.
@@ -219,14 +223,14 @@ class _Chosen:
         if self._ids:
             return len(self._ids)
         if self._wanted.is_empty:
-            return self._client.dead_count()
-        return sum(1 for _ in self._wanted.found(self._client))
+            return self._client.dead_count(until=self._until)
+        return sum(1 for _ in self._wanted.found(self._client, until=self._until))
 
     def _letters(self) -> Iterator[DeadLetter]:
         if self._ids:
             # All are looked up before any is touched.
             return iter([self._client.dead_letter(one) for one in self._ids])
-        return self._wanted.found(self._client)
+        return self._wanted.found(self._client, until=self._until)
 
     def chunks(self, what: str) -> Iterator[list[DeadLetter]]:
         """As many at a time as one call takes, with a bar."""

@@ -320,10 +320,11 @@ def quarantine(
     policy: Policy, message_id: str, fields: dict[str, Any], body: str
 ) -> Command[Quarantined]:
     """Keep a message that no worker can handle; fields as in `DeadMessage`, body as base64."""
-    known = members({"message_id": message_id, **fields})
+    headers = orjson.dumps(fields.get("headers") or {}).decode()
+    known = members({"message_id": message_id, **fields, "headers": None})
     return Command(
         "quarantine",
-        (_options(policy), message_id, known, body),
+        (_options(policy), message_id, known, f"{headers}\n{body}"),
         lambda reply: Quarantined(int(reply[0]), int(reply[1])),
     )
 

@@ -15,10 +15,10 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:b:<batch_id>:chunks` | set | the n of these hundreds |
 | `{stopline}:dead` | sorted set | ids of dead letters and messages by when they died |
 | `{stopline}:s:<engine>` | string | an engine's last sweep: its token, and what it granted |
-| `{stopline}:m:<message_id>` | string | a quarantined message: JSON, then a line of base64 |
+| `{stopline}:m:<message_id>` | string | a quarantined message (`scripts/_quarantine.lua`) |
 | `{stopline}:messages` | sorted set | ids of quarantined messages by when they came |
-| `{stopline}:bodies` | sorted set | ids of those whose bodies were not cut |
-| `{stopline}:quarantine` | hash | bytes of each body and of all; how many were cut and dropped |
+| `{stopline}:bodies` | sorted set | ids of those that were not cut |
+| `{stopline}:quarantine` | hash | bytes of each and of all; how many were cut and dropped |
 | `{stopline}:clock` | string | what the ledger's clock gave last (`scripts/_clock.lua`) |
 | `{stopline}:durable` | string | written before a promise, so that there is a write to wait for |
 | `{stopline}:processes` | sorted set | ids of worker processes by their last heartbeat |

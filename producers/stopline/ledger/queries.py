@@ -222,6 +222,7 @@ class DeadPlace:
 
     Attributes:
         since: none that died before; microseconds.
+        until: none that died later: what is sent again and dies again is not met again.
         newest_first: from the newest to the oldest.
         moment: when the last that was looked at died; None: none was.
         seen: those that died at that very moment and were looked at.
@@ -229,6 +230,7 @@ class DeadPlace:
     """
 
     since: int | None = None
+    until: int | None = None
     newest_first: bool = False
     moment: int | None = None
     seen: frozenset[str] = frozenset()
@@ -248,7 +250,7 @@ class DeadPlace:
 def dead_ids(place: DeadPlace, count: int) -> Command[tuple[tuple[str, int], ...]]:
     """Ids of dead letters from a place on, with when they died; some of them it may have seen."""
     low = "-inf" if place.since is None else str(place.since)
-    high = "+inf"
+    high = "+inf" if place.until is None else str(place.until)
     if place.moment is not None:
         low, high = (low, str(place.moment)) if place.newest_first else (str(place.moment), high)
     limits = ("WITHSCORES", "LIMIT", 0, count + len(place.seen))
@@ -264,9 +266,9 @@ def _parse_scored(reply: Any) -> tuple[tuple[str, int], ...]:
     return tuple((_text(member), int(float(score))) for member, score in reply)
 
 
-def dead_count() -> Command[int]:
-    """How many ids are in the index of dead letters."""
-    return Command("ZCARD", (keys.DEAD,), int, is_script=False)
+def dead_count(until: int) -> Command[int]:
+    """How many ids are in the index of dead letters that died until then; microseconds."""
+    return Command("ZCOUNT", (keys.DEAD, "-inf", until), int, is_script=False)
 
 
 def is_dead(letter_id: str) -> Command[bool]:
@@ -296,12 +298,14 @@ def _parse_letter(result: bytes | None, message: bytes | None) -> DeadLetter | N
 
 
 def _parse_message(raw: bytes) -> DeadMessage:
-    """A line of JSON, and one with the body, unless that was cut to make room for later ones."""
-    known, has_body, body = raw.partition(b"\n")
+    """A line of JSON, headers and body; only the first where it was cut to make room for others."""
+    known, is_whole, rest = raw.partition(b"\n")
     fields = orjson.loads(known)
-    if "body" not in fields:
-        fields["body"] = body.decode()
-        fields["truncated"] = fields.get("truncated", False) or not has_body
+    if is_whole:
+        headers, _, body = rest.partition(b"\n")
+        fields |= {"headers": orjson.loads(headers), "body": body.decode()}
+    elif "body" not in fields:  # an earlier version had all in one line
+        fields |= {"body": "", "truncated": True}
     return DeadMessage.model_validate(fields)
 
 

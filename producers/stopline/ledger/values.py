@@ -149,10 +149,10 @@ class Settlement(NamedTuple):
     Attributes:
         request_id: the request.
         token: the lease under which the call was made.
-        follows: `end`, `retry`, `again` or `release`, as in `scripts/settle.lua`.
+        follows: `end`, `answered`, `failed`, `interrupted` or `release`: see `scripts/settle.lua`.
         members: the attempt's JSON members (no braces); empty for `release`.
-        argument: for `end` outcome, line break, detail as JSON; for `retry` and `again` the delay
-            in microseconds.
+        argument: for `end` outcome, line break, detail as JSON; where another attempt follows, the
+            delay in microseconds.
     """
 
     request_id: str

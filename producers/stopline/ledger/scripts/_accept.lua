@@ -146,7 +146,6 @@ end
 local function join(item, request)
   request.not_after = math.max(request.not_after, item.not_after)
   request.wish_at = math.max(request.wish_at, item.issued_at)
-  request.answered, request.failed = nil, nil  -- a fresh wish has attempts of its own
   request.joined_count = (request.joined_count or 0) + 1
   if request.joined_count <= JOINED_MAX then
     local entry = '{' .. item.wish .. ',"at":"' .. rfc3339(now) .. '"}'
@@ -239,12 +238,14 @@ local function repeat_earlier(item, id, known_by)
 end
 
 -- Whether the active request can still fulfil the wish: a call in flight only if it began after
--- the wish was issued, none that was cancelled, and else only if another attempt will be made: not
--- where too many workers were lost.
+-- the wish was issued, none that was cancelled, and else only with all its attempts before it: a
+-- fresh wish has attempts of its own, and as the next one it gets them. Nor one with too many losses.
 local function serves(active, item)
   if active.cancelled then return false end
   if call_in_flight(active) then return active.began_at >= item.issued_at end
   local lost = (active.lost or 0) + (active.state == 'calling' and 1 or 0)
+  if (active.answered or 0) > 0 then return false end
+  if options.upstream_failures_max and (active.failed or 0) > 0 then return false end
   return lost < options.claims_lost_max
 end
 

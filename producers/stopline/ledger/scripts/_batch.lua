@@ -28,8 +28,8 @@ end
 -- A batch more would make the record larger; a wish more of a batch that it has would not.
 local function batches_are_full(batches, batch_id)
   if not batches or find_batch(batches, batch_id) then return false end
-  local _, count = string.gsub(batches, '=', '')
-  return count >= BATCHES_MAX
+  local _, known = string.gsub(batches, '=', '')
+  return known >= BATCHES_MAX
 end
 
 local function add_wish(batches, batch_id)

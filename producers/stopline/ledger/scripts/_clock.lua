@@ -17,8 +17,15 @@ do
   server_now = tonumber(time[1]) * 1000000 + tonumber(time[2])
   local given, at, by = string.match(redis.call('GET', CLOCK) or '', '^(%d+) (%d+) (%d+)$')
   local passed = server_now - (tonumber(at) or server_now)
-  now = math.max(server_now, (tonumber(given) or 0) + math.max(1, math.floor(passed / 2)))
-  stepped = now > server_now and (passed < 0 and now - server_now or tonumber(by)) or 0
+  -- Rounded up: `by_ledger` may take a moment as later than it was, never as earlier.
+  now = math.max(server_now, (tonumber(given) or 0) + math.max(1, math.ceil(passed / 2)))
+  if now == server_now then
+    stepped = 0
+  elseif passed < 0 then
+    stepped = now - server_now
+  else
+    stepped = tonumber(by) or 0
+  end
   redis.call('SET', CLOCK, whole(now) .. ' ' .. whole(server_now) .. ' ' .. whole(stepped),
     'EX', math.max(options.result_ttl_s, options.dead_letter_ttl_s))
 end

@@ -22,8 +22,8 @@
 --   joined_count
 --   aliases       Celery ids that get the same outcome
 --   cancelled     who cancelled it while a call was in flight, as a JSON string
---   answered      attempts since the last wish whose replies spoke of this request and settled nothing
---   failed        attempts since the last wish that failed by the upstream's fault
+--   answered      attempts whose replies spoke of this request and settled nothing
+--   failed        attempts that failed by the upstream's fault
 --
 -- The script's time goes into taking records apart and putting them together: one match with a
 -- capture a field, and one concatenation, cost a third of loops over the fields.

@@ -1,12 +1,15 @@
 -- requires: clock json record batch finish memory quarantine
--- Keeps a queue message that no worker can handle, within the limits of _quarantine.lua. Where memory
--- is short it is kept without its body.
+-- flags: allow-oom
+-- Keeps a queue message that no worker can handle, within the limits of _quarantine.lua. It may write
+-- although Redis is full: what was taken off its queue is nowhere else. Where memory is short, only
+-- the first line is kept, and nothing else has to go for it.
 --
 -- KEYS    none: the index and the messages are fixed names
 -- ARGV    1 options (JSON): dead_letter_ttl_s, result_ttl_s
 --         2 message id, 3 what is known of the message, its id included, as JSON members
---         4 its body in base64
--- returns how many bodies were cut, and how many messages dropped, to make room for it
+--         4 its headers as JSON, a line break, its body in base64
+-- returns how many messages were cut, and how many dropped, to make room for it; a message without
+--         room for its own body counts as one that was cut
 local cut, dropped = 0, 0
 
 local function cut_body(id)
@@ -39,25 +42,34 @@ local function make_room(bytes)
     if not oldest then break end
     cut_body(oldest)
   end
-  while redis.call('ZCARD', MESSAGES) >= MESSAGES_MAX do
-    drop(redis.call('ZRANGE', MESSAGES, 0, 0)[1])
-  end
 end
 
-local function keep(id, members, body)
-  redis.call('SET', MESSAGE .. id, '{' .. members .. ',"quarantined_at":"' .. rfc3339(now) .. '"}\n' .. body,
-    'EX', options.dead_letter_ttl_s)
+local function keep(id, members, rest)
+  release_body(id) -- where this is a repetition
+  local text = '{' .. members .. ',"quarantined_at":"' .. rfc3339(now) .. '"}'
+  if rest then
+    text = text .. '\n' .. rest
+    redis.call('ZADD', BODIES, whole(now), id)
+    redis.call('HSET', QUARANTINE, id, #rest)
+    redis.call('HINCRBY', QUARANTINE, 'bytes', #rest)
+  else
+    cut = cut + 1
+  end
+  redis.call('SET', MESSAGE .. id, text, 'EX', options.dead_letter_ttl_s)
   redis.call('ZADD', MESSAGES, whole(now), id)
-  redis.call('ZADD', BODIES, whole(now), id)
-  redis.call('HSET', QUARANTINE, id, #body)
-  redis.call('HINCRBY', QUARANTINE, 'bytes', #body)
   bury(id)
 end
 
 forget_expired()
-make_room(#ARGV[4])
-keep(ARGV[2], ARGV[3], ARGV[4])
-if memory_is_short() then cut_body(ARGV[2]) end
+while redis.call('ZCARD', MESSAGES) >= MESSAGES_MAX do
+  drop(redis.call('ZRANGE', MESSAGES, 0, 0)[1])
+end
+if memory_is_short() then
+  keep(ARGV[2], ARGV[3])
+else
+  make_room(#ARGV[4])
+  keep(ARGV[2], ARGV[3], ARGV[4])
+end
 if cut > 0 then redis.call('HINCRBY', QUARANTINE, 'cut', cut) end
 if dropped > 0 then redis.call('HINCRBY', QUARANTINE, 'dropped', dropped) end
 for _, key in ipairs({MESSAGES, BODIES, QUARANTINE}) do

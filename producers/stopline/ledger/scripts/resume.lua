@@ -1,4 +1,5 @@
--- requires: clock json record batch finish durable
+-- requires: clock json record batch finish memory durable
+-- flags: allow-oom
 -- Learns that somebody resumed a target: what was issued before is superseded, unless its call
 -- is in flight (then no further one begins; `ending` in _attempt.lua).
 --
@@ -7,6 +8,11 @@
 --         2 target digest, 3 when it was resumed (microseconds), or '' for now; never later than now
 -- returns superseded ids, the id in flight or '', promoted (id, lane; flat)
 local target = load_target(ARGV[2])
+-- It may write although Redis is full, since what it supersedes makes room; but only where there is
+-- something to supersede.
+if not (target.active or target.next) and memory_is_short() then
+  return redis.error_reply('OOM a resume without an open request, and Redis is close to its maxmemory')
+end
 local at = ARGV[3] == '' and now or math.min(by_ledger(tonumber(ARGV[3])), now)
 local superseded, in_flight = {}, ''
 

@@ -7,9 +7,10 @@
 --         2… for each attempt: request id, token, what follows, the attempt's JSON members,
 --           argument; where what follows is
 --             end      argument: outcome, a line break, the detail as a JSON string
---             retry    the reply spoke of this request: it counts for `attempts_max`
---             again    the upstream's fault: it counts for `upstream_failures_max` only
---                      argument of both: microseconds until the next attempt
+--             answered     the reply spoke of this request: it counts for `attempts_max`
+--             failed       the upstream's fault: it counts for `upstream_failures_max`
+--             interrupted  the worker's doing: it counts for neither
+--                          argument of these: microseconds until the next attempt
 --             release  the call did not begin: others may take the request at once
 -- returns now, a word for each attempt (ended, waiting, released, lost),
 --         promoted (id, lane; flat)
@@ -23,9 +24,8 @@ local function release(request)
   return 'released'
 end
 
-local function retry(request, follows, members, delay)
-  local count = follows == 'again' and 'failed' or 'answered'
-  request[count] = (request[count] or 0) + 1
+local function try_again(request, follows, members, delay)
+  if follows ~= 'interrupted' then request[follows] = (request[follows] or 0) + 1 end
   local target = load_target(request.target_digest)
   local outcome, detail = ending(request, target)
   if outcome then
@@ -46,7 +46,7 @@ local function settle(id, token, follows, members, argument)
   if not request or request.token ~= token or not call_in_flight(request) then return 'lost' end
   if follows == 'release' then return release(request) end
   request.lost = nil
-  if follows ~= 'end' then return retry(request, follows, members, tonumber(argument)) end
+  if follows ~= 'end' then return try_again(request, follows, members, tonumber(argument)) end
   local outcome, detail = string.match(argument, '^([^\n]*)\n(.*)$')
   add_attempt(request, members)
   finish_on_target(request, load_target(request.target_digest), outcome, detail)
