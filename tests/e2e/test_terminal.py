@@ -247,6 +247,9 @@ class TestBulk:
         (("dead", "list", "--since", "2026"), "RFC 3339"),
         (("status", "\udcff"), "no UTF-8"),
         (("bulk", "x", "--timeout", "5"), "--timeout goes with --wait"),
+        (("bulk", "/dev/zero"), "it is a device"),
+        (("bulk", "/proc/self/mem"), "cannot read /proc/self/mem"),
+        (("dead", "list", "--limit", "9" * 30), "--limit"),
     ],
 )
 def test_bad_input_is_a_sentence(stack: Stack, arguments: tuple[str, ...], says: str) -> None:

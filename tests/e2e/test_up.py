@@ -386,6 +386,48 @@ def test_a_data_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
         find_running(data_dir)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_what_somebody_else_left_in_a_data_directory_is_not_believed(tmp_path: Path) -> None:
+    """A link of theirs, a place where they may write, or a file of theirs: it names a Redis."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    state = b'{"url":"redis://127.0.0.1:1/0","run_id":"x"}'
+    (shared / "server.json").write_bytes(state)
+    link = tmp_path / "link"
+    link.symlink_to(shared)
+    os.chown(link, 12345, 12345, follow_symlinks=False)
+    with pytest.raises(InvalidSettingsError, match="belongs to another user"):
+        find_running(link)
+    os.chown(shared / "server.json", 12345, 12345)
+    assert find_running(shared) is None
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        b'{"url":"redis://x:y@[::1","run_id":"x"}',
+        b'{"url":5,"run_id":"x"}',
+        b'{"url":"unix:///x?foo=1","run_id":"x"}',
+        b'{"url":"redis://10.0.0.1:1/0","run_id":"x"}',
+        b"[]",
+        b"\xff",
+    ],
+)
+def test_a_damaged_data_directory_is_as_good_as_an_empty_one(tmp_path: Path, state: bytes) -> None:
+    (tmp_path / "server.json").write_bytes(state)
+    (tmp_path / "port").write_text("70000")
+    assert find_running(tmp_path) is None
+    with EmbeddedServer(tmp_path) as server:
+        assert find_running(tmp_path) == server.url
+
+
+@pytest.mark.timeout(60)
+def test_a_fifo_in_a_data_directory_holds_nobody_up(tmp_path: Path) -> None:
+    for name in ("server.json", "port"):
+        os.mkfifo(tmp_path / name)
+    assert find_running(tmp_path) is None
+
+
 def test_a_full_disk_is_a_sentence(embedded: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -66,6 +66,27 @@ class TestAfterAStepBack:
         assert desk.stop("y", issued_ago_s=15).receipt is ReceiptKind.SATISFIED
         assert desk.stop("y", issued_ago_s=5).receipt is ReceiptKind.ACCEPTED
 
+    def test_an_event_that_is_heard_of_after_the_clocks_met_again(
+        self, desk: Desk, back_s: float
+    ) -> None:
+        """What was recorded before they met is ahead of the time that its sender knows."""
+        back_s = min(back_s, HOUR_S)  # what is older than the ledger remembers is refused
+        _clock(desk)
+        desk.time.advance(-back_s)
+        _clock(desk)
+        desk.time.advance(back_s / 10)
+        desk.begin(desk.stop("called").request_id).succeed()
+        desk.stop("resumed")
+        desk.resume("resumed")
+        desk.time.advance(back_s / 10)
+        issued_at_us = desk.time.now_us
+        desk.time.advance(3 * back_s + 1)
+        _clock(desk)
+        desk.time.advance(1)
+        ago_s = (desk.time.now_us - issued_at_us) / 1_000_000
+        assert desk.stop("called", issued_ago_s=ago_s).receipt is ReceiptKind.ACCEPTED
+        assert desk.stop("resumed", issued_ago_s=ago_s).receipt is ReceiptKind.ACCEPTED
+
     def test_the_clock_comes_back_to_the_servers(self, desk: Desk, back_s: float) -> None:
         _clock(desk)
         desk.time.advance(-back_s)

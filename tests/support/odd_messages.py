@@ -92,6 +92,19 @@ ODD_ENTRIES: Final[dict[str, Any]] = {
             "body_encoding": "base64",
         },
     ),
+    "a task of Celery's own that runs for ever": odd_entry(
+        {**stop_headers(), "task": "celery.chord_unlock"},
+        odd_body(
+            [
+                ["g", {"task": DISPATCH_TASK, "args": [[]]}],
+                {"interval": 0, "result": [[["nope", None], None]]},
+                {},
+            ]
+        ),
+    ),
+    "an argument named self": odd_entry(
+        stop_headers(), odd_body([[], {"self": 1, "user_id": "u", "task_id": "t"}, {}])
+    ),
     "an end that is no time": odd_entry(stop_headers(expires={"a": 1})),
     "an end beyond all years": odd_entry(stop_headers(expires="9999-12-31T23:59:59.999999+00:00")),
 }

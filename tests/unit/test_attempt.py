@@ -109,6 +109,43 @@ def test_no_part_of_a_token_is_recorded_wherever_it_stands(
     assert judgement.message == ("#" * before + "***")[:200]
 
 
+_TOKEN = "sk-AbCd+12/34==ZZZZZZZZZZ"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "invalid token sk-AbCd+12/34==Z...",
+        "auth=sk-AbCd%2B12/34%3D%3DZZZZZZZZZZ",
+        "auth=sk-AbCd%2b12%2f34%3d%3dZZZZZZZZZZ",
+        "token SK-ABCD+12/34==ZZZZZZZZZZ",
+        r"token sk-AbCd\u002B12/34\u003d=ZZZZZZZZZZ",
+        "token sk-AbCd&#43;12/34==ZZZZZZZZZZ",
+        "token sk-AbCd+12\n/34==ZZZZ\u200bZZZZZZ",
+        "token k-AbCd+12/34==ZZZZZZZZZZ",
+    ],
+)
+def test_a_part_of_the_token_is_not_recorded_in_any_disguise(echo: str) -> None:
+    body = orjson.dumps({"code": 400, "message": echo})
+    judgement = judge(Reply(400, body), Credential(_TOKEN).redact)
+    recorded = f"{judgement.message} {judgement.detail}".casefold()
+    assert "abcd" not in recorded
+    assert "zzzz" not in recorded
+
+
+def test_the_detail_does_not_make_the_token_again() -> None:
+    """Its quotes write a tab as a backslash and a letter."""
+    judgement = judge(
+        Reply(400, b'{"code": 400, "message": "x ab\\tcd1234 y"}'), Credential(r"ab\tcd1234").redact
+    )
+    assert r"ab\tcd1234" not in judgement.detail
+
+
+def test_what_is_no_echo_is_recorded_as_it_is() -> None:
+    text = "任务不存在: task f232d184-dd54-42a0-8ace-0bf8d660f4cc, user 5832d184 & 10 % more"
+    assert Credential(_TOKEN).redact(text) == text
+
+
 @pytest.mark.parametrize("kind", [CallErrorKind.CONNECT, CallErrorKind.READ])
 def test_a_call_without_a_reply_is_the_upstreams_fault(kind: CallErrorKind) -> None:
     settlement, _ = _conclude(NoReply(kind, "gone"))

@@ -240,3 +240,26 @@ def test_certificates_are_trusted_as_ssl_cert_file_says(
     file.write_bytes(authority.cert_pem.bytes())
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     assert asyncio.run(_ask_over_tls(context)) == b"{}"
+
+
+@pytest.mark.parametrize("value", ["成功".encode(), b"\xff\xfe", "caf\xe9".encode("latin-1")])
+def test_a_header_that_is_no_ascii_spoils_no_reply(value: bytes) -> None:
+    """A confirmed stop was once never stopped, since a server told its message in a header."""
+    raw = (
+        b"HTTP/1.1 200 OK\r\nX-Message: %s\r\nRetry-After: 3\r\nContent-Length: 2\r\n\r\n{}" % value
+    )
+
+    async def ask() -> httpx.Response:
+        transport = _transport()
+        async with _server(_answering(raw)) as port:
+            response = await transport.handle_async_request(
+                httpx.Request("GET", f"http://127.0.0.1:{port}/")
+            )
+            await response.aread()
+            await response.aclose()
+        await transport.aclose()
+        return response
+
+    response = asyncio.run(ask())
+    assert (response.status_code, response.content) == (200, b"{}")
+    assert response.headers["retry-after"] == "3"

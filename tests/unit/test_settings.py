@@ -160,13 +160,14 @@ def test_a_misspelt_variable_is_said_with_the_nearest(
 ) -> None:
     monkeypatch.setattr(setting_names, "_warned", set())
     monkeypatch.setenv("STOPLINE_REDIS_ULR", "redis://localhost")
-    (tmp_path / ".env").write_text("STOPLINE_MAX_ATEMPTS=3\nOTHER=1\n")
+    (tmp_path / ".env").write_text("STOPLINE_MAX_ATEMPTS=3\nOTHER=1\nAPI_TOKEN=x\n")
     Settings.load()
     Settings.load()
     said = [one.getMessage() for one in caplog.records]
     assert said == [
         "STOPLINE_REDIS_ULR (in the environment) is no setting; did you mean STOPLINE_REDIS_URL?",
         "STOPLINE_MAX_ATEMPTS (in .env) is no setting; did you mean STOPLINE_MAX_ATTEMPTS?",
+        "API_TOKEN (in .env) is no setting; did you mean STOPLINE_API_TOKEN?",
     ]
 
 
@@ -180,6 +181,12 @@ def test_settings_that_others_may_write_are_refused(tmp_path: Path, mode: int) -
         Settings.load()
     path.chmod(0o644)
     assert str(Settings.load().api_url) == "https://evil.example/"
+
+
+def test_a_dotenv_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"STOPLINE_REASON=\xe9\n")
+    with pytest.raises(InvalidSettingsError, match="is no UTF-8"):
+        Settings.load()
 
 
 @pytest.mark.parametrize("field", ["redis_url", "broker_url"])

@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import orjson
 
@@ -25,10 +25,23 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _FILE_VARIABLE: Final = "STOPLINE_API_TOKEN_FILE"
 
 
+_RUN: Final = 8
+_LOOKED_AT: Final = 4096
+"""More of a text is not recorded: messages are cut to 200 characters."""
+_UNICODE_ESCAPE: Final = re.compile(r"\\u00([0-9a-f]{2})", re.IGNORECASE)
+
+
+def _plain(text: str) -> str:
+    """Text without the ways in which the same characters may be written."""
+    unescaped = _UNICODE_ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+    unquoted = html.unescape(unquote(unescaped)).replace("\\", "")
+    return "".join(one for one in unquoted.casefold() if "!" <= one <= "~")
+
+
 class Credential:
     """The token as one call uses it: what is recorded of that call is redacted by the same one."""
 
-    __slots__ = ("_echoes", "authorization")
+    __slots__ = ("_echoes", "_runs", "authorization")
 
     def __init__(self, token: str) -> None:
         self.authorization = f"Bearer {token}"
@@ -45,10 +58,22 @@ class Credential:
         longest_first = sorted(forms, key=len, reverse=True)
         echoes = "|".join(re.escape(form) for form in longest_first)
         self._echoes = re.compile(echoes, re.IGNORECASE)
+        plain = _plain(token)
+        self._runs = frozenset(plain[at : at + _RUN] for at in range(len(plain) - _RUN + 1))
 
     def redact(self, text: str) -> str:
-        """The text without the token, as it is or escaped for JSON, an address, or HTML."""
-        return self._echoes.sub("***", text)
+        """The text without the token, as it is or escaped for JSON, an address, or HTML.
+
+        Where a part of the token is left, eight characters or more (APIs cut what they repeat), or
+        escaped in another way, nothing of the text is.
+        """
+        redacted = self._echoes.sub("***", text)
+        return "***" if self._shows_a_part(redacted) else redacted
+
+    def _shows_a_part(self, text: str) -> bool:
+        """Whether a run of the token's characters is left, in some disguise."""
+        plain = _plain(text[:_LOOKED_AT])
+        return any(plain[at : at + _RUN] in self._runs for at in range(len(plain) - _RUN + 1))
 
     def __repr__(self) -> str:
         return "Credential(***)"

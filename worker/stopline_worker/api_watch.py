@@ -25,7 +25,7 @@ _SENTENCES: Final = {
     ApiState.AWAY: "the API does not answer as it should; requests wait for it: %s "
     "(%d calls, %.0f s)",
     ApiState.TOKEN_REFUSED: "the API refuses the token; requests wait for another: %s "
-    "(%d calls, %.0f s). See STOPLINE_API_TOKEN_FILE",
+    "(%d calls, %.0f s). Put it into STOPLINE_API_TOKEN_FILE, or start again with it",
 }
 
 

@@ -144,7 +144,7 @@ def _configure_logging(loglevel: int | None = None, logfile: str | None = None, 
 
 
 transport.install()
-control.install()
+control.install(runtime.lanes)
 app = Celery("stopline", set_as_current=True)
 app.add_defaults(_configuration)
 tasks.register(app)

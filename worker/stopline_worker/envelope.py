@@ -193,6 +193,8 @@ def task_body(body: bytes | str, content_type: object, content_encoding: object)
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"cannot be decoded: {type(error).__name__}: {error}") from None
     match content:
+        case [_, {"self": _}, _]:
+            raise MalformedError("has an argument named self")
         case [list(args), dict(kwargs), dict() | None as embed]:
             linked = any((embed or {}).values())
             return json.dumps([args, kwargs, {}]).encode() if linked or embed is None else raw

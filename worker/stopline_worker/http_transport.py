@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyreqwest.request import StreamRequest
     from pyreqwest.response import Response
 
+_UNREADABLE: Final = "?"
 CHUNK_BYTES: Final = 64 * 1024 + 1
 _KEEPALIVE: Final = timedelta(seconds=15)
 
@@ -133,7 +134,7 @@ class HttpTransport(httpx.AsyncBaseTransport):
         except exceptions.PyreqwestError as error:
             raise as_httpx(error) from error
         return httpx.Response(
-            response.status, headers=list(response.headers.items()), stream=_Body(call, response)
+            response.status, headers=_headers_of(response), stream=_Body(call, response)
         )
 
     def _headers(self, headers: httpx.Headers) -> HeaderMap:
@@ -154,6 +155,22 @@ def _build(builder: Callable[[], ClientBuilder]) -> Client:
         return builder().build()
     except exceptions.BuilderError:
         return builder().add_root_certificate_pem(Path(certifi.where()).read_bytes()).build()
+
+
+def _headers_of(response: Response) -> list[tuple[str, str]]:
+    """The headers of a response, whatever their bytes: reqwest gives all of them or none."""
+    try:
+        return list(response.headers.items())
+    except ValueError:  # one is no ASCII; servers write names and messages into headers
+        names = dict.fromkeys(response.headers.keys())
+        return [(name, value) for name in names for value in _values(response.headers, name)]
+
+
+def _values(headers: HeaderMap, name: str) -> list[str]:
+    try:
+        return headers.getall(name)
+    except ValueError:
+        return [_UNREADABLE]
 
 
 class _Body(httpx.AsyncByteStream):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from celery.exceptions import NotRegistered, TaskRevokedError
 from celery.worker.consumer import Consumer
 
-from stopline.contract import Lane, new_request_id
+from stopline.contract import DISPATCH_TASK, STOP_TASK, Lane, new_request_id
 from stopline.ledger import commands
 from stopline_worker import envelope
 from stopline_worker.envelope import MalformedError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from stopline.ledger.values import Command, Policy, Quarantined
 
 _log = logging.getLogger(__name__)
+_OURS: Final = frozenset({DISPATCH_TASK, STOP_TASK})
 BODY_BYTES_MAX: Final = 64 * 1024
 HEADER_BYTES_MAX: Final = 8 * 1024
 _REASON_CHARACTERS_MAX: Final = 200
@@ -152,7 +153,10 @@ class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no t
         def on_task_received(message: Message) -> None:
             try:
                 self._clean(message)
-                handle(message)
+                if message.headers["task"] in _OURS:
+                    handle(message)
+                else:  # Celery's own are open to anybody, too, and one of them runs for ever
+                    self.on_unknown_task(None, message, KeyError(message.headers["task"]))
             except MalformedError as error:
                 self._quarantine(message, str(error))
             except self.connection_errors:

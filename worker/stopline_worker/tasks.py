@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
 
 from stopline.contract import (
     DISPATCH_TASK,
@@ -17,7 +17,7 @@ from stopline.contract import (
     StopRequest,
     is_identifier,
 )
-from stopline.errors import InvalidRequestError
+from stopline.errors import IdempotencyConflictError, InvalidRequestError
 from stopline.ledger import commands
 from stopline.ledger.values import Submission
 from stopline.verbs import refused
@@ -72,6 +72,8 @@ def _stop(task: Task, /, *args: Any, **fields: Any) -> None:
         accepted = _accept(_parse(task.request.id, args, fields))
     except InvalidRequestError as error:
         _keep(task, str(error))
+        if isinstance(error, IdempotencyConflictError) and runtime.knows(task.request.id):
+            raise Ignore from error  # it is the id of another's request, whose outcome it has
         raise  # so that the sender's AsyncResult.get() raises it too
     except Exception as error:  # noqa: BLE001
         # Whatever it is, the message is all there is of this request: it stays.

@@ -173,7 +173,7 @@ def _judge_reply(reply: Reply, redact: Callable[[str], str]) -> Judgement:
         message = None
     return Judgement(
         verdict=verdict,
-        detail=_detail(verdict, reply.status, code, message, error),
+        detail=redact(_detail(verdict, reply.status, code, message, error)),
         http_status=reply.status,
         code=code,
         message=message,

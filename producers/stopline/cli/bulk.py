@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,11 +56,16 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
         raise InvalidRequestError("--batch-id: 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -")
     if timeout_s is not None and not wait:
         raise InvalidRequestError("--timeout goes with --wait")
+    if rejected is not None and str(rejected) == _STDIN:
+        raise InvalidRequestError("--rejected names a file; - is for FILE alone")
     defaults = {"lane": lane, "source": source}
     if reason is not None:
         defaults["reason"] = reason
     with _opened(file) as opened, files.seekable(opened) as stream:
-        scanned = files.scan(stream)
+        try:
+            scanned = files.scan(stream)
+        except OSError as error:
+            raise InvalidRequestError(f"cannot read {file}: {error.strerror}") from None
         job = _Job(
             stream,
             scanned,
@@ -92,6 +99,8 @@ def _opened(name: str) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise InvalidRequestError(f"cannot read {name}: {error.strerror}") from None
     with stream:
+        if stat.S_ISCHR(os.fstat(stream.fileno()).st_mode) and not stream.isatty():
+            raise InvalidRequestError(f"cannot read {name}: it is a device")
         yield stream
 
 
@@ -182,7 +191,7 @@ class _Job:
     def _wait(self, client: StopClient, progress: Progress, timeout_s: float | None) -> Batch:
         try:
             return watch_batch(client, self.batch_id, progress, timeout_s)
-        except KeyboardInterrupt:
+        except (UnavailableError, KeyboardInterrupt):
             output.say(
                 "stopline: the requests go on; look again with 'stopline batch "
                 f"{self._report.batch_id}'"
@@ -203,14 +212,15 @@ class _Job:
                 }
             )
             return
+        if not report.receipts and not report.rejected:
+            output.console.print("There are no lines in it: nothing was sent.")
+            return
         counts = {str(kind): count or None for kind, count in report.receipts.items()}
         refused = f"{report.rejected} → {rejected}" if rejected else None
         output.console.print(
             output.facts({"batch": report.batch_id, **counts, "refused lines": refused})
         )
-        if not report.receipts and not report.rejected:
-            output.console.print("There are no lines in it: nothing was sent.")
-        elif not report.sent and report.receipts:
+        if not report.sent and report.receipts:
             output.console.print(
                 "Every line was sent before: nothing new was sent, whatever became of its target "
                 "since. To stop them anew, give another --batch-id."

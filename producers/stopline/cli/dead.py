@@ -99,20 +99,24 @@ def list_(
     user_id: OfUser = None,
     batch_id: OfBatch = None,
     since: Since = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many to show.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters and quarantined messages, the newest first."""
     wanted = _Filter.of(outcome, user_id, batch_id, since)
     with StopClient() as client:
         found = wanted.found(client, newest_first=True)
+        shown = 0
         for letter in islice(found, limit):
+            shown += 1
             if as_json:
                 output.print_json(letter.to_json())
             else:
                 output.print_letter(letter)
         if not as_json and next(found, None) is not None:
             output.say(f"There are more than {limit}; use --limit.")
+        elif not as_json and shown == 0:
+            output.say("There are none.")
 
 
 @app.command()
@@ -221,7 +225,7 @@ class _Chosen:
 
     def _count(self) -> int:
         if self._ids:
-            return len(self._ids)
+            return len(list(self._letters()))
         if self._wanted.is_empty:
             return self._client.dead_count(until=self._until)
         return sum(1 for _ in self._wanted.found(self._client, until=self._until))

@@ -8,12 +8,10 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from stopline.cli import output
 from stopline.cli.exits import Exit
@@ -38,6 +36,9 @@ _LEASE_MARGIN = 1.25
 _VISIBILITY_MARGIN = 2
 
 
+_SHELL: Final = "as this shell has it"
+
+
 class Level(StrEnum):
     """How much a finding matters."""
 
@@ -45,6 +46,9 @@ class Level(StrEnum):
     WARNING = "warning"
     PROBLEM = "problem"
     UNREACHABLE = "unreachable"
+
+
+_COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +84,11 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _print(findings: list[Finding]) -> None:
-    colours = {Level.OK: "green", Level.WARNING: "yellow"}
-    table = Table("", "checked", "found", "advice")
+    """A block each: what is found and what to do is whole at any width."""
     for one in findings:
-        colour = colours.get(one.level, "red")
-        told = (output.shown(text) for text in (one.checked, one.found, one.advice))
-        table.add_row(Text(one.level, style=colour), *map(Text, told))
-    output.console.print(table)
+        output.print_finding(_COLOURS.get(one.level, "red"), one.level, one.checked, one.found)
+        if one.advice:
+            output.print_advice(one.advice)
 
 
 def _examine() -> Iterator[Finding]:
@@ -125,7 +127,10 @@ def _token(settings: Settings) -> Finding:
     path: Path | None = settings.api_token_file
     if path is None:
         return Finding(
-            Level.WARNING, "API token", "none", "workers need STOPLINE_API_TOKEN or …_FILE"
+            Level.WARNING,
+            "API token",
+            f"none, {_SHELL}",
+            "workers need STOPLINE_API_TOKEN or …_FILE; those that run have theirs",
         )
     try:
         read_secret(path, "STOPLINE_API_TOKEN_FILE")
@@ -322,6 +327,9 @@ def _api(settings: Settings) -> Finding:
                     pass
     except OSError as error:
         return Finding(
-            Level.UNREACHABLE, "API", f"{host}:{port}: {error}", "check STOPLINE_API_URL, DNS, TLS"
+            Level.UNREACHABLE,
+            "API",
+            f"{host}:{port}, {_SHELL}: {error}",
+            "check STOPLINE_API_URL, DNS, TLS",
         )
     return Finding(Level.OK, "API", f"{host}:{port} takes connections (no call was made)")

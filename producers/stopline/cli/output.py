@@ -153,6 +153,19 @@ def print_block(facts_: Iterable[object], below: str | None) -> None:
         console.print(Padding(Text(shown(below), style="dim", overflow="fold"), (0, 0, 0, 4)))
 
 
+def print_finding(style: str, level: str, checked: str, found: str) -> None:
+    """One thing that was looked at, and what was found."""
+    line = Text.assemble((f"{level:<12}", style), (f"{shown(checked)}: ", "bold"), shown(found))
+    line.overflow = "fold"
+    console.print(line, highlight=False)
+
+
+def print_advice(advice: str) -> None:
+    """What to do, below that."""
+    text = Text(f"→ {shown(advice)}", overflow="fold")
+    console.print(Padding(text, (0, 0, 0, 12)), highlight=False)
+
+
 def print_batch(batch: Batch) -> None:
     """Progress and report of a batch."""
     document = batch.to_json()

@@ -39,6 +39,8 @@ def stop(  # noqa: PLR0913, PLR0917  # each is an option
     as_json: AsJson = False,
 ) -> None:
     """Stop one task; prints the receipt, with --wait the outcome."""
+    if timeout_s is not None and not wait:
+        raise InvalidRequestError("--timeout goes with --wait")
     fields = {
         "sub_user_id": sub_user_id,
         "lane": lane,

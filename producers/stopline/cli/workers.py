@@ -65,7 +65,8 @@ def require_worker() -> None:
     missing = [name for name in ("httpx", "pyreqwest", "uvloop") if find_spec(name) is None]
     if missing or find_spec("stopline_worker") is None:
         raise InvalidSettingsError(
-            "The worker's packages are not installed: pip install 'stopline[worker]'"
+            "The worker's packages are not installed: install the extra 'worker' (in a checkout: "
+            "pip install '.[worker]')"
         )
 
 

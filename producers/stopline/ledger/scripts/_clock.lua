@@ -3,40 +3,45 @@
 -- server. After a step back it goes at half speed until the server has caught up, so that leases and
 -- deadlines still end, and nobody waits for the hour to come again.
 --
--- CLOCK holds, with blanks between: what it gave last, the server's time then, and how far it was
--- ahead of the server at the last step back.
+-- CLOCK holds, with blanks between: what it gave last; the server's time then; how far it was ahead
+-- after a step back, at the most; and when the server had caught up, by its own clock (0: not yet, or
+-- there was no step).
 
 -- Lua's tostring rounds to 14 digits; microseconds have 16.
 local function whole(number)
   return string.format('%d', number)
 end
 
-local server_now, now, stepped
+local server_now, now, stepped, caught_up
 do
   local time = redis.call('TIME')
   server_now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-  local given, at, by = string.match(redis.call('GET', CLOCK) or '', '^(%d+) (%d+) (%d+)$')
+  local given, at, by, whole_again = string.match(redis.call('GET', CLOCK) or '',
+    '^(%d+) (%d+) (%d+) (%d+)$')
   local passed = server_now - (tonumber(at) or server_now)
   -- Rounded up: `by_ledger` may take a moment as later than it was, never as earlier.
   now = math.max(server_now, (tonumber(given) or 0) + math.max(1, math.ceil(passed / 2)))
-  if now == server_now then
-    stepped = 0
-  elseif passed < 0 then
-    stepped = now - server_now
-  else
-    stepped = tonumber(by) or 0
+  stepped, caught_up = tonumber(by) or 0, tonumber(whole_again) or 0
+  if passed < 0 then
+    stepped, caught_up = math.max(stepped, now - server_now), 0
+  elseif stepped > 0 and caught_up == 0 and now == server_now then
+    caught_up = server_now
   end
-  redis.call('SET', CLOCK, whole(now) .. ' ' .. whole(server_now) .. ' ' .. whole(stepped),
+  redis.call('SET', CLOCK,
+    string.format('%d %d %d %d', now, server_now, stepped, caught_up),
     'EX', math.max(options.result_ttl_s, options.dead_letter_ttl_s))
 end
 
 -- A moment that came from outside is by the server's clock; this is when it is by the ledger's. What
--- lies before a step back can only be bounded: it is taken as late as it may have been, since a wish
--- that counts as later is called for once more, and one that counts as earlier may be swallowed.
+-- lies before a step back, or before the server had caught up, can only be bounded: it is taken as late
+-- as it may have been, since a wish that counts as later is called for once more, and one that counts
+-- as earlier may be swallowed.
 local function by_ledger(moment)
   local halved = now + math.floor((moment - server_now) / 2)
   if moment >= server_now then return math.max(moment, halved) end
-  return math.min(moment + stepped, halved)
+  if stepped == 0 then return moment end
+  if caught_up == 0 then return math.min(moment + stepped, halved) end
+  return math.max(moment, math.min(moment + stepped, caught_up))
 end
 
 -- The date of a day, counted from 1970-01-01, in the proleptic Gregorian calendar:
