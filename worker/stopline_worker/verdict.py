@@ -6,6 +6,7 @@
 | 2xx, JSON, another `code` | as if that were the HTTP status; an unknown one: RETRY |
 | 2xx, not JSON, or not an object, or longer than the cap | RETRY |
 | 3xx | REJECTED: never followed, the token would leak |
+| 1xx | RETRY |
 | 404 | NOT_FOUND |
 | 408, 425, 429, 5xx | RETRY, after `Retry-After` at the earliest |
 | 401, 403 | RETRY, with the token read again: it may have been rotated |
