@@ -41,7 +41,7 @@ def _plain(text: str) -> str:
 class Credential:
     """The token as one call uses it: what is recorded of that call is redacted by the same one."""
 
-    __slots__ = ("_echoes", "_runs", "authorization")
+    __slots__ = ("_echoes", "_runs", "_shortest", "authorization")
 
     def __init__(self, token: str) -> None:
         self.authorization = f"Bearer {token}"
@@ -58,6 +58,8 @@ class Credential:
         longest_first = sorted(forms, key=len, reverse=True)
         echoes = "|".join(re.escape(form) for form in longest_first)
         self._echoes = re.compile(echoes, re.IGNORECASE)
+        self._shortest = min(len(token), _RUN)
+        """A shorter text holds neither the token nor a run of it."""
         plain = _plain(token)
         self._runs = frozenset(plain[at : at + _RUN] for at in range(len(plain) - _RUN + 1))
 
@@ -67,8 +69,10 @@ class Credential:
         Where a part of the token is left, eight characters or more (APIs cut what they repeat), or
         escaped in another way, nothing of the text is.
         """
+        if len(text) < self._shortest:
+            return text
         redacted = self._echoes.sub("***", text)
-        return "***" if self._shows_a_part(redacted) else redacted
+        return "***" if self._runs and self._shows_a_part(redacted) else redacted
 
     def _shows_a_part(self, text: str) -> bool:
         """Whether a run of the token's characters is left, in some disguise."""

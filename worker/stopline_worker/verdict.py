@@ -44,6 +44,7 @@ _INTEGER_MAX: Final = 1 << 63
 _CONFIRMATION: Final = "暂停任务成功"
 """The message of the documented success. It says nothing that the verdict does not, and would be a
 thirtieth of what a settled request takes, so it is not recorded."""
+_CONFIRMED: Final = "The API confirmed the stop."
 _OK: Final = int(HTTPStatus.OK)
 _NOT_FOUND: Final = int(HTTPStatus.NOT_FOUND)
 _SUCCESSES: Final = range(HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES)
@@ -174,7 +175,7 @@ def _judge_reply(reply: Reply, redact: Callable[[str], str]) -> Judgement:
         message = None
     return Judgement(
         verdict=verdict,
-        detail=redact(_detail(verdict, reply.status, code, message, error)),
+        detail=_detail(verdict, reply.status, code, message, error, redact),
         http_status=reply.status,
         code=code,
         message=message,
@@ -240,16 +241,23 @@ def _message(fields: dict[str, Any] | None, redact: Callable[[str], str]) -> str
     message = fields.get("message") if fields else None
     if not isinstance(message, str):
         return None
+    if message == _CONFIRMATION:
+        return message
     # What half a surrogate pair stands for, no JSON of ours can hold.
     whole = message.encode("utf-8", "replace").decode()
     return redact(whole)[:MESSAGE_CHARACTERS_MAX]
 
 
-def _detail(
-    verdict: Verdict, status: int, code: int | None, message: str | None, error: str | None
+def _detail(  # what the sentence is made of
+    verdict: Verdict,
+    status: int,
+    code: int | None,
+    message: str | None,
+    error: str | None,
+    redact: Callable[[str], str],
 ) -> str:
     if verdict is Verdict.STOPPED:
-        return "The API confirmed the stop."
+        return _CONFIRMED
     facts = [f"HTTP {status}"]
     facts += [f"code {code}"] if code is not None else []
     facts += [error] if error else []
@@ -259,7 +267,8 @@ def _detail(
         Verdict.NOT_FOUND: "The API knows no such task",
         Verdict.RETRY: "The API did not confirm the stop",
     }[verdict]
-    return f"{subject} ({', '.join(facts)})."
+    # Once more: the quotes around the message may have escaped it into the token.
+    return redact(f"{subject} ({', '.join(facts)}).")
 
 
 def _retry_after_s(reply: Reply) -> float:
