@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from stopline.cli import output
@@ -199,7 +199,7 @@ def _print(
     if as_json:
         output.print_json([status.to_json() for _, _, status in rows])
         return
-    table = Table("what", "receipt", "outcome", "calls", "detail", "")
+    table = Table("what", "receipt", "outcome", "calls", Column("detail", overflow="fold"), "")
     for (case, receipt, status), fine in zip(rows, good, strict=True):
         table.add_row(
             case.shows,
