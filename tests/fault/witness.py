@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from redis.exceptions import RedisError
 
 from stopline.ledger import keys
+from stopline.ledger.queries import parse_result
 
 if TYPE_CHECKING:
     from tests.fault.topology import Topology
@@ -53,6 +54,7 @@ class Witness:
             channel.psubscribe(keys.RESULT + "*")
             while not self._stop.is_set():
                 message = channel.get_message(timeout=0.2)
-                if message and message["type"] == "pmessage":
+                # What Celery writes of a task that it does not know is no outcome of a request.
+                if message and message["type"] == "pmessage" and parse_result(message["data"]):
                     request_id = message["channel"].decode().removeprefix(keys.RESULT)
                     self.seen[request_id].append(message["data"])
