@@ -331,14 +331,17 @@ class RejectedFile:
 
     Args:
         path: the place.
+        is_named: somebody named it; else an earlier run may have left one of ours there, which goes
+            when no line was refused this time.
         source: the file that the lines are read from, which it must not be.
 
     Raises:
         InvalidRequestError: it cannot be written.
     """
 
-    def __init__(self, path: Path, source: Path | None = None) -> None:
+    def __init__(self, path: Path, *, is_named: bool, source: Path | None = None) -> None:
         self.path = path
+        self._is_named = is_named
         self._lines = 0
         if source is not None and path.exists() and source.exists() and path.samefile(source):
             raise InvalidRequestError(
@@ -368,5 +371,7 @@ class RejectedFile:
             return
         if self._lines:
             self._part.replace(self.path)
-        else:
-            self._part.unlink(missing_ok=True)
+            return
+        self._part.unlink(missing_ok=True)
+        if not self._is_named:
+            self.path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple, Self, TypeVar
 
 import orjson
 from pydantic import (
@@ -28,6 +28,8 @@ from pydantic import (
 )
 
 from stopline.errors import InvalidRequestError
+
+T = TypeVar("T")
 
 DISPATCH_TASK: Final = "stopline.dispatch"
 STOP_TASK: Final = "stopline.stop"
@@ -464,16 +466,17 @@ class ResumeResult(Document):
     in_flight: str | None = None
 
 
+_NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
+_MOMENT: Final[TypeAdapter[datetime]] = TypeAdapter(Moment)
+
+
 def check_name(value: str, field: str) -> str:
     """A name of somebody, as `source` is one: 1 to 200 characters.
 
     Raises:
         InvalidRequestError: it is none; the message names the field.
     """
-    try:
-        return TypeAdapter(Name).validate_python(value)
-    except ValidationError as error:
-        raise InvalidRequestError(f"{field}: {describe(error)[1]}", field=field) from None
+    return _checked(_NAME, value, field)
 
 
 def parse_moment(text: str, field: str) -> datetime:
@@ -482,8 +485,12 @@ def parse_moment(text: str, field: str) -> datetime:
     Raises:
         InvalidRequestError: it is none; the message names the field.
     """
+    return _checked(_MOMENT, text, field)
+
+
+def _checked(kind: TypeAdapter[T], value: object, field: str) -> T:
     try:
-        return TypeAdapter(Moment).validate_python(text)
+        return kind.validate_python(value)
     except ValidationError as error:
         raise InvalidRequestError(f"{field}: {describe(error)[1]}", field=field) from None
 

@@ -12,9 +12,6 @@ from tests.conftest import wait_until
 if TYPE_CHECKING:
     from tests.support.processes import Stack
 
-_SWEEPS_S = 7.0
-"""In so long an engine would have swept what no message named."""
-
 
 def _health(stack: Stack) -> dict[str, list[dict[str, str]]]:
     return orjson.loads(stack.run("health", "--json").stdout)

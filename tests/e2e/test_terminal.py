@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -86,16 +87,21 @@ def test_what_dies_again_is_not_sent_again(stack: Stack) -> None:
 
 
 def test_sending_again_takes_twice_as_long_for_twice_as_many(stack: Stack) -> None:
+    """Counted in calls of functions: a clock would measure the machine."""
     took = []
-    for count in (2000, 4000):
+    for count in (1000, 2000):
         _bury(stack.redis_url, count)
-        began = time.process_time()
-        letters = stack.client.dead_letters()
-        while chunk := list(islice(letters, 250)):
-            stack.client.redrive(chunk)
-        took.append(time.process_time() - began)
+        calls = Counter[str]()
+        sys.setprofile(lambda _frame, event, _argument, calls=calls: calls.update([event]))
+        try:
+            letters = stack.client.dead_letters()
+            while chunk := list(islice(letters, 250)):
+                stack.client.redrive(chunk)
+        finally:
+            sys.setprofile(None)
+        took.append(calls["call"] + calls["c_call"])
         assert stack.client.dead_count() == 0
-    assert took[1] < 3.2 * took[0]
+    assert took[1] < 2.2 * took[0]
 
 
 def test_the_newest_come_first_and_since_a_moment(stack: Stack) -> None:
@@ -183,6 +189,15 @@ class TestBulk:
             assert stack.run("bulk", "targets.csv", "--rejected", place).returncode == 0
         assert (stack.directory / "notes").read_text() == "mine"
         assert (stack.directory / "null").is_symlink()
+
+    def test_what_an_earlier_run_refused_goes_when_the_file_is_mended(self, stack: Stack) -> None:
+        path = stack.directory / "targets.csv"
+        path.write_text("user_id,task_id\nu,a/b\n")
+        assert stack.run("bulk", "targets.csv").returncode == 1
+        assert list(stack.directory.glob("*.rejected.jsonl"))
+        path.write_text("user_id,task_id\nu,ab\n")
+        assert stack.run("bulk", "targets.csv").returncode == 0
+        assert not list(stack.directory.glob("*.rejected.jsonl*"))
 
     def test_nothing_is_left_where_no_line_was_refused(self, stack: Stack) -> None:
         (stack.directory / "targets.csv").write_text("user_id,task_id\nu,t\n")

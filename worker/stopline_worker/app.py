@@ -12,7 +12,6 @@ from typing import Any
 from celery import Celery, signals
 
 from stopline.broker import broker_options
-from stopline.contract import Lane
 from stopline.errors import StoplineError, UnavailableError
 from stopline.logs import configure_logging
 from stopline_worker import control, tasks, transport
@@ -75,12 +74,6 @@ def _exit(error: StoplineError) -> None:
     raise SystemExit(code)
 
 
-def _served_lanes() -> list[Lane]:
-    """The lanes of this worker's queues, as `-Q` chose them."""
-    queues = app.amqp.queues.consume_from
-    return [lane for lane in Lane if lane.queue in queues]
-
-
 def _check_token(**_: Any) -> None:
     try:
         ApiToken.from_settings(runtime.settings)
@@ -99,7 +92,8 @@ def _check_pool(sender: Any, **_: Any) -> None:
 
 
 def _serve(**_: Any) -> None:
-    runtime.lanes.serve(_served_lanes())
+    """The lanes of this worker's queues, as `-Q` chose them."""
+    runtime.lanes.serve(app.amqp.queues.consume_from)
 
 
 def _watch_supervisor(**_: Any) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from celery.exceptions import NotRegistered, TaskRevokedError
 from celery.worker.consumer import Consumer
 
-from stopline.contract import DISPATCH_TASK, STOP_TASK, Lane, new_request_id
+from stopline.contract import DISPATCH_TASK, STOP_TASK, new_request_id
 from stopline.ledger import commands
 from stopline_worker import envelope
 from stopline_worker.envelope import MalformedError
@@ -143,8 +143,7 @@ class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no t
         return cancelled
 
     def _tell_engines(self) -> None:
-        queues = self.app.amqp.queues.consume_from
-        runtime.lanes.serve(lane for lane in Lane if lane.queue in queues)
+        runtime.lanes.serve(self.app.amqp.queues.consume_from)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
         """Look at each message before Celery acts on it, and catch what Celery chokes on."""

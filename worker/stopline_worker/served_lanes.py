@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stopline.contract import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container
 
 
 class _State(IntEnum):
@@ -28,11 +28,10 @@ class ServedLanes:
     def __init__(self) -> None:
         self._states = mmap.mmap(-1, len(Lane))
 
-    def serve(self, lanes: Iterable[Lane]) -> None:
-        """These lanes' messages are taken, and of those that were before, the others are paused."""
-        wanted = set(lanes)
+    def serve(self, queues: Container[str]) -> None:
+        """These queues are consumed; the lanes that were and are no more are paused."""
         for index, lane in enumerate(Lane):
-            if lane in wanted:
+            if lane.queue in queues:
                 self._states[index] = _State.CONSUMED
             elif self._states[index] == _State.CONSUMED:
                 self._states[index] = _State.PAUSED
@@ -50,7 +49,7 @@ class ServedLanes:
     @property
     def served(self) -> tuple[Lane, ...]:
         """Both."""
-        return tuple(lane for lane in Lane if lane in self.consumed or lane in self.paused)
+        return self._in(_State.CONSUMED, _State.PAUSED)
 
-    def _in(self, state: _State) -> tuple[Lane, ...]:
-        return tuple(lane for index, lane in enumerate(Lane) if self._states[index] == state)
+    def _in(self, *states: _State) -> tuple[Lane, ...]:
+        return tuple(lane for index, lane in enumerate(Lane) if self._states[index] in states)

@@ -78,7 +78,8 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
         if dry_run:
             return
         place = rejected or _beside(file, job.batch_id)
-        with RejectedFile(place, None if file == _STDIN else Path(file)) as refused:
+        input_ = None if file == _STDIN else Path(file)
+        with RejectedFile(place, is_named=rejected is not None, source=input_) as refused:
             job.run(refused, wait=wait, timeout_s=timeout_s, as_json=as_json)
 
 
