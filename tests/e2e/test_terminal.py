@@ -273,6 +273,21 @@ def test_bad_input_is_a_sentence(stack: Stack, arguments: tuple[str, ...], says:
     assert says in _said(done)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("resumed", "u", "t", "--at", "20261125"),
+        ("dead", "redrive", "--since", "2026"),
+        ("stop", "u", "a/b"),
+    ],
+)
+def test_bad_input_is_said_before_anybody_is_asked(
+    stack: Stack, arguments: tuple[str, ...]
+) -> None:
+    stack.settings["redis_url"] = "redis://127.0.0.1:1/0"
+    assert stack.run(*arguments).returncode == 2
+
+
 def test_no_descriptors_left_is_a_sentence(stack: Stack) -> None:
     code = (
         "import resource, sys\n"

@@ -146,9 +146,10 @@ def redrive(  # noqa: PLR0913, PLR0917  # each is an option
     as_json: AsJson = False,
 ) -> None:
     """Send them again: each request as a new one, each message as it came."""
+    wanted = _Filter.of(outcome, user_id, batch_id, since)
     report = _Redriven()
     with StopClient() as client:
-        chosen = _Chosen(client, ids, _Filter.of(outcome, user_id, batch_id, since), everything)
+        chosen = _Chosen(client, ids, wanted, everything)
         if not chosen.is_agreed("sent again", dry_run=dry_run, yes=yes, as_json=as_json):
             return
         for letters in chosen.chunks("sending again"):
@@ -170,9 +171,10 @@ def discard(  # noqa: PLR0913, PLR0917  # each is an option
     as_json: AsJson = False,
 ) -> None:
     """Drop them from the list."""
+    wanted = _Filter.of(outcome, user_id, batch_id, since)
     discarded = 0
     with StopClient() as client:
-        chosen = _Chosen(client, ids, _Filter.of(outcome, user_id, batch_id, since), everything)
+        chosen = _Chosen(client, ids, wanted, everything)
         if not chosen.is_agreed("dropped", dry_run=dry_run, yes=yes, as_json=as_json):
             return
         for letters in chosen.chunks("dropping"):

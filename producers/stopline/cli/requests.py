@@ -142,8 +142,8 @@ def resumed(
     as_json: AsJson = False,
 ) -> None:
     """Tell that a task was resumed: stops issued before are superseded."""
+    moment = parse_moment(at, "--at") if at else None
     with StopClient() as client:
-        moment = parse_moment(at, "--at") if at else None
         result = client.resumed(user_id, task_id, sub_user_id, at=moment)
     if as_json:
         output.print_json(result.model_dump(mode="json"))
