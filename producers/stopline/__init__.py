@@ -10,9 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from stopline.arguments import StopFields, Submitted
-    from stopline.async_client import AsyncStopClient
-    from stopline.client import StopClient
+    from stopline.client.arguments import StopFields, Submitted
+    from stopline.client.async_client import AsyncStopClient
+    from stopline.client.sync_client import StopClient
+    from stopline.client.verbs import Heartbeats
     from stopline.contract import (
         ApiState,
         Attempt,
@@ -48,9 +49,8 @@ if TYPE_CHECKING:
         UnavailableError,
         UnknownRequestError,
     )
-    from stopline.setting_names import SettingsFields
-    from stopline.settings import Durability, Settings
-    from stopline.verbs import Heartbeats
+    from stopline.settings.model import Durability, Settings
+    from stopline.settings.names import SettingsFields
 
     __version__: str
 
@@ -98,12 +98,12 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "stopline.arguments": {"StopFields", "Submitted"},
-    "stopline.async_client": {"AsyncStopClient"},
-    "stopline.client": {"StopClient"},
-    "stopline.setting_names": {"SettingsFields"},
-    "stopline.settings": {"Durability", "Settings"},
-    "stopline.verbs": {"Heartbeats"},
+    "stopline.client.arguments": {"StopFields", "Submitted"},
+    "stopline.client.async_client": {"AsyncStopClient"},
+    "stopline.client.sync_client": {"StopClient"},
+    "stopline.settings.names": {"SettingsFields"},
+    "stopline.settings.model": {"Durability", "Settings"},
+    "stopline.client.verbs": {"Heartbeats"},
 }
 """Where names are that stand in neither `contract` nor `errors`."""
 

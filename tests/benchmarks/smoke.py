@@ -26,13 +26,13 @@ from stopline import Lane, Settings, StopClient
 from stopline.contract import MESSAGE_IDS_MAX, StopRequest
 from stopline.ledger import Ledger, commands, connect
 from stopline.ledger.values import Command, Policy, Settlement, Submission
-from stopline_worker.api_token import ApiToken
-from stopline_worker.api_watch import ApiWatch
-from stopline_worker.attempt import Attempts
-from stopline_worker.backoff import Backoff
-from stopline_worker.clock import LedgerClock
-from stopline_worker.engine import Engine
-from stopline_worker.task_stop import TaskStopApi
+from stopline_worker.engine.attempt import Attempts
+from stopline_worker.engine.backoff import Backoff
+from stopline_worker.engine.clock import LedgerClock
+from stopline_worker.engine.engine import Engine
+from stopline_worker.upstream.api_token import ApiToken
+from stopline_worker.upstream.api_watch import ApiWatch
+from stopline_worker.upstream.task_stop import TaskStopApi
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.worker import FixedLanes
 from tests.support.size import ledger_bytes

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from stopline import Lane
-from stopline.embedded import EmbeddedServer
+from stopline.servers.embedded import EmbeddedServer
 from tests.support.processes import Stack
 
 STOPS: Final = 300

@@ -30,8 +30,8 @@ from stopline import (
     StopClient,
     UnavailableError,
 )
-from stopline.embedded import EmbeddedServer, find_running
 from stopline.ledger.values import Policy
+from stopline.servers.embedded import EmbeddedServer, find_running
 from tests.conftest import wait_until
 from tests.support.processes import TOKEN, Stack
 

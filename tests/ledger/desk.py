@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stopline.client.verbs import refused
 from stopline.contract import (
     Lane,
     OpenRequest,
@@ -16,7 +17,6 @@ from stopline.contract import (
 )
 from stopline.ledger import commands, keys, queries, values
 from stopline.ledger.values import Claimed, Grant, Policy, Settlement, Submission
-from stopline.verbs import refused
 
 if TYPE_CHECKING:
     from stopline.contract import Batch, CancelResult, ResumeResult

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from unittest import mock
 
-from stopline import verbs
+from stopline.client import verbs
 from stopline.contract import Lane, StopRequest, from_microseconds
 from stopline.errors import StoplineError, UnavailableError
 from stopline.ledger import queries

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from stopline.connections import policy_of
 from stopline.contract import Lane, OutcomeKind, StopRequest
 from stopline.ledger import commands, queries
 from stopline.ledger.values import Submission
-from stopline.settings import Settings
-from stopline_worker.backoff import Backoff
-from stopline_worker.verdict import CallErrorKind, NoReply, Reply
+from stopline.settings.model import Settings
+from stopline.wiring import policy_of
+from stopline_worker.engine.backoff import Backoff
+from stopline_worker.upstream.verdict import CallErrorKind, NoReply, Reply
 from tests.simulation.broker import Broker
 from tests.simulation.ledger import LedgerServer, SimulatedRedis
 from tests.simulation.upstream import Call, Upstream

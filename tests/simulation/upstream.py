@@ -7,8 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from stopline_worker.api_token import Credential
-from stopline_worker.verdict import CallErrorKind, NoReply, Reply
+from stopline_worker.upstream.api_token import Credential
+from stopline_worker.upstream.verdict import CallErrorKind, NoReply, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

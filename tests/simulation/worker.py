@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
 from stopline.ledger.values import Policy
-from stopline_worker.api_watch import ApiWatch
-from stopline_worker.attempt import Attempts
-from stopline_worker.backoff import Backoff
-from stopline_worker.clock import LedgerClock
-from stopline_worker.engine import Engine
+from stopline_worker.engine.attempt import Attempts
+from stopline_worker.engine.backoff import Backoff
+from stopline_worker.engine.clock import LedgerClock
+from stopline_worker.engine.engine import Engine
+from stopline_worker.upstream.api_watch import ApiWatch
 from tests.simulation.broker import DispatchMessage, Message, StopMessage
 from tests.simulation.ledger import Connection, SimulatedRedis
 from tests.simulation.process import Process

@@ -37,7 +37,7 @@ class SimulatedApi:
 
     def start(self, rules: Sequence[dict[str, Any]] = (), *, latency_ms: float = 0) -> Self:
         self._faults.write_bytes(orjson.dumps(list(rules)))
-        command = [sys.executable, "-m", "stopline_worker.simulated_api", "--port", "0", "--json"]
+        command = [sys.executable, "-m", "stopline_simulator", "--port", "0", "--json"]
         command += ["--faults", str(self._faults), "--latency-ms", str(latency_ms)]
         self._process = subprocess.Popen(
             command,

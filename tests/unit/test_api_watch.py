@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from stopline.contract import ApiState
-from stopline_worker.api_watch import ApiWatch
-from stopline_worker.verdict import CallErrorKind, NoReply, Reply, judge
+from stopline_worker.upstream.api_watch import ApiWatch
+from stopline_worker.upstream.verdict import CallErrorKind, NoReply, Reply, judge
 
 GOOD = judge(Reply(200, b'{"status": "success", "code": 200}'))
 REFUSED = judge(Reply(401))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stopline import InvalidRequestError
-from stopline.arguments import batch_id_of
+from stopline.client.arguments import batch_id_of
 from stopline.contract import is_identifier
 
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stopline.ledger.values import Grant, Settlement
-from stopline_worker.api_token import Credential
-from stopline_worker.api_watch import ApiWatch
-from stopline_worker.attempt import INTERRUPTED, Attempts, Measured
-from stopline_worker.backoff import Backoff
-from stopline_worker.verdict import CallErrorKind, NoReply, Reply, judge
+from stopline_worker.engine.attempt import INTERRUPTED, Attempts, Measured
+from stopline_worker.engine.backoff import Backoff
+from stopline_worker.upstream.api_token import Credential
+from stopline_worker.upstream.api_watch import ApiWatch
+from stopline_worker.upstream.verdict import CallErrorKind, NoReply, Reply, judge
 
 GRANT = Grant("r1", "u/t", attempt=1, not_after=10**18, lease_end=10**18)
 

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stopline_worker.backoff import Backoff
+from stopline_worker.engine.backoff import Backoff
 
 BACKOFF = Backoff(base_s=0.5, cap_s=60)
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stopline.bulk import Format, Line, LineError, guess_format, read, scan, seekable
+from stopline.bulk.files import Format, Line, LineError, guess_format, read, scan, seekable
 from stopline.errors import InvalidRequestError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stopline_worker.clock import LedgerClock
+from stopline_worker.engine.clock import LedgerClock
 
 
 @given(st.floats(0, 1e6), st.floats(0, 10), st.floats(0, 1), st.floats(0, 1e5))

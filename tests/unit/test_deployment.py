@@ -11,7 +11,7 @@ import yaml
 from stopline.cli import COMMANDS
 from stopline.cli.supervisor import stopline_command
 from stopline.cli.workers import start_workers
-from stopline.settings import Settings
+from stopline.settings.model import Settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,12 +11,12 @@ import pytest
 from stopline import Lane
 from stopline.errors import UnavailableError
 from stopline.ledger.values import Command, Policy
-from stopline_worker.api_watch import ApiWatch
-from stopline_worker.attempt import Attempts
-from stopline_worker.backoff import Backoff
-from stopline_worker.clock import LedgerClock
-from stopline_worker.engine import Engine
-from stopline_worker.verdict import Reply
+from stopline_worker.engine.attempt import Attempts
+from stopline_worker.engine.backoff import Backoff
+from stopline_worker.engine.clock import LedgerClock
+from stopline_worker.engine.engine import Engine
+from stopline_worker.upstream.api_watch import ApiWatch
+from stopline_worker.upstream.verdict import Reply
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.worker import FixedLanes, NoToken
 

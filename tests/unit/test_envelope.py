@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stopline_worker.envelope import (
+from stopline_worker.intake.envelope import (
     BODY_BYTES_MAX,
     ENTRY_BYTES_MAX,
     ENTRY_DEPTH_MAX,

@@ -13,9 +13,9 @@ from kombu import Connection
 
 from stopline import Lane, Settings
 from stopline.contract import MESSAGE_IDS_MAX, STOP_TASK
-from stopline.publisher import Publisher
-from stopline_worker import transport
-from stopline_worker.gathering import MARK, gathered, ids_of, is_dispatch
+from stopline.dispatch.publisher import Publisher
+from stopline_worker.intake import redis_transport as transport
+from stopline_worker.intake.gathering import MARK, gathered, ids_of, is_dispatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

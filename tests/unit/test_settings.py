@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stopline import setting_names
 from stopline.errors import InvalidSettingsError
-from stopline.redis_server import RedisServer
-from stopline.sentinel import parse_sentinels
-from stopline.setting_names import FIELDS
-from stopline.settings import Settings
-from stopline_worker.api_token import ApiToken
+from stopline.servers.redis_server import RedisServer
+from stopline.settings import names
+from stopline.settings.model import Settings
+from stopline.settings.names import FIELDS
+from stopline.settings.sentinel import parse_sentinels
+from stopline_worker.upstream.api_token import ApiToken
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def test_an_unknown_name_in_code_is_an_error_with_the_nearest(make: Any) -> None
 def test_a_misspelt_variable_is_said_with_the_nearest(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(setting_names, "_warned", set())
+    monkeypatch.setattr(names, "_warned", set())
     monkeypatch.setenv("STOPLINE_REDIS_ULR", "redis://localhost")
     (tmp_path / ".env").write_text("STOPLINE_MAX_ATEMPTS=3\nOTHER=1\nAPI_TOKEN=x\n")
     Settings.load()

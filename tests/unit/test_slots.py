@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stopline_worker.slots import Slots
+from stopline_worker.engine.slots import Slots
 
 
 def test_as_many_as_there_are() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stopline.ledger.values import Grant
-from stopline_worker.suspects import Suspects
+from stopline_worker.engine.suspects import Suspects
 
 
 def _grant(lost: int) -> Grant:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from stopline.settings import Settings
-from stopline_worker.api_token import Credential
-from stopline_worker.task_stop import ERROR_KINDS, TaskStopApi, kind_of
-from stopline_worker.verdict import CallErrorKind, NoReply
+from stopline.settings.model import Settings
+from stopline_worker.upstream.api_token import Credential
+from stopline_worker.upstream.task_stop import ERROR_KINDS, TaskStopApi, kind_of
+from stopline_worker.upstream.verdict import CallErrorKind, NoReply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stopline.contract import Verdict
-from stopline_worker.verdict import Blame, CallErrorKind, NoReply, Reply, judge
+from stopline_worker.upstream.verdict import Blame, CallErrorKind, NoReply, Reply, judge
 
 OK = b'{"status": "success", "code": 200, "message": "done"}'
 

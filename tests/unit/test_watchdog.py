@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stopline_worker.consumption import Consumption
-from stopline_worker.watchdog import LIMIT_S, Surroundings, Watchdog
+from stopline_worker.liveness.consumption import Consumption
+from stopline_worker.liveness.watchdog import LIMIT_S, Surroundings, Watchdog
 
 
 class Kennel:

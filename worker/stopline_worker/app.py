@@ -11,14 +11,14 @@ from typing import Any
 
 from celery import Celery, signals
 
-from stopline.broker import broker_options
+from stopline.dispatch.broker import broker_options
 from stopline.errors import StoplineError, UnavailableError
 from stopline.logs import configure_logging
-from stopline_worker import control, tasks, transport
-from stopline_worker.api_token import ApiToken
-from stopline_worker.runtime import runtime
-from stopline_worker.supervised import drain_with_supervisor
-from stopline_worker.watched import WatchedWorker
+from stopline_worker.intake import control, redis_transport, tasks
+from stopline_worker.liveness.consumer_watch import WatchedWorker
+from stopline_worker.process.runtime import runtime
+from stopline_worker.process.supervisor_pipe import drain_with_supervisor
+from stopline_worker.upstream.api_token import ApiToken
 
 _log = logging.getLogger(__name__)
 _SETTINGS_EXIT = 2
@@ -46,7 +46,7 @@ def _configuration() -> dict[str, Any]:
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": 25,
         # Keeps what stock Celery deletes.
-        "worker_consumer": "stopline_worker.quarantine:QuarantiningConsumer",
+        "worker_consumer": "stopline_worker.intake.quarantine:QuarantiningConsumer",
         # One message ahead per process: what is prefetched cannot be taken by another worker.
         "worker_prefetch_multiplier": 1,
         # A broker that is away is waited for, at the start and later, without an end.
@@ -137,7 +137,7 @@ def _configure_logging(loglevel: int | None = None, logfile: str | None = None, 
     configure_logging(loglevel, logfile)
 
 
-transport.install()
+redis_transport.install()
 control.install(runtime.lanes)
 app = Celery("stopline", set_as_current=True)
 app.add_defaults(_configuration)

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 
 import typer
 
-from stopline.cli.exits import Exit, exit_code
 from stopline.cli.lazy import LazyGroup
 from stopline.errors import StoplineError
+from stopline.exits import Exit, exit_code
 
 COMMANDS: Final = {
     "demo": (

@@ -11,15 +11,15 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stopline import bulk as files
-from stopline.bulk import Format, Line, LineError, RejectedFile, Report, Scan
+from stopline.bulk import files
+from stopline.bulk.files import Format, Line, LineError, RejectedFile, Report, Scan
 from stopline.cli import output
-from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson, TimeoutS
 from stopline.cli.watching import watch_batch
-from stopline.client import StopClient
+from stopline.client.sync_client import StopClient
 from stopline.contract import Batch, Lane, OutcomeKind, is_identifier
 from stopline.errors import InvalidRequestError, LedgerFullError, UnavailableError
+from stopline.exits import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import typer
 
 from stopline.cli import output
 from stopline.cli.options import AsJson, By
-from stopline.client import StopClient
+from stopline.client.sync_client import StopClient
 from stopline.contract import (
     DEAD_OUTCOMES,
     DeadLetter,

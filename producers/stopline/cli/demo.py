@@ -17,16 +17,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from stopline.cli import output
-from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
 from stopline.cli.supervisor import PYTHON, Supervisor
 from stopline.cli.workers import require_worker, start_workers
-from stopline.client import StopClient
+from stopline.client.sync_client import StopClient
 from stopline.contract import Lane, OpenRequest, Outcome, OutcomeKind, Receipt, ReceiptKind
-from stopline.embedded import EmbeddedServer
 from stopline.errors import OutcomeTimeoutError, UnavailableError
-from stopline.setting_names import SIMULATED_TOKEN, SettingsFields
-from stopline.settings import Durability, Settings
+from stopline.exits import Exit
+from stopline.servers.embedded import EmbeddedServer
+from stopline.settings.model import Durability, Settings
+from stopline.settings.names import SIMULATED_TOKEN, SettingsFields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,7 +132,7 @@ class _SimulatedApi:
 
     def __enter__(self) -> str:
         self._faults.write_bytes(orjson.dumps(_FAULTS))
-        command = [*PYTHON, "-m", "stopline_worker.simulated_api", "--port", "0", "--json"]
+        command = [*PYTHON, "-m", "stopline_simulator", "--port", "0", "--json"]
         self._process = subprocess.Popen(  # noqa: S603  # our own program
             [*command, "--faults", str(self._faults)],
             env={**os.environ, SIMULATED_TOKEN: _TOKEN},

@@ -14,17 +14,17 @@ from urllib.parse import urlsplit
 import typer
 
 from stopline.cli import output
-from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
-from stopline.client import StopClient
-from stopline.connections import ledger_server_of, policy_of
+from stopline.client.sync_client import StopClient
 from stopline.contract import ApiState, Lane
+from stopline.dispatch.publisher import Publisher
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
+from stopline.exits import Exit
 from stopline.health import examine
 from stopline.ledger import Ledger, commands, connect, queries
-from stopline.publisher import Publisher
-from stopline.secret_files import read_secret
-from stopline.settings import Durability, Settings
+from stopline.settings.model import Durability, Settings
+from stopline.settings.secret_files import read_secret
+from stopline.wiring import ledger_server_of, policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

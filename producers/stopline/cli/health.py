@@ -10,11 +10,11 @@ import typer
 
 from stopline import health as heartbeats
 from stopline.cli import output
-from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
-from stopline.client import StopClient
+from stopline.client.sync_client import StopClient
 from stopline.contract import Lane
-from stopline.settings import Settings
+from stopline.exits import Exit
+from stopline.settings.model import Settings
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from stopline.cli import output
-from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson, By, SubUserId, TimeoutS
 from stopline.cli.watching import watch_batch
-from stopline.client import StopClient
+from stopline.client.sync_client import StopClient
 from stopline.contract import CancelResult, Lane, StopRequest, parse_moment
 from stopline.errors import InvalidRequestError
+from stopline.exits import Exit
 
 UserId = Annotated[str, typer.Argument(metavar="USER_ID", help="The user that owns the task.")]
 TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="The upstream task.")]

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from stopline.cli.exits import Exit
 from stopline.cli.output import announce
-from stopline.setting_names import SUPERVISED
+from stopline.exits import Exit
+from stopline.settings.names import SUPERVISED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

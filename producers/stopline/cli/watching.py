@@ -10,7 +10,7 @@ from stopline.errors import OutcomeTimeoutError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from stopline.client import StopClient
+    from stopline.client.sync_client import StopClient
     from stopline.contract import Batch
 
 _LOOK_S: Final = 0.2

@@ -16,17 +16,17 @@ from typing import Annotated, Final
 import typer
 
 from stopline.cli import output
-from stopline.cli.exits import Exit
 from stopline.cli.options import AsJson
 from stopline.cli.supervisor import PYTHON, WRONG_SETTINGS, Supervisor, stopline_command
-from stopline.client import StopClient
+from stopline.client.sync_client import StopClient
 from stopline.contract import Lane
-from stopline.embedded import EmbeddedServer
 from stopline.errors import InvalidSettingsError, StoplineError
+from stopline.exits import Exit
 from stopline.health import examine
 from stopline.logs import configure_logging
-from stopline.secret_files import read_secret
-from stopline.settings import Durability, Settings
+from stopline.servers.embedded import EmbeddedServer
+from stopline.settings.model import Durability, Settings
+from stopline.settings.secret_files import read_secret
 
 Lanes = Annotated[
     list[Lane] | None, typer.Option("--lane", help="A lane to serve; all if left out.")
@@ -226,7 +226,7 @@ def simulate_api(
     command = [
         *PYTHON,
         "-m",
-        "stopline_worker.simulated_api",
+        "stopline_simulator",
         "--port",
         str(port),
         "--latency-ms",

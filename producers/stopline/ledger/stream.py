@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 if TYPE_CHECKING:
     from redis.connection import Connection
 
-    from stopline.ledger.ledger import Ledger
+    from stopline.ledger.executors import Ledger
     from stopline.ledger.values import Command
 
 T = TypeVar("T")

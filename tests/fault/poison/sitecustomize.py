@@ -3,7 +3,7 @@
 import os
 import signal
 
-from stopline_worker.task_stop import TaskStopApi
+from stopline_worker.upstream.task_stop import TaskStopApi
 
 _call = TaskStopApi.call
 

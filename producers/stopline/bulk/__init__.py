@@ -1,0 +1,1 @@
+"""Files of stop requests, as one batch."""

@@ -1,0 +1,1 @@
+"""What a client can do, and the two clients that do it."""

@@ -1,0 +1,257 @@
+"""`AsyncStopClient`: the verbs of `StopClient`, for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, assert_never
+
+from stopline.client import verbs
+from stopline.client.arguments import (
+    StopFields,
+    Submitted,
+    batch_id_of,
+    moment_of,
+    no_outcome,
+    outcome_of,
+    request_of,
+    requests_of,
+    target_of,
+)
+from stopline.contract import from_microseconds, to_microseconds
+from stopline.dispatch.publisher import Publisher
+from stopline.ledger import AsyncLedger, connect_async, keys, queries
+from stopline.ledger.executors import translated
+from stopline.settings.model import Settings
+from stopline.wiring import ledger_server_of, policy_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
+    from datetime import datetime
+    from types import TracebackType
+
+    from stopline.client.verbs import Heartbeats
+    from stopline.contract import (
+        Batch,
+        CancelResult,
+        DeadLetter,
+        Outcome,
+        Receipt,
+        ResumeResult,
+        Status,
+        StopRequest,
+    )
+    from stopline.ledger.values import Command, Submission
+
+T = TypeVar("T")
+
+_left_to_parents: Final[list[AsyncLedger]] = []
+"""What a child got from its parent: kept, since who collects a connection closes it."""
+
+
+class AsyncStopClient:
+    """`StopClient` for asyncio: the same verbs, with `await`. One per event loop.
+
+    After `os.fork()` each process goes on with connections, and an event loop, of its own.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        settings = settings or Settings.load()
+        self._server = ledger_server_of(settings)
+        self._policy = policy_of(settings)
+        self._connected = AsyncLedger(connect_async(self._server))
+        self._pid = os.getpid()
+        self._publisher = Publisher(settings, settings.queue_url(self._server.url))
+
+    @property
+    def _ledger(self) -> AsyncLedger:
+        if self._pid != os.getpid():
+            # redis-py's asyncio pool does not notice: the child would read its parent's replies.
+            _left_to_parents.append(self._connected)
+            self._connected, self._pid = AsyncLedger(connect_async(self._server)), os.getpid()
+        return self._connected
+
+    async def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
+        """As `StopClient.stop`."""
+        return await self.stop_request(request_of(user_id, task_id, fields))
+
+    async def stop_request(self, request: StopRequest) -> Receipt:
+        """As `StopClient.stop_request`."""
+        return await self._take(verbs.stop(self._policy, request))
+
+    async def stop_many(
+        self,
+        requests: Iterable[StopRequest | Mapping[str, Any]],
+        *,
+        batch_id: str | None = None,
+    ) -> Submitted:
+        """As `StopClient.stop_many`."""
+        batch_id = batch_id_of(batch_id)
+        verb = verbs.submit_many(self._policy, requests_of(requests), batch_id)
+        return Submitted(batch_id, await self._take(verb))
+
+    async def submit_all(
+        self, items: Iterable[T], make: Callable[[T], Submission], take: verbs.Take[T]
+    ) -> None:
+        """As `StopClient.submit_all`."""
+        await self._take(verbs.submit_all(self._policy, items, make, take))
+
+    async def outcome(self, request_id: str) -> Outcome | None:
+        """As `StopClient.outcome`."""
+        return await self._take(verbs.outcome(request_id))
+
+    async def wait(self, request_id: str, timeout_s: float | None = None) -> Outcome:
+        """As `StopClient.wait`."""
+        outcome = await self._take(verbs.wait(request_id, timeout_s))
+        if outcome is None:
+            raise no_outcome(request_id, timeout_s)
+        return outcome
+
+    async def status(self, request_id: str) -> Status:
+        """As `StopClient.status`."""
+        return await self._take(verbs.status(request_id))
+
+    async def batch(self, batch_id: str) -> Batch:
+        """As `StopClient.batch`."""
+        return await self._take(verbs.batch(batch_id))
+
+    async def cancel(self, request_id: str, *, by: str = "unknown") -> CancelResult:
+        """As `StopClient.cancel`."""
+        return (await self._take(verbs.cancel(self._policy, [request_id], by)))[request_id]
+
+    async def cancel_batch(self, batch_id: str, *, by: str = "unknown") -> dict[CancelResult, int]:
+        """As `StopClient.cancel_batch`."""
+        return await self._take(verbs.cancel_batch(self._policy, batch_id, by))
+
+    async def resumed(
+        self,
+        user_id: str,
+        task_id: str,
+        sub_user_id: str | None = None,
+        *,
+        at: datetime | None = None,
+    ) -> ResumeResult:
+        """As `StopClient.resumed`."""
+        target = target_of(user_id, task_id, sub_user_id)
+        return await self._take(verbs.resumed(self._policy, target, moment_of(at, "at")))
+
+    async def now(self) -> datetime:
+        """As `StopClient.now`."""
+        return from_microseconds(await self._take(verbs.now(self._policy)))
+
+    async def dead_letters(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest_first: bool = False,
+    ) -> AsyncIterator[DeadLetter]:
+        """As `StopClient.dead_letters`."""
+        last = to_microseconds(await self.now()) if until is None else moment_of(until, "until")
+        place = queries.DeadPlace(moment_of(since, "since"), last, newest_first)
+        while not place.is_end:
+            place, letters = await self._take(verbs.dead_page(place))
+            for letter in letters:
+                yield letter
+
+    async def dead_count(self, *, until: datetime | None = None) -> int:
+        """As `StopClient.dead_count`."""
+        last = await self.now() if until is None else until
+        return await self._take(verbs.dead_count(to_microseconds(last)))
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter:
+        """As `StopClient.dead_letter`."""
+        return await self._take(verbs.dead_letter(letter_id))
+
+    async def redrive(
+        self, letters: Sequence[DeadLetter], *, by: str = "redrive"
+    ) -> dict[str, Receipt]:
+        """As `StopClient.redrive`."""
+        return await self._take(verbs.redrive(self._policy, letters, by))
+
+    async def heartbeats(self) -> Heartbeats:
+        """As `StopClient.heartbeats`."""
+        return await self._take(verbs.heartbeats(self._policy))
+
+    async def discard(self, letter_ids: Sequence[str]) -> dict[str, bool]:
+        """As `StopClient.discard`."""
+        return await self._take(verbs.discard(letter_ids))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.to_thread(self._publisher.close)
+        await self._ledger.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _take(self, verb: Generator[verbs.Step, Any, T]) -> T:
+        result: Any = None
+        begun: list[asyncio.Task[Any]] = []
+        try:
+            while True:
+                try:
+                    step = verb.send(result)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]  # the generator's own return type
+                result = await self._step(step, begun)
+        finally:
+            for task in begun:
+                task.cancel()
+            await asyncio.gather(*begun, return_exceptions=True)
+
+    async def _step(self, step: verbs.Step, begun: list[asyncio.Task[Any]]) -> Any:
+        match step:
+            case verbs.Run(command):
+                return await self._ledger.run(command)
+            case verbs.Begin(command):
+                earlier = begun[-1] if begun else None
+                begun[:] = [task for task in begun if not task.done()]
+                begun.append(asyncio.create_task(self._run_after(earlier, command)))
+                return begun[-1]
+            case verbs.Finish(task):
+                return await task
+            case verbs.Dispatch(lane, request_ids):
+                # Celery has no asyncio producer; a thread keeps the loop free.
+                return await asyncio.to_thread(self._publisher.dispatch, lane, request_ids)
+            case verbs.Republish(message):
+                return await asyncio.to_thread(self._publisher.republish, message)
+            case verbs.Await(request_id, timeout_s):
+                return await self._await(request_id, timeout_s)
+            case _:
+                assert_never(step)
+
+    async def _run_after(self, earlier: asyncio.Task[Any] | None, command: Command[Any]) -> Any:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        return await self._ledger.run(command)
+
+    async def _await(self, request_id: str, timeout_s: float | None) -> Outcome | None:
+        look = queries.progress(request_id)
+        found = await self._ledger.run(look)
+        if found is not queries.Progress.OPEN:
+            return outcome_of(found)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                return outcome_of(await self._watch(request_id))
+        return outcome_of(await self._ledger.run(look))
+
+    async def _watch(self, request_id: str) -> Outcome | queries.Progress:
+        # A timeout of Redis is an error here; that of the caller comes as a cancellation.
+        with translated():
+            async with self._ledger.client.pubsub() as channel:
+                await channel.subscribe(keys.result(request_id))
+                while True:
+                    await channel.get_message(timeout=verbs.LOOK_AGAIN_S)
+                    found = await self._ledger.run(queries.progress(request_id))
+                    if found is not queries.Progress.OPEN:
+                        return found

@@ -1,0 +1,286 @@
+"""The clients: the only way in for producers, the command line, and whatever comes later.
+
+from stopline import StopClient
+
+with StopClient() as client:
+    receipt = client.stop("5832d184", "f232d184", source="budget-guard", reason="over budget")
+    outcome = client.wait(receipt.request_id, timeout_s=30)
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, assert_never
+
+from stopline.client import verbs
+from stopline.client.arguments import (
+    StopFields,
+    Submitted,
+    batch_id_of,
+    moment_of,
+    no_outcome,
+    outcome_of,
+    request_of,
+    requests_of,
+    target_of,
+)
+from stopline.contract import from_microseconds, to_microseconds
+from stopline.dispatch.publisher import Publisher
+from stopline.ledger import Ledger, connect, keys, queries
+from stopline.ledger.executors import translated
+from stopline.ledger.stream import Stream
+from stopline.settings.model import Settings
+from stopline.wiring import ledger_server_of, policy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from types import TracebackType
+
+    from stopline.client.verbs import Heartbeats
+    from stopline.contract import (
+        Batch,
+        CancelResult,
+        DeadLetter,
+        Outcome,
+        Receipt,
+        ResumeResult,
+        Status,
+        StopRequest,
+    )
+    from stopline.ledger.values import Submission
+
+T = TypeVar("T")
+
+
+class StopClient:
+    """Accepts stop requests and tells what became of them.
+
+    Safe to share between threads; after `os.fork()`, as under `gunicorn --preload`, each process
+    goes on with connections of its own.
+
+    Raises (every method):
+        UnavailableError: Redis cannot be reached.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        settings = settings or Settings.load()
+        server = ledger_server_of(settings)
+        self._policy = policy_of(settings)
+        self._ledger = Ledger(connect(server))  # redis-py notices a fork by itself
+        self._publisher = Publisher(settings, settings.queue_url(server.url))
+
+    def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
+        """Ask for a target to be stopped.
+
+        Args:
+            user_id: the user that owns the task.
+            task_id: the upstream task (never a Celery task).
+            **fields: any of
+                sub_user_id: the sub-user, where the target has one;
+                lane: `emergency`, `default` or `bulk`: how urgent it is;
+                source: who asks, at most 200 characters;
+                reason: why, at most 500 characters;
+                issued_at: when the event behind it happened, if that was before now: what was
+                    resumed or stopped since is left alone. A time with a zone, or RFC 3339;
+                not_after: when it is too late to call; by default STOPLINE_DEADLINE_S from now;
+                idempotency_key: the same key for the same target is accepted once
+                    (STOPLINE_IDEMPOTENCY_TTL_S);
+                batch_id: a batch to count it in;
+                request_id: an id of your own, to ask again with after a lost reply.
+
+        Returns:
+            The receipt; its `request_id` is the one to follow. Calling again with the same
+            `request_id` or `idempotency_key` doubles nothing.
+
+        Raises:
+            InvalidRequestError: a field is wrong; nothing was accepted.
+            IdempotencyConflictError: the key was used for another target.
+            LedgerFullError: Redis is close to its maxmemory.
+        """
+        return self.stop_request(request_of(user_id, task_id, fields))
+
+    def stop_request(self, request: StopRequest) -> Receipt:
+        """As `stop`, with a request that is already built."""
+        return self._take(verbs.stop(self._policy, request))
+
+    def stop_many(
+        self,
+        requests: Iterable[StopRequest | Mapping[str, Any]],
+        *,
+        batch_id: str | None = None,
+    ) -> Submitted:
+        """Ask for many targets to be stopped, as one batch.
+
+        The same batch id with the same requests in the same order resumes what was interrupted
+        and doubles nothing.
+
+        Raises:
+            InvalidRequestError: one of them is wrong; none was accepted.
+        """
+        batch_id = batch_id_of(batch_id)
+        verb = verbs.submit_many(self._policy, requests_of(requests), batch_id)
+        return Submitted(batch_id, self._take(verb))
+
+    def submit_all(
+        self, items: Iterable[T], make: Callable[[T], Submission], take: verbs.Take[T]
+    ) -> None:
+        """Accept a stream of requests, as `bulk` is one: see `verbs.submit_all`."""
+        self._take(verbs.submit_all(self._policy, items, make, take))
+
+    def outcome(self, request_id: str) -> Outcome | None:
+        """The outcome of a request, or None while there is none."""
+        return self._take(verbs.outcome(request_id))
+
+    def wait(self, request_id: str, timeout_s: float | None = None) -> Outcome:
+        """Wait for the outcome of a request.
+
+        Raises:
+            OutcomeTimeoutError: there was none in time; the request goes on.
+            UnknownRequestError: the ledger knows no such request, or forgot it meanwhile.
+        """
+        outcome = self._take(verbs.wait(request_id, timeout_s))
+        if outcome is None:
+            raise no_outcome(request_id, timeout_s)
+        return outcome
+
+    def status(self, request_id: str) -> Status:
+        """Outcome or state of a request, with every attempt.
+
+        Raises:
+            UnknownRequestError: the ledger does not know it (any more).
+        """
+        return self._take(verbs.status(request_id))
+
+    def batch(self, batch_id: str) -> Batch:
+        """Progress and report of a batch; raises `UnknownRequestError`."""
+        return self._take(verbs.batch(batch_id))
+
+    def cancel(self, request_id: str, *, by: str = "unknown") -> CancelResult:
+        """Cancel a request, for everybody who joined it."""
+        return self._take(verbs.cancel(self._policy, [request_id], by))[request_id]
+
+    def cancel_batch(self, batch_id: str, *, by: str = "unknown") -> dict[CancelResult, int]:
+        """Cancel every request of a batch; raises `UnknownRequestError`."""
+        return self._take(verbs.cancel_batch(self._policy, batch_id, by))
+
+    def resumed(
+        self,
+        user_id: str,
+        task_id: str,
+        sub_user_id: str | None = None,
+        *,
+        at: datetime | None = None,
+    ) -> ResumeResult:
+        """Tell that a task was resumed (None: now): stops issued before are superseded."""
+        target = target_of(user_id, task_id, sub_user_id)
+        return self._take(verbs.resumed(self._policy, target, moment_of(at, "at")))
+
+    def now(self) -> datetime:
+        """The ledger's time."""
+        return from_microseconds(self._take(verbs.now(self._policy)))
+
+    def dead_letters(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[DeadLetter]:
+        """Every dead letter and quarantined message, a page at a time.
+
+        They may be sent again or dropped meanwhile; what dies meanwhile is not among them.
+
+        Args:
+            since: only those that died from then on.
+            until: only those that died until then; now if left out.
+            newest_first: from the newest to the oldest.
+        """
+        last = to_microseconds(self.now()) if until is None else moment_of(until, "until")
+        place = queries.DeadPlace(moment_of(since, "since"), last, newest_first)
+        while not place.is_end:
+            place, letters = self._take(verbs.dead_page(place))
+            yield from letters
+
+    def dead_count(self, *, until: datetime | None = None) -> int:
+        """How many dead letters and quarantined messages there are (that died until then)."""
+        last = self.now() if until is None else until
+        return self._take(verbs.dead_count(to_microseconds(last)))
+
+    def dead_letter(self, letter_id: str) -> DeadLetter:
+        """One dead letter or quarantined message; raises `UnknownRequestError`."""
+        return self._take(verbs.dead_letter(letter_id))
+
+    def redrive(self, letters: Sequence[DeadLetter], *, by: str = "redrive") -> dict[str, Receipt]:
+        """Send dead letters again as new requests; receipts by the id of the dead letter."""
+        return self._take(verbs.redrive(self._policy, letters, by))
+
+    def heartbeats(self) -> Heartbeats:
+        """Every worker process that was heard of lately."""
+        return self._take(verbs.heartbeats(self._policy))
+
+    def discard(self, letter_ids: Sequence[str]) -> dict[str, bool]:
+        """Drop dead letters; whether each was one."""
+        return self._take(verbs.discard(letter_ids))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._publisher.close()
+        self._ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _take(self, verb: Generator[verbs.Step, Any, T]) -> T:
+        result: Any = None
+        with closing(Stream(self._ledger)) as stream:
+            while True:
+                try:
+                    step = verb.send(result)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]  # the generator's own return type
+                result = self._step(step, stream)
+
+    def _step(self, step: verbs.Step, stream: Stream) -> Any:
+        match step:
+            case verbs.Run(command):
+                return self._ledger.run(command)
+            case verbs.Begin(command):
+                return stream.begin(command)
+            case verbs.Finish(begun):
+                return stream.finish(begun)
+            case verbs.Dispatch(lane, request_ids):
+                return self._publisher.dispatch(lane, request_ids)
+            case verbs.Republish(message):
+                return self._publisher.republish(message)
+            case verbs.Await(request_id, timeout_s):
+                return self._await(request_id, timeout_s)
+            case _:
+                assert_never(step)
+
+    def _await(self, request_id: str, timeout_s: float | None) -> Outcome | None:
+        """Look whenever the results backend says that something happened, or a second is over."""
+        look = queries.progress(request_id)
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        found = self._ledger.run(look)
+        if found is not queries.Progress.OPEN:
+            return outcome_of(found)
+        with translated(), self._ledger.client.pubsub() as channel:
+            channel.subscribe(keys.result(request_id))
+            while found is queries.Progress.OPEN:
+                left = verbs.LOOK_AGAIN_S if end is None else end - time.monotonic()
+                if left <= 0:
+                    break
+                # The first message confirms the subscription: nothing is missed from then on.
+                channel.get_message(timeout=min(left, verbs.LOOK_AGAIN_S))
+                found = self._ledger.run(look)
+        return outcome_of(found)

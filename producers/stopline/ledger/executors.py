@@ -1,0 +1,327 @@
+"""The ledger's two executors: they run commands, and know nothing of what the commands mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis
+import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    MasterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.retry import Retry
+
+from stopline.errors import (
+    InvalidRequestError,
+    InvalidSettingsError,
+    LedgerFullError,
+    UnavailableError,
+)
+from stopline.ledger import durability, queries, scripts
+from stopline.servers.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis.commands.core import AsyncScript, Script
+
+    from stopline.ledger.values import Command
+    from stopline.settings.sentinel import Sentinels
+
+T = TypeVar("T")
+
+Arguments = tuple[str | bytes | int, ...]
+ScriptSource = Callable[[str], str]
+"""Gives the text of a verb's script."""
+
+_TIMEOUT_S = 5.0
+_PASSING = (ReadOnlyError, MasterDownError, TryAgainError)
+_PASSING_CODES = ("NOREPLICAS", "MISCONF", "BUSY", "CLUSTERDOWN", "LOADING", "UNBLOCKED")
+"""What a server answers that cannot serve right now; any other refusal is a fault of ours."""
+_RETRIES = 3
+"""Every verb may be repeated: accepting knows its request ids, and the rest needs a lease."""
+
+
+def _connection_options(timeout_s: float) -> dict[str, Any]:
+    return {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+        "protocol": 2,
+    }
+
+
+def connect(server: RedisServer | str, *, timeout_s: float = _TIMEOUT_S) -> redis.Redis:
+    """A client for the ledger, by server or plain URL; it connects when first used."""
+    server = _server(server)
+    options = {
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES),
+        **_connection_options(timeout_s),
+        **server.connection_options,
+    }
+    if server.sentinels is None:
+        return redis.Redis.from_url(server.url, **options)
+    asked = {**_connection_options(timeout_s), **server.sentinel_options}
+    sentinel = redis.sentinel.Sentinel(server.sentinels.hosts, sentinel_kwargs=asked)
+    client: redis.Redis = sentinel.master_for(
+        server.sentinels.service, **options, **_master_options(server, server.sentinels)
+    )
+    return client
+
+
+def connect_async(
+    server: RedisServer | str, *, timeout_s: float = _TIMEOUT_S
+) -> redis.asyncio.Redis:
+    """An asyncio client for the ledger; it connects when first used."""
+    server = _server(server)
+    options = {
+        "retry": redis.asyncio.retry.Retry(
+            ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES
+        ),
+        **_connection_options(timeout_s),
+        **server.connection_options,
+    }
+    if server.sentinels is None:
+        return redis.asyncio.Redis.from_url(server.url, **options)
+    asked = {**_connection_options(timeout_s), **server.sentinel_options}
+    sentinel = redis.asyncio.sentinel.Sentinel(server.sentinels.hosts, sentinel_kwargs=asked)
+    client: redis.asyncio.Redis = sentinel.master_for(
+        server.sentinels.service, **options, **_master_options(server, server.sentinels)
+    )
+    return client
+
+
+def _server(server: RedisServer | str) -> RedisServer:
+    return RedisServer(server) if isinstance(server, str) else server
+
+
+def _master_options(server: RedisServer, sentinels: Sentinels) -> dict[str, Any]:
+    return {
+        "db": sentinels.database,
+        "username": sentinels.username,
+        "password": sentinels.password,
+        "ssl": server.tls is not None,
+    }
+
+
+def _is_passing(error: ResponseError) -> bool:
+    return isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES)
+
+
+def _translate(error: RedisError | OSError) -> Exception:
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        return InvalidSettingsError(
+            f"Redis refused the user or password of STOPLINE_REDIS_URL: {error}"
+        )
+    if isinstance(error, OutOfMemoryError):
+        return LedgerFullError(f"Redis is full: {error}. Raise maxmemory, or wait for outcomes.")
+    if isinstance(error, ResponseError) and not _is_passing(error):
+        return error
+    reason = str(error).rstrip(".")
+    return UnavailableError(
+        f"The ledger cannot be reached: {reason}. Is STOPLINE_REDIS_URL right, and Redis up?"
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn errors of redis-py into Stopline's."""
+    try:
+        yield
+    except UnicodeEncodeError:
+        raise InvalidRequestError("an id or a text here is no valid Unicode") from None
+    except (RedisError, OSError) as error:
+        raise _translate(error) from error
+
+
+@contextmanager
+def durability_refused() -> Iterator[None]:
+    """Turn the refusal of WAITAOF into advice, before anything was accepted."""
+    try:
+        yield
+    except ResponseError as error:
+        if _is_passing(error) or isinstance(error, AuthenticationError | NoPermissionError):
+            raise
+        raise durability.refused(str(error)) from error
+
+
+def _durable_reply(reply: Any, synced: Any) -> Any:
+    """The script's reply, if it is on disk; else the error of the one or the other."""
+    if isinstance(reply, Exception):
+        raise reply
+    with durability_refused():
+        if isinstance(synced, Exception):
+            raise synced
+    durability.check_synced(synced)
+    return reply
+
+
+class Ledger:
+    """Runs ledger commands on a `redis.Redis` client.
+
+    Raises:
+        UnavailableError: Redis cannot be reached.
+        LedgerFullError: Redis has no memory left.
+        InvalidSettingsError: Redis refuses the user or the password.
+    """
+
+    def __init__(self, client: redis.Redis, *, source: ScriptSource = scripts.source) -> None:
+        self._client = client
+        self._source = source
+        self._scripts: dict[str, Script] = {}
+        self._can_sync = False
+
+    @property
+    def client(self) -> redis.Redis:
+        """The client itself, for subscriptions."""
+        return self._client
+
+    def run(self, command: Command[T]) -> T:
+        """Run one command and parse its reply."""
+        with translated():
+            reply = self._call(command)
+        return command.parse(reply)
+
+    def _call(self, command: Command[T]) -> Any:
+        if not command.is_script:
+            return self._client.execute_command(command.name, *command.arguments)
+        script = self.script(command.name)
+        if command.durable:
+            return self._call_durably(script, command.arguments)
+        return script(args=command.arguments)
+
+    def script(self, name: str) -> Script:
+        """A verb's script, which the server may not have yet."""
+        script = self._scripts.get(name)
+        if script is None:
+            registered = self._client.register_script(self._source(name))
+            script = self._scripts.setdefault(name, registered)
+        return script
+
+    def _call_durably(self, script: Script, arguments: Arguments) -> Any:
+        """Run a script, and wait for the disk on the same connection."""
+        if not self._can_sync:
+            self.check_durability()
+        try:
+            return self._run_and_sync(script, arguments)
+        except Exception:
+            self._can_sync = False  # the next connection may be to another server
+            raise
+
+    def _run_and_sync(self, script: Script, arguments: Arguments) -> Any:
+        for _ in range(2):
+            pipe = self._client.pipeline(transaction=False)
+            pipe.evalsha(script.sha, 0, *arguments)
+            pipe.execute_command(*durability.WAIT)
+            reply, synced = pipe.execute(raise_on_error=False)
+            if not isinstance(reply, NoScriptError):
+                break
+            self._client.script_load(script.script)
+        return _durable_reply(reply, synced)
+
+    def check_durability(self) -> None:
+        """Check, before anything is accepted, that this server can put promises on disk.
+
+        Raises:
+            InvalidSettingsError: it cannot.
+        """
+        with translated(), durability_refused():
+            self._client.execute_command(*durability.PROBE)
+        server = self.run(queries.info("server"))
+        durability.check_server(server, self._told(queries.config("appendfsync")))
+        self._can_sync = True
+
+    def _told(self, command: Command[str | None]) -> str | None:
+        try:
+            return self.run(command)
+        except (ResponseError, InvalidSettingsError):  # managed services forbid CONFIG
+            return None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+class AsyncLedger:
+    """Runs ledger commands on a `redis.asyncio.Redis` client; raises as `Ledger` does."""
+
+    def __init__(
+        self, client: redis.asyncio.Redis, *, source: ScriptSource = scripts.source
+    ) -> None:
+        self._client = client
+        self._source = source
+        self._scripts: dict[str, AsyncScript] = {}
+        self._can_sync = False
+
+    @property
+    def client(self) -> redis.asyncio.Redis:
+        """The client itself, for subscriptions."""
+        return self._client
+
+    async def run(self, command: Command[T]) -> T:
+        """Run one command and parse its reply."""
+        with translated():
+            reply = await self._call(command)
+        return command.parse(reply)
+
+    async def _call(self, command: Command[T]) -> Any:
+        if not command.is_script:
+            return await self._client.execute_command(command.name, *command.arguments)
+        script = self._scripts.get(command.name)
+        if script is None:
+            registered = self._client.register_script(self._source(command.name))
+            script = self._scripts.setdefault(command.name, registered)
+        if command.durable:
+            return await self._call_durably(script, command.arguments)
+        return await script(args=command.arguments)
+
+    async def _call_durably(self, script: AsyncScript, arguments: Arguments) -> Any:
+        if not self._can_sync:
+            await self._check_durability()
+        try:
+            return await self._run_and_sync(script, arguments)
+        except Exception:
+            self._can_sync = False  # the next connection may be to another server
+            raise
+
+    async def _run_and_sync(self, script: AsyncScript, arguments: Arguments) -> Any:
+        for _ in range(2):
+            pipe = self._client.pipeline(transaction=False)
+            pipe.evalsha(script.sha, 0, *arguments)
+            pipe.execute_command(*durability.WAIT)
+            reply, synced = await pipe.execute(raise_on_error=False)
+            if not isinstance(reply, NoScriptError):
+                break
+            await self._client.script_load(script.script)
+        return _durable_reply(reply, synced)
+
+    async def _check_durability(self) -> None:
+        with durability_refused():
+            await self._client.execute_command(*durability.PROBE)
+        server = await self.run(queries.info("server"))
+        durability.check_server(server, await self._told(queries.config("appendfsync")))
+        self._can_sync = True
+
+    async def _told(self, command: Command[str | None]) -> str | None:
+        try:
+            return await self.run(command)
+        except (ResponseError, InvalidSettingsError):
+            return None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()

@@ -1,0 +1,1 @@
+"""Which Redis there is, and the embedded one."""

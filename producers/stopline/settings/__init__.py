@@ -1,0 +1,1 @@
+"""The settings, and how an address or a secret is read."""

@@ -1,0 +1,284 @@
+"""Settings: environment variables with the prefix `STOPLINE_`, also from a `.env` file.
+
+Secrets may come from files (`…_FILE`), as container platforms hand them out. Limits are checked
+against each other, because a lease that ends before its call would make two calls of one.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from urllib.parse import quote, urlsplit
+
+from pydantic import (
+    Field,
+    HttpUrl,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stopline.errors import InvalidSettingsError
+from stopline.settings.addresses import check_broker_address, check_ledger_address
+from stopline.settings.names import (
+    PREFIX,
+    check_dotenv,
+    refuse_unknown,
+    variable,
+    warn_of_unknown,
+)
+from stopline.settings.secret_files import read_secret
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from stopline.settings.names import SettingsFields
+
+_DOTENV: Final = ".env"
+_LONGEST_S: Final = 10 * 366 * 86400
+"""Ten years. Redis counts times to live in milliseconds of 64 bits, and answers an error beyond."""
+Seconds = Annotated[float, Field(gt=0, le=_LONGEST_S, allow_inf_nan=False)]
+WholeSeconds = Annotated[int, Field(gt=0, le=_LONGEST_S)]
+
+
+class Durability(StrEnum):
+    """What a receipt promises of the disk."""
+
+    SERVER = "server"
+    """As much as the server's own `appendfsync` does: with everysec, all but the last second."""
+    FSYNC = "fsync"
+    """The server's append-only file is on disk before there is a receipt."""
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; times in seconds. Build it with `load()`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=_DOTENV,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    # The upstream API.
+    api_url: HttpUrl = HttpUrl("https://ai.api.longlonglong.cn")
+    api_token: SecretStr | None = None
+    api_token_file: Path | None = None
+    """Read again when the API says 401 or 403: the token may have been rotated."""
+    api_proxy: SecretStr | None = None
+    """A proxy for the calls; those of the environment (HTTPS_PROXY …) are not used."""
+
+    # Redis and the broker.
+    redis_url: SecretStr | None = None
+    """Ledger and results. None: the embedded server."""
+    redis_url_file: Path | None = None
+    redis_password: SecretStr | None = None
+    """Put into `redis_url` where that has none, so that only this part is a secret."""
+    redis_password_file: Path | None = None
+    sentinel_password: SecretStr | None = None
+    """Of the Sentinels themselves, where they have one."""
+    sentinel_password_file: Path | None = None
+    redis_ca_file: Path | None = None
+    """Whom to trust for `rediss://`, beside the system's authorities; for the broker as well."""
+    redis_cert_file: Path | None = None
+    """A client certificate, with its key; for the broker as well."""
+    redis_key_file: Path | None = None
+    broker_url: SecretStr | None = None
+    """None: the same as `redis_url`."""
+    broker_url_file: Path | None = None
+    durability: Durability = Durability.SERVER
+    data_dir: Path = Path(".stopline")
+    """The embedded server's files."""
+
+    # One call.
+    connect_timeout_s: Seconds = 5
+    read_timeout_s: Seconds = 15
+    call_timeout_s: Seconds = 20
+    """The whole call, however slowly its reply drips."""
+
+    # Retries.
+    max_attempts: PositiveInt = Field(default=8, le=1_000_000)
+    """Of attempts whose replies speak of the request and settle nothing: unknown codes, unreadable
+    bodies. What is the upstream's fault is tried again until the deadline."""
+    max_upstream_failures: PositiveInt | None = Field(default=None, le=1_000_000)
+    """A limit for that, too: attempts without a reply, with 5xx, 429, 401 or 403."""
+    backoff_base_s: Seconds = 0.5
+    backoff_cap_s: Seconds = 60
+    """An API that was away is tried by every request within so long after it is back."""
+    deadline_s: Seconds = 7200
+    """Until when a request without `not_after` may be called for, from its acceptance: an hour's
+    outage, and time to go on after it."""
+
+    # The worker.
+    max_in_flight: PositiveInt = Field(default=100, le=10_000)
+    """Calls at a time, per worker process."""
+    lease_s: Seconds = 30
+    drain_s: float = Field(default=20, ge=0, le=_LONGEST_S)
+    """How long calls in flight may go on after SIGTERM."""
+    visibility_timeout_s: WholeSeconds = 120
+    """After this long the broker gives a message of a dead worker to another one."""
+
+    # How long things are kept.
+    result_ttl_s: WholeSeconds = 7 * 86400
+    dead_letter_ttl_s: WholeSeconds = 14 * 86400
+    idempotency_ttl_s: WholeSeconds = 86400
+
+    @model_validator(mode="after")
+    def _limits_nest(self) -> Self:
+        for smaller, larger in (
+            ("connect_timeout_s", "call_timeout_s"),
+            ("read_timeout_s", "call_timeout_s"),
+            ("backoff_base_s", "backoff_cap_s"),
+            # What a key leads to must be there for as long as the key is known.
+            ("idempotency_ttl_s", "result_ttl_s"),
+            ("idempotency_ttl_s", "dead_letter_ttl_s"),
+            ("deadline_s", "result_ttl_s"),
+        ):
+            self._check(smaller, larger, strictly=False)
+        self._check("call_timeout_s", "lease_s", strictly=True)
+        self._check("lease_s", "visibility_timeout_s", strictly=True)
+        return self
+
+    def _check(self, smaller: str, larger: str, *, strictly: bool) -> None:
+        low, high = getattr(self, smaller), getattr(self, larger)
+        if low > high or (strictly and low == high):
+            relation = "less than" if strictly else "at most"
+            msg = f"{variable(smaller)} ({low:g}) must be {relation} {variable(larger)} ({high:g})"
+            raise ValueError(msg)
+
+    @field_validator("redis_url", "broker_url")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value:
+            try:
+                _CHECKS[str(info.field_name)](value.get_secret_value())
+            except InvalidSettingsError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("redis_ca_file", "redis_cert_file", "redis_key_file")
+    @classmethod
+    def _is_readable(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                value.open("rb").close()
+            except OSError as error:
+                msg = f"cannot read {value}: {error.strerror}"
+                raise ValueError(msg) from None
+        return value
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.redis_cert_file is None) != (self.redis_key_file is None):
+            msg = f"set {variable('redis_cert_file')} and {variable('redis_key_file')} together"
+            raise ValueError(msg)
+        return self
+
+    @field_validator("api_proxy")
+    @classmethod
+    def _is_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not _is_http_address(value.get_secret_value()):
+            msg = "a proxy is an http:// or https:// address"  # never the value: it has a password
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _one_source_each(self) -> Self:
+        for field in (
+            "api_token",
+            "redis_url",
+            "redis_password",
+            "sentinel_password",
+            "broker_url",
+        ):
+            if getattr(self, field) is not None and getattr(self, f"{field}_file") is not None:
+                msg = f"set either {variable(field)} or {variable(field)}_FILE, not both"
+                raise ValueError(msg)
+        return self
+
+    def __init__(self, **values: Any) -> None:
+        refuse_unknown(values)
+        super().__init__(**values)
+
+    @classmethod
+    def load(cls, **overrides: Unpack[SettingsFields]) -> Self:
+        """Read the settings; arguments go before variables and `.env`.
+
+        Raises:
+            InvalidSettingsError: naming each variable that is wrong, and what is wrong with it; or
+                `.env` can be written by somebody else.
+        """
+        check_dotenv(Path(_DOTENV))
+        warn_of_unknown(Path(_DOTENV))
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            lines = [
+                ": ".join(
+                    [
+                        *(variable(str(part)) for part in one["loc"][:1]),
+                        one["msg"].removeprefix("Value error, "),
+                    ]
+                )
+                for one in error.errors(include_url=False, include_input=False)
+            ]
+            raise InvalidSettingsError("Settings are wrong: " + "; ".join(lines)) from None
+
+    def ledger_url(self) -> str | None:
+        """The ledger's URL with its password, or None for the embedded server."""
+        url = self._address("redis_url")
+        return None if url is None else _with_password(url, self._secret("redis_password"))
+
+    def sentinels_password(self) -> str | None:
+        """The password of the Sentinels themselves."""
+        return self._secret("sentinel_password")
+
+    def queue_url(self, ledger_url: str) -> str:
+        """The broker's URL with its password; the ledger's where none is set."""
+        return self._address("broker_url") or ledger_url
+
+    def _address(self, field: str) -> str | None:
+        """An address that may come from a file, which was not looked at yet."""
+        url = self._secret(field)
+        if url is not None and getattr(self, field) is None:
+            try:
+                _CHECKS[field](url)
+            except InvalidSettingsError as error:
+                raise InvalidSettingsError(f"{variable(field)}_FILE: {error}") from None
+        return url
+
+    def _secret(self, field: str) -> str | None:
+        value: SecretStr | None = getattr(self, field)
+        if value is not None:
+            return value.get_secret_value()
+        path: Path | None = getattr(self, f"{field}_file")
+        return None if path is None else read_secret(path, f"{variable(field)}_FILE")
+
+
+def _is_http_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+_CHECKS: Final = {"redis_url": check_ledger_address, "broker_url": check_broker_address}
+
+
+def _with_password(url: str, password: str | None) -> str:
+    scheme, _, rest = url.partition("://")
+    place = re.split("[/?#]", rest, maxsplit=1)[0]
+    credentials, _, hosts = place.rpartition("@")
+    username, _, given = credentials.partition(":")
+    if password is None or given:
+        return url
+    return f"{scheme}://{username}:{quote(password, safe='')}@{hosts}{rest[len(place) :]}"

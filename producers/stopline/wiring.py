@@ -1,0 +1,41 @@
+"""From settings to what the ledger needs: its address, and the limits that it works by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stopline.ledger.values import Policy
+from stopline.servers.embedded import url_of_running
+from stopline.servers.redis_server import RedisServer
+from stopline.settings.model import Durability
+
+if TYPE_CHECKING:
+    from stopline.settings.model import Settings
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The ledger's limits as the settings have them."""
+    return Policy(
+        deadline_s=settings.deadline_s,
+        lease_s=settings.lease_s,
+        attempts_max=settings.max_attempts,
+        upstream_failures_max=settings.max_upstream_failures,
+        result_ttl_s=settings.result_ttl_s,
+        dead_letter_ttl_s=settings.dead_letter_ttl_s,
+        idempotency_ttl_s=settings.idempotency_ttl_s,
+        durable=settings.durability is Durability.FSYNC,
+    )
+
+
+def ledger_server_of(settings: Settings) -> RedisServer:
+    """The ledger's server; raises `NoServerError`."""
+    return RedisServer.of(ledger_url_of(settings), settings)
+
+
+def ledger_url_of(settings: Settings) -> str:
+    """The ledger's URL: the configured one, or that of the running embedded server.
+
+    Raises:
+        NoServerError: neither is there.
+    """
+    return settings.ledger_url() or url_of_running(settings.data_dir)

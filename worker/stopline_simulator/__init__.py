@@ -1,0 +1,1 @@
+"""A real HTTP server that behaves like the upstream, with scripted faults."""

@@ -1,0 +1,1 @@
+"""The engine: claims requests, makes their calls, settles them. It knows no Celery."""

@@ -1,0 +1,1 @@
+"""Celery at the edge: what takes messages off the queues."""

@@ -1,0 +1,319 @@
+"""kombu's Redis transport, which loses nothing it popped and takes small messages together.
+
+It also tells when it last polled.
+
+What is wrong with the stock one (kombu 5.7):
+
+- It parses what it pops from a queue's list before Celery sees it; anything but its own envelope
+  raises out of the event loop, and the popped item is gone (`Channel._brpop_read`). Kept here.
+- Where popping worked but noting the message as unacknowledged does not (Redis full, or cut off in
+  between), the message is gone (`QoS.append`). Here it is handled all the same.
+- Where acknowledging fails, the message counts as unacknowledged for ever, in a room that is never
+  given back (`QoS.ack`); with a prefetch of one the worker is then alive and consumes nothing. Here
+  the room is given back; the broker delivers the message again, which doubles nothing.
+- It goes by what a message says of itself: the tag to note it under, the queue to put it back on,
+  and that it is to be decompressed (389 KB became 850 MB). Here its envelope is made anew
+  (`envelope.py`), and nothing is decompressed.
+- It takes three round trips and half a millisecond for a message of one id. Here dispatch messages
+  that wait behind each other are popped together and become one (`gathering.py`), and are not
+  noted: the ledger has their ids, and its sweep finds what a crash loses.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import Empty
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from kombu import compression
+from kombu.transport import TRANSPORT_ALIASES, virtual
+from kombu.transport import redis as kombu_redis
+from redis.exceptions import RedisError
+
+from stopline.contract import MESSAGE_IDS_MAX, Lane
+from stopline_worker.intake.envelope import MalformedError, check_entry_text, entry
+from stopline_worker.intake.gathering import (
+    ENTRIES_MAX,
+    ENTRY_BYTES_MAX,
+    MARK,
+    gathered,
+    ids_of,
+    is_dispatch,
+)
+from stopline_worker.intake.quarantine import junk
+from stopline_worker.liveness.consumption import consumption
+from stopline_worker.process.runtime import runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ALIASES: Final = {
+    "redis": "stopline_worker.intake.redis_transport:Transport",
+    "rediss": "stopline_worker.intake.redis_transport:Transport",
+    "sentinel": "stopline_worker.intake.redis_transport:SentinelTransport",
+}
+_LANES: Final = frozenset(lane.queue for lane in Lane)
+"""Other queues are Celery's own, of its remote control."""
+_LOGGED_BYTES_MAX: Final = 8 * 1024
+_REDIS_ERRORS: Final = (RedisError, OSError)
+
+_log = logging.getLogger(__name__)
+_loads: Final = kombu_redis.loads
+
+
+class UnreadableEntryError(ValueError):
+    """An entry of a queue that kombu cannot parse; `entry` is what was popped."""
+
+    def __init__(self, entry: object, reason: str) -> None:
+        super().__init__(reason)
+        self.entry = entry if isinstance(entry, bytes) else str(entry).encode("utf-8", "replace")
+
+
+def _loads_or_tell(text: Any) -> Any:
+    """Kombu's parser, whose every error has what it could not parse."""
+    try:
+        check_entry_text(text)
+    except MalformedError as error:
+        raise UnreadableEntryError(text, str(error)) from None
+    try:
+        return _loads(text)
+    except Exception as error:
+        raise UnreadableEntryError(text, f"is no JSON ({type(error).__name__})") from error
+
+
+def install() -> None:
+    """Use these transports for Redis, with and without Sentinel, in this process."""
+    TRANSPORT_ALIASES.update(_ALIASES)
+    # The module's own name for its parser: there is no other place to learn what was popped.
+    kombu_redis.loads = _loads_or_tell
+    for content_type in compression.encoders():
+        encoder, _ = compression.get_encoder(content_type)
+        compression.register(encoder, _refuse_to_decompress, content_type)
+
+
+def _refuse_to_decompress(_body: bytes) -> bytes:
+    raise MalformedError("is compressed")
+
+
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """A message that was popped and is noted nowhere: unless it is put back, it is gone."""
+
+    payload: Any
+    exchange: str
+    routing_key: str
+
+    @classmethod
+    def of(cls, message: Any) -> Self:
+        info = message.delivery_info
+        return cls(message._raw, info["exchange"], info["routing_key"])  # noqa: SLF001  # as kombu does
+
+
+_POP_DISPATCH: Final = """
+local taken = {}
+while #taken < tonumber(ARGV[1]) do
+  local entry = redis.call('LINDEX', KEYS[1], -1)
+  if not entry or #entry > tonumber(ARGV[2]) or not string.find(entry, ARGV[3], 1, true) then
+    break
+  end
+  taken[#taken + 1] = redis.call('RPOP', KEYS[1])
+end
+return taken
+"""
+"""Takes the dispatch messages that are next in a queue. KEYS: the queue. ARGV: how many at most,
+the longest entry, what one has in it. Returns the entries."""
+
+_owed: deque[_Owed] = deque()
+"""Of all channels: a reconnect makes new ones."""
+
+
+class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
+    """Notes what is unacknowledged, and goes on where Redis cannot."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unnoted: dict[str, _Owed] = {}
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note a message that was popped."""
+        if is_dispatch(message._raw):  # noqa: SLF001  # as kombu does
+            self._unnoted[delivery_tag] = _Owed.of(message)
+            virtual.QoS.append(self, message, delivery_tag)
+            return
+        try:
+            super().append(message, delivery_tag)
+        except _REDIS_ERRORS as error:
+            _log.warning(
+                "message not noted as unacknowledged: %r", error, extra={"action": "note_failed"}
+            )
+            self._unnoted[delivery_tag] = _Owed.of(message)
+            virtual.QoS.append(self, message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message."""
+        unnoted = self._unnoted.pop(delivery_tag, None)
+        if unnoted is not None and is_dispatch(unnoted.payload):
+            virtual.QoS.ack(self, delivery_tag)
+            return
+        with self._room_given_back(delivery_tag):
+            super().ack(delivery_tag)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Put back what is not acknowledged when the channel closes."""
+        _owed.extend(self._unnoted.values())
+        self._unnoted.clear()
+        self.give_back_owed()
+        super().restore_unacked(client)
+
+    def give_back_owed(self) -> None:
+        """Put back what no list of the broker's has."""
+        while _owed:
+            one = _owed[0]
+            try:
+                with self.channel.conn_or_acquire() as client:
+                    self.channel._do_restore_message(  # noqa: SLF001  # kombu's own way to put one back
+                        one.payload, one.exchange, one.routing_key, client, leftmost=True
+                    )
+            except _REDIS_ERRORS as error:
+                _log.warning("message not put back: %r", error, extra={"action": "restore_failed"})
+                return
+            _owed.popleft()
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # kombu's signature
+        """Drop a message, or put it back."""
+        unnoted = self._unnoted.pop(delivery_tag, None)
+        if unnoted is not None and requeue:
+            _owed.append(unnoted)
+            virtual.QoS.ack(self, delivery_tag)
+            self.give_back_owed()
+            return
+        with self._room_given_back(delivery_tag):
+            super().reject(delivery_tag, requeue)
+
+    @contextmanager
+    def _room_given_back(self, delivery_tag: str) -> Iterator[None]:
+        try:
+            yield
+        except _REDIS_ERRORS:
+            virtual.QoS.ack(self, delivery_tag)
+            raise
+
+
+class Poller(kombu_redis.MultiChannelPoller):  # type: ignore[misc]  # kombu ships no types
+    """Tells that the loop goes round."""
+
+    def on_poll_start(self) -> None:
+        """Called each time before the loop waits for its connections."""
+        super().on_poll_start()
+        if not self._channels:
+            return  # pollers of former connections stay in the loop
+        consuming = [channel for channel in self._channels if channel.active_queues]
+        if not consuming:  # somebody told the worker to, as `control cancel_consumer` does
+            consumption.paused()
+            return
+        consumption.ticked(full=any(not channel.qos.can_consume() for channel in consuming))
+        if _owed:
+            consuming[0].qos.give_back_owed()
+
+
+class _KeepingChannel:
+    """A channel that keeps what is no JSON. Stands before one of kombu's."""
+
+    QoS = QoS
+
+    def pop_dispatch(self, queue: str) -> list[Any]:
+        """The dispatch messages that wait next in a queue, taken off it."""
+        try:
+            with self.conn_or_acquire() as client:  # type: ignore[attr-defined]  # kombu's
+                entries = client.eval(_POP_DISPATCH, 1, queue, ENTRIES_MAX, ENTRY_BYTES_MAX, MARK)
+        except _REDIS_ERRORS as error:
+            _log.debug("no more taken: %r", error, extra={"action": "gather_failed"})
+            return []
+        return [message for taken in entries if (message := _parsed(taken, queue)) is not None]
+
+    def _brpop_read(self, **options: Any) -> Any:
+        self.connection.popping = self  # type: ignore[attr-defined]  # kombu's, of our class
+        try:
+            found = super()._brpop_read(**options)  # type: ignore[misc]  # kombu's, below in the order
+        except Empty:
+            consumption.polled()
+            raise
+        except UnreadableEntryError as error:
+            _keep(error.entry, str(error))
+        except UnicodeDecodeError as error:
+            _keep(bytes(error.object), "is no UTF-8")
+        else:
+            consumption.polled()
+            return found
+        consumption.polled()
+        raise Empty
+
+
+class Channel(_KeepingChannel, kombu_redis.Channel):  # type: ignore[misc]  # kombu ships no types
+    """For one Redis."""
+
+
+class SentinelChannel(_KeepingChannel, kombu_redis.SentinelChannel):  # type: ignore[misc]  # kombu ships no types
+    """For the Redis that the Sentinels name."""
+
+    @property
+    def sentinel_kwargs(self) -> dict[str, Any]:
+        """The Sentinels' password, too, which `inspect stats` would tell were it an option."""
+        return runtime.broker_server.sentinel_options
+
+
+class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no types
+    """A transport that keeps what is no envelope of kombu's."""
+
+    Channel = Channel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cycle = Poller()
+        self.popping: _KeepingChannel | None = None
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        """Hand a message that was popped to its consumer, with those that go together with it."""
+        ids = ids_of(message)
+        if ids is None or len(ids) == MESSAGE_IDS_MAX or self.popping is None:
+            self._hand_over(message, queue)
+            return
+        for one in gathered([message, *self.popping.pop_dispatch(queue)]):
+            self._hand_over(one, queue)
+
+    def _hand_over(self, message: Any, queue: str) -> None:
+        try:
+            clean = entry(message, queue) if queue in _LANES else message
+        except MalformedError as error:
+            _keep(json.dumps(message).encode(), str(error), queue)
+        else:
+            super()._deliver(clean, queue)
+
+
+class SentinelTransport(Transport):
+    """The same with Sentinel."""
+
+    default_port = kombu_redis.SentinelTransport.default_port
+    Channel = SentinelChannel
+
+
+def _keep(body: bytes, problem: str, queue: str | None = None) -> None:
+    reason = f"the queue's entry {problem}"
+    if not runtime.keep(junk(runtime.policy, body, reason, queue=queue, truncated=True)):
+        # It was popped, and there is nothing to give back to the queue: the log is all there is.
+        shown = base64.b64encode(body[:_LOGGED_BYTES_MAX]).decode()
+        _log.error("%s: %s", reason, shown, extra={"action": "quarantine_failed"})
+
+
+def _parsed(taken: bytes, queue: str) -> Any:
+    """An entry that was popped, or None where it is no message, and kept as such."""
+    try:
+        return _loads_or_tell(taken)
+    except UnreadableEntryError as error:
+        _keep(error.entry, str(error), queue)
+        return None

@@ -1,0 +1,135 @@
+"""The two Celery tasks: a few lines each, because the engine does the work."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from celery.exceptions import Ignore, Reject
+
+from stopline.client.verbs import refused
+from stopline.contract import (
+    DISPATCH_TASK,
+    MESSAGE_IDS_MAX,
+    STOP_TASK,
+    StopRequest,
+    is_identifier,
+)
+from stopline.errors import IdempotencyConflictError, InvalidRequestError
+from stopline.ledger import commands
+from stopline.ledger.values import Submission
+from stopline_worker.intake.quarantine import junk
+from stopline_worker.process.runtime import runtime
+
+if TYPE_CHECKING:
+    from celery import Celery, Task
+
+_log = logging.getLogger(__name__)
+_AWAY_S: Final = 1.0
+
+
+def register(app: Celery) -> None:
+    """Add the tasks to an app."""
+    # Acknowledged when it begins: the ledger brings back what a crash interrupts.
+    app.task(name=DISPATCH_TASK, bind=True, acks_late=False)(_dispatch)
+    # Acknowledged when the ledger has it: before that, the message is all there is.
+    app.task(
+        name=STOP_TASK,
+        bind=True,
+        typing=False,  # wrong arguments reach our own checks, whose errors name the field
+        acks_late=True,
+        reject_on_worker_lost=True,
+        throws=(InvalidRequestError,),
+    )(_stop)
+
+
+def _dispatch(task: Task, /, *args: Any, **kwargs: Any) -> None:
+    """Hand ids to the engine; returns once they are claimed."""
+    match args:
+        case [list() as request_ids] if not kwargs and _are_ids(request_ids):
+            _submit(request_ids)
+        case _:
+            _keep(task, f"{DISPATCH_TASK} takes one list of at most {MESSAGE_IDS_MAX} ids")
+
+
+def _are_ids(values: list[object]) -> bool:
+    return len(values) <= MESSAGE_IDS_MAX and all(is_identifier(one) for one in values)
+
+
+def _submit(request_ids: list[str]) -> None:
+    try:
+        runtime.engine.submit(request_ids)
+    except Exception as error:  # noqa: BLE001  # the ledger has them: any engine's sweep will do
+        _log.warning("ids left to the sweep: %r", error, extra={"action": "dispatch_failed"})
+
+
+def _stop(task: Task, /, *args: Any, **fields: Any) -> None:
+    """Accept a request under its Celery task id, then hand it to the engine."""
+    try:
+        accepted = _accept(_parse(task.request.id, args, fields))
+    except InvalidRequestError as error:
+        _keep(task, str(error))
+        if isinstance(error, IdempotencyConflictError) and runtime.knows(task.request.id):
+            raise Ignore from error  # it is the id of another's request, whose outcome it has
+        raise  # so that the sender's AsyncResult.get() raises it too
+    except Exception as error:  # noqa: BLE001
+        # Whatever it is, the message is all there is of this request: it stays.
+        _log.warning("request back to its queue: %r", error, extra={"action": "stop_requeued"})
+        _requeue(error)
+    if accepted.dispatch:
+        _submit([accepted.request_id])
+
+
+def _requeue(error: Exception) -> NoReturn:
+    time.sleep(_AWAY_S)  # not to spin while the ledger is away and the broker is not
+    raise Reject(type(error).__name__, requeue=True) from error
+
+
+def _parse(task_id: str, args: tuple[Any, ...], fields: dict[str, Any]) -> StopRequest:
+    if args:
+        raise InvalidRequestError(f"{STOP_TASK} takes named fields only (kwargs)")
+    if fields.get("request_id", task_id) != task_id:
+        raise InvalidRequestError(
+            "request_id: the Celery task id is the request's id; leave this field out",
+            field="request_id",
+        )
+    return StopRequest.parse({**fields, "request_id": task_id})
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    request_id: str
+    dispatch: bool
+
+
+def _accept(request: StopRequest) -> _Accepted:
+    command = commands.accept(runtime.policy, [Submission(request, alias=True)], expire_late=True)
+    (reply,) = runtime.engine.run(command)
+    if reply.refusal is not None:
+        raise refused(reply.refusal)
+    if reply.receipt is None:
+        msg = "the ledger gave neither a receipt nor a refusal"
+        raise RuntimeError(msg)
+    return _Accepted(reply.receipt.request_id, reply.dispatch)
+
+
+def _keep(task: Task, reason: str) -> None:
+    request = task.request
+    # Not orjson: it refuses lone surrogates and large integers, which JSON may hold.
+    body = json.dumps([request.args, request.kwargs, {}], default=repr).encode()
+    kept = runtime.keep(
+        junk(
+            runtime.policy,
+            body,
+            reason,
+            queue=(request.delivery_info or {}).get("routing_key"),
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers={"task": task.name, "id": request.id, "lang": "py", "argsrepr": ""},
+        )
+    )
+    if not kept and task.acks_late:
+        _requeue(InvalidRequestError(reason))

@@ -1,0 +1,1 @@
+"""Whether a process does its work, and what it says of itself."""

@@ -1,0 +1,162 @@
+"""The engine's thread: the border between Celery's blocking tasks and the engine's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import secrets
+import signal
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import uvloop
+
+from stopline.errors import StoplineError
+from stopline.health import BEAT_INTERVAL_S
+from stopline.ledger import AsyncLedger, commands, connect_async
+from stopline.wiring import policy_of
+from stopline_worker.engine.attempt import Attempts
+from stopline_worker.engine.backoff import Backoff
+from stopline_worker.engine.clock import LedgerClock
+from stopline_worker.engine.engine import Engine
+from stopline_worker.liveness.heartbeat import engine_id, of_engine
+from stopline_worker.upstream.api_token import ApiToken
+from stopline_worker.upstream.api_watch import ApiWatch
+from stopline_worker.upstream.task_stop import TaskStopApi
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from stopline.ledger.values import Command, Policy
+    from stopline.servers.redis_server import RedisServer
+    from stopline.settings.model import Settings
+    from stopline_worker.process.served_lanes import ServedLanes
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+_START_TIMEOUT_S = 20.0
+_STOP_MARGIN_S = 10.0
+_FIRST_BEATS_S: Final = 0.25
+_COLLECT_AFTER: Final = (10_000, 20, 20)
+"""Python's own: 700, 10, 10. A call makes dozens of objects, which nearly all go with their last
+reference; looking for cycles among them took a twentieth of the time."""
+
+
+class EngineThread:
+    """Runs one engine in a thread of its own. The composition root of a worker process."""
+
+    def __init__(
+        self, settings: Settings, ledger_server: RedisServer, lanes: ServedLanes, worker: str
+    ) -> None:
+        self._settings = settings
+        self._ledger_server = ledger_server
+        self._lanes = lanes
+        self._worker = worker
+        self.policy: Policy = policy_of(settings)
+        self._ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="stopline-engine", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self._engine: Engine
+        self._watch: ApiWatch
+        self._ledger: AsyncLedger
+
+    def start(self) -> None:
+        """Start the engine; returns when it takes requests. Does not wait for Redis."""
+        self._thread.start()
+        self._ready.result(_START_TIMEOUT_S)
+
+    def drain(self) -> None:
+        """Let calls finish within DRAIN_S, release the rest, and end the thread."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(self._settings.drain_s + _STOP_MARGIN_S)
+
+    def submit(self, request_ids: Sequence[str]) -> None:
+        """Hand the ids of a dispatch message over; blocks while the engine is full.
+
+        Raises:
+            UnavailableError: the ledger is away; the ids are swept when it is back.
+        """
+        self._call(self._engine.submit(request_ids, self.policy.look_again_s))
+
+    def run(self, command: Command[T]) -> T:
+        """Run a ledger command on the engine's connections; raises as the ledger does."""
+        return self._call(self._ledger.run(command))
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._main())
+        except BaseException as error:  # noqa: BLE001  # whatever ended it, the process ends too
+            if not self._ready.done():
+                self._ready.set_exception(error)
+            _log.exception("the engine ended", extra={"action": "engine_failed"})
+            # A worker without its engine takes messages and calls nobody. Its pool, or its
+            # supervisor, starts it again.
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _main(self) -> None:
+        _collect_less_often()
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        token = ApiToken.from_settings(self._settings)
+        api = TaskStopApi(self._settings)
+        watch = ApiWatch(time.monotonic)
+        self._ledger = AsyncLedger(connect_async(self._ledger_server))
+        jitter = random.Random()  # noqa: S311  # jitter is no secret
+        backoff = Backoff(self._settings.backoff_base_s, self._settings.backoff_cap_s)
+        self._engine = Engine(
+            self._ledger,
+            Attempts(api=api, token=token, backoff=backoff, random=jitter, watch=watch),
+            self.policy,
+            self._lanes,
+            max_in_flight=self._settings.max_in_flight,
+            name=secrets.token_hex(4),
+            clock=LedgerClock(),
+            random=jitter,
+        )
+        self._watch = watch
+        self._engine.start()
+        self._ready.set_result(None)
+        beating = asyncio.create_task(self._beat_for_ever())
+        await self._stop.wait()
+        await self._engine.drain(self._settings.drain_s)
+        beating.cancel()
+        await self._tell(commands.leave(engine_id(self._worker, os.getpid())))
+        await api.close()
+        await self._ledger.close()
+
+    async def _beat_for_ever(self) -> None:
+        while True:
+            await self._tell(
+                of_engine(self.policy, self._worker, self._lanes, self._engine, self._watch)
+            )
+            # Who waits for the worker to be ready need not wait for the second heartbeat.
+            has_swept = self._engine.since_sweep_s is not None
+            await asyncio.sleep(BEAT_INTERVAL_S if has_swept else _FIRST_BEATS_S)
+
+    async def _tell(self, command: Command[None]) -> None:
+        try:
+            await self._ledger.run(command)
+        except StoplineError as error:  # who looks for the heartbeat sees that it is missing
+            _log.debug("heartbeat not written: %s", error, extra={"action": "beat_failed"})
+
+
+def _collect_less_often() -> None:
+    """Spare the collector what the process holds for good, and what goes by itself.
+
+    https://docs.python.org/3/library/gc.html#gc.freeze
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)

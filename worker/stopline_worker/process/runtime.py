@@ -1,0 +1,117 @@
+"""What one worker process holds: its settings, its ledger, and its engine. Nothing at import."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from stopline.errors import StoplineError
+from stopline.ledger import Ledger, connect, queries
+from stopline.servers.redis_server import RedisServer
+from stopline.settings.model import Settings
+from stopline.wiring import ledger_server_of, policy_of
+from stopline_worker.process.engine_thread import EngineThread
+from stopline_worker.process.served_lanes import ServedLanes
+
+if TYPE_CHECKING:
+    from stopline.ledger.values import Command, Policy
+    from stopline_worker.intake.quarantine import Junk
+
+_log = logging.getLogger(__name__)
+_TIMEOUT_S = 2.0
+
+
+class Runtime:
+    """The process's state, made when first asked for."""
+
+    def __init__(self) -> None:
+        self._engine: EngineThread | None = None
+        self.lanes = ServedLanes()
+        """Made before the pool forks, so that its processes share it."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; raises `InvalidSettingsError`."""
+        return Settings.load()
+
+    @cached_property
+    def ledger_server(self) -> RedisServer:
+        """The ledger's server; raises `NoServerError`."""
+        return ledger_server_of(self.settings)
+
+    @cached_property
+    def broker_server(self) -> RedisServer:
+        """The broker's server, where it is a Redis."""
+        return RedisServer.of(self.settings.queue_url(self.ledger_server.url), self.settings)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The ledger's limits."""
+        return policy_of(self.settings)
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        # The consumer's loop waits for it: it must not look as if it stood still.
+        return Ledger(connect(self.ledger_server, timeout_s=_TIMEOUT_S))
+
+    @property
+    def engine(self) -> EngineThread:
+        """The running engine.
+
+        Raises:
+            RuntimeError: this process has none: it is no pool process of a worker.
+        """
+        if self._engine is None:
+            msg = "no engine runs in this process"
+            raise RuntimeError(msg)
+        return self._engine
+
+    def start_engine(self, worker: str) -> None:
+        """Start this process's engine; does nothing if it runs."""
+        if self._engine is None:
+            engine = EngineThread(self.settings, self.ledger_server, self.lanes, worker)
+            engine.start()
+            self._engine = engine
+
+    def stop_engine(self) -> None:
+        """Drain this process's engine, if it has one."""
+        if self._engine is not None:
+            self._engine.drain()
+            self._engine = None
+
+    def tell(self, command: Command[None]) -> None:
+        """Run a command that may as well be left out: a heartbeat."""
+        try:
+            self._ledger.run(command)
+        except StoplineError as error:  # who looks for the heartbeat sees that it is missing
+            _log.debug("heartbeat not written: %s", error, extra={"action": "beat_failed"})
+
+    def knows(self, request_id: str) -> bool:
+        """Whether the ledger knows a request of this id; also where it cannot tell."""
+        try:
+            return self._ledger.run(queries.progress(request_id)) is not queries.Progress.UNKNOWN
+        except StoplineError:
+            return True
+
+    def keep(self, junk: Junk) -> bool:
+        """Keep a message in quarantine; False if the ledger is away, or has no room for it."""
+        try:
+            made = self._ledger.run(junk.command)
+        except Exception:  # noqa: BLE001  # see below
+            # Whatever it is, it must not end the consumer.
+            _log.exception("message not kept", extra={"action": "quarantine_failed"})
+            return False
+        what = {"message_id": junk.message_id, "queue": junk.queue, "reason": junk.reason}
+        _log.warning("message kept in quarantine", extra={"action": "quarantined", **what})
+        if made.cut or made.dropped:
+            _log.warning(
+                "to keep it, the bodies of %d older ones were cut, and %d were dropped",
+                made.cut,
+                made.dropped,
+                extra={"action": "quarantine_cut"},
+            )
+        return True
+
+
+runtime = Runtime()

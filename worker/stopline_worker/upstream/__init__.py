@@ -1,0 +1,1 @@
+"""The API: the call, its token, and what a reply means."""
