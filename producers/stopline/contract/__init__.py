@@ -1,0 +1,86 @@
+"""The words of Stopline as types: what producers send, what they get, what is recorded.
+
+Pure: no Celery, no Redis, no HTTP. Times in documents are RFC 3339, UTC, milliseconds; a field
+that is absent means null. Inside the ledger times are whole microseconds since the epoch.
+"""
+
+from stopline.contract.batches import Batch
+from stopline.contract.dead_letters import DeadLetter, DeadMessage
+from stopline.contract.document import Document
+from stopline.contract.lanes import Lane
+from stopline.contract.messages import DISPATCH_TASK, MESSAGE_IDS_MAX, STOP_TASK
+from stopline.contract.names import Identifier, Name, check_name, is_identifier, new_request_id
+from stopline.contract.outcomes import (
+    DEAD_OUTCOMES,
+    Attempt,
+    Join,
+    OpenRequest,
+    Outcome,
+    OutcomeKind,
+    RequestDocument,
+    State,
+    Status,
+    Verdict,
+)
+from stopline.contract.processes import ApiState, Heartbeat, ProcessRole
+from stopline.contract.receipts import (
+    CancelResult,
+    Receipt,
+    ReceiptKind,
+    Refusal,
+    RefusalKind,
+    ResumeResult,
+)
+from stopline.contract.requests import REASON_CHARACTERS_MAX, REQUEST_BYTES_MAX, StopRequest
+from stopline.contract.times import (
+    Moment,
+    from_microseconds,
+    parse_moment,
+    rfc3339,
+    to_microseconds,
+)
+from stopline.contract.validation import describe
+
+__all__ = [
+    "DEAD_OUTCOMES",
+    "DISPATCH_TASK",
+    "MESSAGE_IDS_MAX",
+    "REASON_CHARACTERS_MAX",
+    "REQUEST_BYTES_MAX",
+    "STOP_TASK",
+    "ApiState",
+    "Attempt",
+    "Batch",
+    "CancelResult",
+    "DeadLetter",
+    "DeadMessage",
+    "Document",
+    "Heartbeat",
+    "Identifier",
+    "Join",
+    "Lane",
+    "Moment",
+    "Name",
+    "OpenRequest",
+    "Outcome",
+    "OutcomeKind",
+    "ProcessRole",
+    "Receipt",
+    "ReceiptKind",
+    "Refusal",
+    "RefusalKind",
+    "RequestDocument",
+    "ResumeResult",
+    "State",
+    "Status",
+    "StopRequest",
+    "Verdict",
+    "check_name",
+    "describe",
+    "from_microseconds",
+    "is_identifier",
+    "new_request_id",
+    "parse_moment",
+    "rfc3339",
+    "to_microseconds",
+]

@@ -1,0 +1,57 @@
+"""Ids and names: what may be one, and how a new one is made."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, StringConstraints, TypeAdapter
+
+from stopline.contract.validation import checked
+
+
+def new_request_id() -> str:
+    """A UUIDv7 (RFC 9562 §5.7): 48 bits of milliseconds, then random bits, so ids sort by time."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10))
+    value = (milliseconds & (1 << 48) - 1) << 80 | random
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    digits = f"{value:032x}"  # as str(UUID(int=value)), in a third of its time
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+_ID_PATTERN: Final = r"^[A-Za-z0-9._~-]{1,128}$"
+_ID = re.compile(_ID_PATTERN)
+
+
+def is_identifier(value: object) -> bool:
+    """Whether the value may be used as an id: 1-128 of `[A-Za-z0-9._~-]`, not `.` or `..`."""
+    return isinstance(value, str) and value not in {".", ".."} and _ID.fullmatch(value) is not None
+
+
+def _no_dot_segment(value: str) -> str:
+    if value in {".", ".."}:
+        msg = "'.' and '..' would change the path of the call"
+        raise ValueError(msg)
+    return value
+
+
+Identifier = Annotated[
+    str,
+    StringConstraints(pattern=_ID_PATTERN, min_length=1, max_length=128),
+    AfterValidator(_no_dot_segment),
+]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
+
+
+def check_name(value: str, field: str) -> str:
+    """A name of somebody, as `source` is one: 1 to 200 characters.
+
+    Raises:
+        InvalidRequestError: it is none; the message names the field.
+    """
+    return checked(_NAME, value, field)

@@ -1,0 +1,117 @@
+"""What becomes of a request: its attempts, where it is, and its end."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from stopline.contract.document import Recorded
+from stopline.contract.lanes import Lane
+from stopline.contract.times import Moment
+
+
+class OutcomeKind(StrEnum):
+    """The terminal outcomes; each request reaches exactly one."""
+
+    STOPPED = "stopped"
+    REJECTED = "rejected"
+    NOT_FOUND = "not_found"
+    EXHAUSTED = "exhausted"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    QUARANTINED = "quarantined"
+
+
+DEAD_OUTCOMES: Final = frozenset(
+    {
+        OutcomeKind.REJECTED,
+        OutcomeKind.NOT_FOUND,
+        OutcomeKind.EXHAUSTED,
+        OutcomeKind.EXPIRED,
+        OutcomeKind.QUARANTINED,
+    }
+)
+"""The outcomes that a person may want to look at: dead letters."""
+
+
+class State(StrEnum):
+    """Where a request is that has no outcome yet."""
+
+    QUEUED = "queued"
+    CALLING = "calling"
+    WAITING = "waiting"
+
+
+class Verdict(StrEnum):
+    """The judgement on one attempt."""
+
+    STOPPED = "STOPPED"
+    RETRY = "RETRY"
+    REJECTED = "REJECTED"
+    NOT_FOUND = "NOT_FOUND"
+
+
+class Attempt(Recorded):
+    """One HTTP call, as the ledger records it."""
+
+    number: int
+    started_at: Moment
+    duration_ms: float | None = None
+    http_status: int | None = None
+    code: int | None = None
+    message: str | None = None
+    error: str | None = None
+    verdict: Verdict
+    retry_in_s: float | None = None
+
+
+class Join(Recorded):
+    """Who joined a request, kept for audit."""
+
+    source: str
+    reason: str | None = None
+    at: Moment
+
+
+class RequestDocument(Recorded):
+    """What an outcome and the status of an open request share."""
+
+    request_id: str
+    user_id: str
+    task_id: str
+    sub_user_id: str | None = None
+    lane: Lane
+    source: str
+    reason: str | None = None
+    issued_at: Moment | None = None
+    """When its event happened, where that is not `accepted_at`."""
+    not_after: Moment | None = None
+    """The time limit, where it is not the default: `accepted_at` and STOPLINE_DEADLINE_S."""
+    idempotency_key: str | None = None
+    batch_id: str | None = None
+    redrive_of: str | None = None
+    accepted_at: Moment
+    joined: tuple[Join, ...] = ()
+    joined_count: int = 0
+    attempts: tuple[Attempt, ...] = ()
+
+
+class Outcome(RequestDocument):
+    """The terminal record of a request: what `AsyncResult(request_id).get()` returns."""
+
+    outcome: OutcomeKind
+    detail: str
+    satisfied_by: str | None = None
+    finished_at: Moment
+
+
+class OpenRequest(RequestDocument):
+    """The status of a request that has no outcome yet."""
+
+    outcome: None = None
+    state: State
+    next_at: Moment
+
+
+Status = Outcome | OpenRequest

@@ -1,0 +1,55 @@
+"""What a worker process says of itself."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from stopline.contract.document import Recorded
+from stopline.contract.lanes import Lane
+from stopline.contract.times import Moment
+
+
+class ApiState(StrEnum):
+    """How the API is, as the calls of a process tell."""
+
+    ANSWERS = "answers"
+    AWAY = "away"
+    """No reply, 5xx or 429 for seconds, and nothing else."""
+    TOKEN_REFUSED = "token_refused"  # noqa: S105  # a state, no secret
+    """401 or 403 for seconds, and nothing else."""
+
+
+class ProcessRole(StrEnum):
+    """What a worker process is there for."""
+
+    CONSUMER = "consumer"
+    """It takes messages from the queues."""
+    ENGINE = "engine"
+    """It makes calls."""
+
+
+class Heartbeat(Recorded):
+    """What a worker process last said of itself; times are the ledger's.
+
+    `engines` are the ids of a consumer's engines: its own, a slash and a pid. `consumed_at` is when
+    it last looked at its queues (null: paused, or its broker does not tell), `swept_at` when an
+    engine last looked at what is due. `paused` are lanes whose messages somebody told it not to
+    take. `api` is how the API is to its calls, `api_problem` what the last failed one said, and
+    since `api_failing_at` all of them do.
+    """
+
+    process_id: str
+    role: ProcessRole
+    host: str
+    pid: int
+    lanes: tuple[Lane, ...]
+    beat_at: Moment
+    consumed_at: Moment | None = None
+    swept_at: Moment | None = None
+    in_flight: int | None = None
+    engines: tuple[str, ...] = ()
+    paused: tuple[Lane, ...] = ()
+    api: ApiState | None = None
+    api_problem: str | None = None
+    api_failing_at: Moment | None = None
+    broker_reachable: bool | None = None

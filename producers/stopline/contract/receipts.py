@@ -1,0 +1,79 @@
+"""What a producer gets at once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stopline.contract.document import Document
+
+if TYPE_CHECKING:
+    from stopline.contract.lanes import Lane
+
+
+class ReceiptKind(StrEnum):
+    """What accepting a request came to."""
+
+    ACCEPTED = "accepted"
+    JOINED = "joined"
+    DUPLICATE = "duplicate"
+    SATISFIED = "satisfied"
+    SUPERSEDED = "superseded"
+
+
+class Receipt(NamedTuple):
+    """What a producer gets at once; `request_id` is the one to follow.
+
+    No `Document`: what is in it was validated on its way in, and building it again for each of many
+    requests took longer than sending them.
+    """
+
+    request_id: str
+    receipt: ReceiptKind
+    user_id: str
+    task_id: str
+    sub_user_id: str | None
+    lane: Lane
+
+    def to_json(self) -> dict[str, Any]:
+        """The document as plain JSON values."""
+        return self._asdict()
+
+
+class RefusalKind(StrEnum):
+    """Why the ledger did not accept a request."""
+
+    CONFLICT = "conflict"
+    TOO_OLD = "too_old"
+    NOT_AFTER_PASSED = "not_after_passed"
+    TOO_FAR = "too_far"
+    ALIASES = "aliases"
+    BATCHES = "batches"
+    MEMORY = "memory"
+    NOT_DEAD = "not_dead"
+
+
+class Refusal(Document):
+    """One request of many that was not accepted, and why; `index` is its place among them."""
+
+    index: int
+    kind: RefusalKind
+    field: str | None = None
+    reason: str
+
+
+class CancelResult(StrEnum):
+    """What cancelling one request came to."""
+
+    CANCELLED = "cancelled"
+    NO_FURTHER_ATTEMPT = "no_further_attempt"
+    """A call is in flight: it may still succeed, but none follows."""
+    ALREADY_FINISHED = "already_finished"
+    UNKNOWN = "unknown"
+
+
+class ResumeResult(Document):
+    """What learning of a resumed target came to: ids that are superseded, or in flight."""
+
+    superseded: tuple[str, ...] = ()
+    in_flight: str | None = None

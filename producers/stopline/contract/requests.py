@@ -1,0 +1,66 @@
+"""A stop request: what a producer sends."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+
+import orjson
+from pydantic import Field, StringConstraints, ValidationError
+
+from stopline.contract.document import Document
+from stopline.contract.lanes import Lane
+from stopline.contract.names import Identifier, Name, new_request_id
+from stopline.contract.times import Moment
+from stopline.contract.validation import describe
+from stopline.errors import InvalidRequestError
+
+REQUEST_BYTES_MAX: Final = 8 * 1024
+REASON_CHARACTERS_MAX: Final = 500
+
+
+class StopRequest(Document):
+    """One wish to stop one target: what a producer sends.
+
+    `task_id` is the upstream task, never a Celery task. `issued_at` is the time of the event
+    behind the wish; without it the ledger takes the time of acceptance.
+    """
+
+    user_id: Identifier
+    task_id: Identifier
+    sub_user_id: Identifier | None = None
+    lane: Lane = Lane.DEFAULT
+    source: Name = "unknown"
+    reason: Annotated[str, StringConstraints(max_length=REASON_CHARACTERS_MAX)] | None = None
+    issued_at: Moment | None = None
+    not_after: Moment | None = None
+    idempotency_key: Name | None = None
+    batch_id: Identifier | None = None
+    request_id: Identifier = Field(default_factory=new_request_id)
+
+    @property
+    def target(self) -> str:
+        """`user_id/task_id[/sub_user_id]`; ids have no slash, so it is unambiguous."""
+        return "/".join(filter(None, (self.user_id, self.task_id, self.sub_user_id)))
+
+    @classmethod
+    def parse(cls, fields: object) -> Self:
+        """Build a request from outside input.
+
+        Raises:
+            InvalidRequestError: naming the first field that is wrong, and why.
+        """
+        if not isinstance(fields, dict):
+            raise InvalidRequestError("a stop request is a JSON object with named fields")
+        try:
+            size = len(orjson.dumps(fields, default=str))
+        except (TypeError, ValueError) as error:
+            raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
+        if size > REQUEST_BYTES_MAX:
+            raise InvalidRequestError(
+                f"the request has {size} bytes as JSON; at most {REQUEST_BYTES_MAX} are allowed"
+            )
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            field, reason = describe(error)
+            raise InvalidRequestError(f"{field}: {reason}", field=field) from None
