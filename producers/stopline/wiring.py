@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stopline.ledger.values import Policy
+from stopline.ledger.values import Limits
 from stopline.servers.embedded import url_of_running
 from stopline.servers.redis_server import RedisServer
 from stopline.settings.model import Durability
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from stopline.settings.model import Settings
 
 
-def policy_of(settings: Settings) -> Policy:
+def limits_of(settings: Settings) -> Limits:
     """The ledger's limits as the settings have them."""
-    return Policy(
+    return Limits(
         deadline_s=settings.deadline_s,
         lease_s=settings.lease_s,
         attempts_max=settings.max_attempts,

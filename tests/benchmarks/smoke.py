@@ -25,7 +25,7 @@ from rich.table import Table
 from stopline import Lane, Settings, StopClient
 from stopline.contract import MESSAGE_IDS_MAX, StopRequest
 from stopline.ledger import Ledger, commands, connect
-from stopline.ledger.values import Command, Policy, Settlement, Submission
+from stopline.ledger.values import Command, Limits, Settlement, Submission
 from stopline_worker.engine.attempt import Attempts
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock
@@ -51,7 +51,7 @@ _REQUESTS: Final = 5_000
 _SINGLES: Final = 100
 _API_S: Final = 0.05
 _LEDGER_S: Final = 0.001
-_POLICY: Final = Policy()
+LIMITS: Final = Limits()
 _MEMBERS: Final = (
     '"duration_ms":52.3,"http_status":200,"code":200,"message":"stopped","verdict":"STOPPED"'
 )
@@ -103,7 +103,7 @@ def _of_the_server(ledger: Ledger) -> dict[str, float]:
     warm_up = _submissions(1)
     for name in ("accept", "claim", "settle"):
         ledger.client.script_load(ledger.script(name).script)
-    ledger.run(commands.accept(_POLICY, warm_up))
+    ledger.run(commands.accept(LIMITS, warm_up))
     ledger.client.flushall()
     counters = _Counters(ledger.client)
     counters.commands()
@@ -111,16 +111,16 @@ def _of_the_server(ledger: Ledger) -> dict[str, float]:
     ids = [one.request.request_id for one in submissions]
     found = {}
     for chunk in _chunks(submissions):
-        ledger.run(commands.accept(_POLICY, chunk))
+        ledger.run(commands.accept(LIMITS, chunk))
     found["redis_commands_per_accept"] = counters.commands() / _REQUESTS
     for chunk in _chunks(ids):
-        ledger.run(commands.claim(_POLICY, chunk, "0123abcd:1f"))
+        ledger.run(commands.claim(LIMITS, chunk, "0123abcd:1f"))
     found["redis_commands_per_claim"] = counters.commands() / _REQUESTS
     found["bytes_in_flight"] = ledger_bytes(ledger.client) / _REQUESTS
     counters.commands()  # those of measuring are nobody's
     for chunk in _chunks(ids):
         settlements = [Settlement(one, "0123abcd:1f.1", "end", _MEMBERS, _STOPPED) for one in chunk]
-        ledger.run(commands.settle(_POLICY, settlements))
+        ledger.run(commands.settle(LIMITS, settlements))
     found["redis_commands_per_settle"] = counters.commands() / _REQUESTS
     found["bytes_settled"] = ledger_bytes(ledger.client) / _REQUESTS
     return found
@@ -168,7 +168,7 @@ def _engine(ledger: _CountingLedger, loop: VirtualLoop) -> Engine:
     return Engine(
         ledger,
         attempts,
-        _POLICY,
+        LIMITS,
         FixedLanes((Lane.BULK,)),
         max_in_flight=200,
         name="e",
@@ -207,7 +207,7 @@ async def _run_engine(ledger: Ledger, loop: VirtualLoop, found: dict[str, float]
     engine.start()
     submissions = _submissions(_REQUESTS)
     for chunk in _chunks(submissions):
-        ledger.run(commands.accept(_POLICY, chunk))
+        ledger.run(commands.accept(LIMITS, chunk))
     counting.round_trips, calls = 0, _Calls()
     with calls.counted():
         for chunk in _chunks([one.request.request_id for one in submissions]):
@@ -218,7 +218,7 @@ async def _run_engine(ledger: Ledger, loop: VirtualLoop, found: dict[str, float]
     counting.round_trips = 0
     for n in range(_SINGLES):
         single = Submission(StopRequest(user_id="single", task_id=str(n), lane=Lane.BULK))
-        ledger.run(commands.accept(_POLICY, [single]))
+        ledger.run(commands.accept(LIMITS, [single]))
         await engine.submit([single.request.request_id], 60)
         await _until_landed(engine)
     # Accepting is one more.

@@ -16,7 +16,7 @@ import pytest
 from stopline import Lane, OutcomeKind, StopRequest, UnknownRequestError
 from stopline.contract import new_request_id
 from stopline.ledger import Ledger, commands, connect
-from stopline.ledger.values import Policy, Settlement, Submission
+from stopline.ledger.values import Limits, Settlement, Submission
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -30,19 +30,19 @@ def _said(done: subprocess.CompletedProcess[bytes]) -> str:
 
 def _bury(redis_url: str, count: int) -> None:
     """Make dead letters, as workers would."""
-    ledger, policy = Ledger(connect(redis_url)), Policy()
+    ledger, limits = Ledger(connect(redis_url)), Limits()
     for first in range(0, count, 250):
         requests = [
             StopRequest(user_id="u", task_id=str(number), lane=Lane.BULK)
             for number in range(first, min(first + 250, count))
         ]
-        ledger.run(commands.accept(policy, [Submission(one) for one in requests]))
+        ledger.run(commands.accept(limits, [Submission(one) for one in requests]))
         ids = [one.request_id for one in requests]
-        ledger.run(commands.claim(policy, ids, "e:1"))
+        ledger.run(commands.claim(limits, ids, "e:1"))
         ended = [
             Settlement(one, "e:1.1", "end", '"verdict":"REJECTED"', 'rejected\n"no"') for one in ids
         ]
-        ledger.run(commands.settle(policy, ended))
+        ledger.run(commands.settle(limits, ended))
     ledger.close()
 
 
@@ -70,16 +70,16 @@ def test_letters_are_sent_again_while_they_are_gone_through(stack: Stack) -> Non
 def test_what_dies_again_is_not_sent_again(stack: Stack) -> None:
     """An API that rejects at once: the walk met its own requests for ever."""
     _bury(stack.redis_url, 600)
-    ledger, policy = Ledger(connect(stack.redis_url)), Policy()
+    ledger, limits = Ledger(connect(stack.redis_url)), Limits()
     sent = 0
     letters = stack.client.dead_letters()
     while chunk := list(islice(letters, 250)):
         ids = [one.request_id for one in stack.client.redrive(chunk).values()]
-        ledger.run(commands.claim(policy, ids, "e:2"))
+        ledger.run(commands.claim(limits, ids, "e:2"))
         ended = [
             Settlement(one, "e:2.1", "end", '"verdict":"REJECTED"', 'rejected\n"no"') for one in ids
         ]
-        ledger.run(commands.settle(policy, ended))
+        ledger.run(commands.settle(limits, ended))
         sent += len(ids)
     ledger.close()
     assert sent == 600
@@ -109,7 +109,7 @@ def test_the_newest_come_first_and_since_a_moment(stack: Stack) -> None:
     first = [one.request_id for one in stack.client.dead_letters()]
     middle = stack.client.dead_letter(first[-1]).finished_at
     wait_until(lambda: time.time() > middle.timestamp() + 0.01)
-    stack.client._ledger.run(commands.quarantine(Policy(), "m", {"reason": "junk"}, ""))
+    stack.client._ledger.run(commands.quarantine(Limits(), "m", {"reason": "junk"}, ""))
     listed = [
         orjson.loads(line) for line in stack.run("dead", "list", "--json").stdout.splitlines()
     ]
@@ -121,7 +121,7 @@ def test_the_newest_come_first_and_since_a_moment(stack: Stack) -> None:
 def test_markup_and_escapes_in_a_queue_name_do_not_spoil_the_list(stack: Stack) -> None:
     evil = "[/bold] \x1b[2J\x1b]0;x\x07"
     stack.client._ledger.run(
-        commands.quarantine(Policy(), "m", {"reason": evil, "queue": evil}, "")
+        commands.quarantine(Limits(), "m", {"reason": evil, "queue": evil}, "")
     )
     for arguments in (("dead", "list"), ("dead", "show", "m")):
         done = stack.run(*arguments)

@@ -30,7 +30,7 @@ from stopline import (
     StopClient,
     UnavailableError,
 )
-from stopline.ledger.values import Policy
+from stopline.ledger.values import Limits
 from stopline.servers.embedded import EmbeddedServer, find_running
 from tests.conftest import wait_until
 from tests.support.processes import TOKEN, Stack
@@ -267,7 +267,7 @@ def test_a_stop_comes_by_message_long_before_a_sweep_would_find_it(embedded: Sta
                 client.wait(client.stop("u", str(n)).request_id, 60)
                 (call,) = embedded.api.calls(f"u/{n}")
                 took.append(call["at"] - asked_at)
-    assert statistics.median(took) < Policy().look_again_s / 2
+    assert statistics.median(took) < Limits().look_again_s / 2
 
 
 def test_the_demo_shows_each_outcome(stack: Stack) -> None:

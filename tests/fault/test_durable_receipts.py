@@ -19,7 +19,7 @@ import pytest
 from stopline.contract import StopRequest, new_request_id
 from stopline.errors import InvalidSettingsError, StoplineError
 from stopline.ledger import Ledger, commands, connect, keys
-from stopline.ledger.values import Policy, Submission
+from stopline.ledger.values import Limits, Submission
 from tests.support.valkey import Valkey
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Producers:
     """Threads that accept requests until they are told to stop, and their receipts."""
 
     url: str
-    policy: Policy
+    limits: Limits
     receipts: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Producers:
             ]
             try:
                 replies = ledger.run(
-                    commands.accept(self.policy, [Submission(one) for one in requests])
+                    commands.accept(self.limits, [Submission(one) for one in requests])
                 )
             except StoplineError:
                 continue
@@ -104,7 +104,7 @@ def _one_round(
     fsync = "always" if durable else "everysec"
     server = Valkey(directory, environment=environment, appendonly="yes", appendfsync=fsync)
     server.start()
-    producers = Producers(server.url, Policy(durable=durable))
+    producers = Producers(server.url, Limits(durable=durable))
     producers.start()
     try:
         time.sleep(random.uniform(0.02, 0.6))  # the moment is what is tried, not waited for
@@ -161,7 +161,7 @@ def test_a_server_without_an_append_only_file_is_refused(redis_url: str) -> None
     ledger = Ledger(connect(redis_url))
     request = StopRequest(user_id="u", task_id="t", request_id="r1")
     with pytest.raises(InvalidSettingsError, match="appendonly yes"):
-        ledger.run(commands.accept(Policy(durable=True), [Submission(request)]))
+        ledger.run(commands.accept(Limits(durable=True), [Submission(request)]))
     assert ledger.client.exists(keys.record("r1")) == 0
     ledger.close()
 
@@ -172,7 +172,7 @@ def test_a_server_that_may_answer_before_the_sync_is_refused(tmp_path: Path) -> 
     ledger = Ledger(connect(server.url))
     request = StopRequest(user_id="u", task_id="t", request_id="r1")
     with pytest.raises(InvalidSettingsError, match="appendfsync always"):
-        ledger.run(commands.accept(Policy(durable=True), [Submission(request)]))
+        ledger.run(commands.accept(Limits(durable=True), [Submission(request)]))
     assert ledger.client.exists(keys.record("r1")) == 0
     ledger.close()
     server.kill()
@@ -186,8 +186,8 @@ def test_a_repeated_accept_waits_for_what_the_first_one_wrote(
     server.start()
     first, second = (Ledger(connect(server.url)) for _ in range(2))
     request = StopRequest(user_id="u", task_id="t", request_id="r1")
-    first.run(commands.accept(Policy(), [Submission(request)]))
-    (reply,) = second.run(commands.accept(Policy(durable=True), [Submission(request)]))
+    first.run(commands.accept(Limits(), [Submission(request)]))
+    (reply,) = second.run(commands.accept(Limits(durable=True), [Submission(request)]))
     assert reply.receipt is not None
     _lose_power(server)
     for ledger in (first, second):

@@ -16,14 +16,14 @@ from stopline.contract import (
     from_microseconds,
 )
 from stopline.ledger import commands, keys, queries, values
-from stopline.ledger.values import Claimed, Grant, Policy, Settlement, Submission
+from stopline.ledger.values import Claimed, Grant, Limits, Settlement, Submission
 
 if TYPE_CHECKING:
     from stopline.contract import Batch, CancelResult, ResumeResult
     from stopline.ledger.queries import Alias
     from tests.support.virtual_time import VirtualTime
 
-POLICY = Policy(deadline_s=3600, lease_s=30, look_again_s=5, attempts_max=4)
+LIMITS = Limits(deadline_s=3600, lease_s=30, look_again_s=5, attempts_max=4)
 ATTEMPT = '"duration_ms":1.0,"http_status":500,"verdict":"RETRY"'
 ATTEMPT_STOPPED = '"duration_ms":1.0,"http_status":200,"code":200,"verdict":"STOPPED"'
 
@@ -34,7 +34,7 @@ class Desk:
     def __init__(self, time: VirtualTime) -> None:
         self.time = time
         self.ledger = time.ledger
-        self.policy = POLICY
+        self.limits = LIMITS
         self._claims = 0
 
     def run(self, command: values.Command[Any]) -> Any:
@@ -63,22 +63,22 @@ class Desk:
             fields["not_after"] = from_microseconds(self.time.now_us + round(lasts_s * 1_000_000))
         request = StopRequest.parse({"user_id": "u", "task_id": task_id, **fields})
         submission = Submission(request, place=place, alias=alias)
-        reply = self.run(commands.accept(self.policy, [submission], expire_late=expire_late))[0]
+        reply = self.run(commands.accept(self.limits, [submission], expire_late=expire_late))[0]
         if reply.receipt is None:
             raise refused(reply.refusal)
         return reply.receipt
 
     def dispatched(self, submission: Submission) -> bool:
         """Whether accepting a submission asks for a dispatch message."""
-        return bool(self.run(commands.accept(self.policy, [submission]))[0].dispatch)
+        return bool(self.run(commands.accept(self.limits, [submission]))[0].dispatch)
 
     def cancel(self, request_id: str, by: str = "tester") -> CancelResult:
-        words, _ = self.run(commands.cancel(self.policy, [request_id], by))
+        words, _ = self.run(commands.cancel(self.limits, [request_id], by))
         return words[0]
 
     def resume(self, task_id: str = "t", *, ago_s: float = 0) -> ResumeResult:
         at = self.time.now_us - round(ago_s * 1_000_000) if ago_s else None
-        result, _ = self.run(commands.resume(self.policy, f"u/{task_id}", at))
+        result, _ = self.run(commands.resume(self.limits, f"u/{task_id}", at))
         return result
 
     # --- worker -------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class Desk:
         return f"desk:{self._claims}"
 
     def claim(self, *request_ids: str, token: str | None = None) -> Claimed:
-        return self.run(commands.claim(self.policy, request_ids, token or self.token()))
+        return self.run(commands.claim(self.limits, request_ids, token or self.token()))
 
     def begin(self, request_id: str) -> Call:
         """Claim one request, which must be granted, and begin its call."""
@@ -99,7 +99,7 @@ class Desk:
     def sweep(self, *lanes: Lane, limit: int = 100, token: str | None = None) -> Claimed:
         return self.run(
             commands.claim_due(
-                self.policy, lanes or tuple(Lane), token or self.token(), limit=limit
+                self.limits, lanes or tuple(Lane), token or self.token(), limit=limit
             )
         )
 
@@ -141,7 +141,7 @@ class Call:
 
     def _settle(self, **changes: str) -> str:
         settlement = self._settlement._replace(**changes)
-        return self._desk.run(commands.settle(self._desk.policy, [settlement])).words[0]
+        return self._desk.run(commands.settle(self._desk.limits, [settlement])).words[0]
 
     def succeed(self) -> str:
         return self._settle(argument='stopped\n"The API confirmed the stop."')
@@ -164,7 +164,7 @@ class Call:
 
     def renew(self) -> bool:
         lease = (self.grant.request_id, self.grant.token)
-        return self._desk.run(commands.renew(self._desk.policy, [lease])).kept[0]
+        return self._desk.run(commands.renew(self._desk.limits, [lease])).kept[0]
 
 
 ACCEPTED, JOINED = ReceiptKind.ACCEPTED, ReceiptKind.JOINED

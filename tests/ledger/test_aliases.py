@@ -57,7 +57,7 @@ class TestAliases:
         requests = [StopRequest(user_id="u", task_id="t") for _ in range(1000)]
         for first in range(0, 1000, 250):
             batch = [Submission(one, alias=True) for one in requests[first : first + 250]]
-            desk.run(commands.accept(desk.policy, batch))
+            desk.run(commands.accept(desk.limits, batch))
         with pytest.raises(InvalidRequestError, match="too many senders"):
             desk.stop(alias=True)
 

@@ -60,7 +60,7 @@ def test_a_claim_that_arrives_late_gets_no_further_attempt(desk: Desk) -> None:
     """It was sent again when its reply did not come; the first sending ran after the lease."""
     receipt = desk.stop()
     desk.claim(receipt.request_id, token="mine")
-    desk.time.advance(desk.policy.lease_s + 1)
+    desk.time.advance(desk.limits.lease_s + 1)
     assert desk.claim(receipt.request_id, token="mine").grants == ()
     assert desk.claim(receipt.request_id, token="other").grants[0].attempt == 2
 
@@ -108,7 +108,7 @@ def test_a_message_does_not_cut_backoff_short(desk: Desk) -> None:
 def test_a_lost_message_is_healed_by_the_sweep(desk: Desk) -> None:
     receipt = desk.stop()
     assert desk.sweep().grants == ()
-    desk.time.advance(desk.policy.look_again_s)
+    desk.time.advance(desk.limits.look_again_s)
     assert [one.request_id for one in desk.sweep().grants] == [receipt.request_id]
 
 
@@ -144,7 +144,7 @@ def test_a_result_in_between_clears_the_suspicion(desk: Desk) -> None:
 
 
 def test_a_drain_counts_for_no_limit(desk: Desk) -> None:
-    desk.policy = replace(desk.policy, attempts_max=1, upstream_failures_max=1)
+    desk.limits = replace(desk.limits, attempts_max=1, upstream_failures_max=1)
     receipt = desk.stop()
     for _ in range(5):
         desk.begin(receipt.request_id).interrupt()
@@ -157,7 +157,7 @@ def test_the_upstreams_fault_ends_nothing_unless_it_is_asked_to(desk: Desk) -> N
         desk.begin(receipt.request_id).fail(retry_in_s=0, by_upstream=True)
     status = desk.status(receipt.request_id)
     assert [one.number for one in status.attempts] == [*range(1, 11), *range(41, 51)]
-    desk.policy = replace(desk.policy, upstream_failures_max=51)
+    desk.limits = replace(desk.limits, upstream_failures_max=51)
     desk.begin(receipt.request_id).fail(retry_in_s=0, by_upstream=True)
     document = desk.document(receipt.request_id)
     assert document.outcome is OutcomeKind.EXHAUSTED

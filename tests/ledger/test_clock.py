@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stopline.contract import OutcomeKind, ReceiptKind
 from stopline.ledger import commands, keys
-from tests.ledger.desk import POLICY, Desk
+from tests.ledger.desk import LIMITS, Desk
 from tests.support.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ HOUR_S = 3600.0
 
 
 def _clock(desk: Desk) -> Clock:
-    return desk.run(commands.read_clock(POLICY))
+    return desk.run(commands.read_clock(LIMITS))
 
 
 @pytest.mark.parametrize("back_s", [0.002, 1, HOUR_S, 30 * 86400])
@@ -130,4 +130,4 @@ def test_no_time_is_given_twice(steps: list[float]) -> None:
 
 def test_the_clock_is_kept_as_long_as_anything_that_it_timed(desk: Desk) -> None:
     desk.stop()
-    assert desk.ledger.client.ttl(keys.CLOCK) == max(POLICY.result_ttl_s, POLICY.dead_letter_ttl_s)
+    assert desk.ledger.client.ttl(keys.CLOCK) == max(LIMITS.result_ttl_s, LIMITS.dead_letter_ttl_s)

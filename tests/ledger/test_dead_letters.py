@@ -26,7 +26,7 @@ def _rejected(desk: Desk, task_id: str = "t") -> str:
 
 def _redrive(desk: Desk, letter_id: str, task_id: str = "t") -> values.Accepted:
     submission = Submission(StopRequest(user_id="u", task_id=task_id), redrive_of=letter_id)
-    return desk.run(commands.redrive(desk.policy, [(letter_id, submission)]))[0]
+    return desk.run(commands.redrive(desk.limits, [(letter_id, submission)]))[0]
 
 
 def test_a_rejected_request_is_one_and_a_stopped_one_is_not(desk: Desk) -> None:
@@ -61,7 +61,7 @@ def test_redriving_twice_redrives_once(desk: Desk) -> None:
 def test_a_redrive_whose_reply_was_lost_can_be_repeated(desk: Desk) -> None:
     letter_id = _rejected(desk)
     new = Submission(StopRequest(user_id="u", task_id="t"), redrive_of=letter_id)
-    command = commands.redrive(desk.policy, [(letter_id, new)])
+    command = commands.redrive(desk.limits, [(letter_id, new)])
     first, again = desk.run(command)[0], desk.run(command)[0]
     assert first.receipt is not None
     assert again.receipt is not None
@@ -77,7 +77,7 @@ def test_a_dropped_one_is_gone_from_the_list_and_its_outcome_stays(desk: Desk) -
 
 def test_a_message_is_kept_whole(desk: Desk) -> None:
     fields = {"reason": 'no "JSON"', "queue": "stopline.default"}
-    desk.run(commands.quarantine(desk.policy, "m1", fields, "e30="))
+    desk.run(commands.quarantine(desk.limits, "m1", fields, "e30="))
     (message,) = desk.run(queries.dead_letters(_dead(desk)))
     assert isinstance(message, DeadMessage)
     assert (message.message_id, message.body, message.reason) == ("m1", "e30=", 'no "JSON"')
@@ -125,7 +125,7 @@ class TestLimits:
     def test_headers_count_and_go_as_bodies_do(self, desk: Desk) -> None:
         for number in range(40):
             fields = {"reason": "junk", "headers": {"h": "x" * 1024 * 1024}}
-            desk.run(commands.quarantine(desk.policy, f"m{number}", fields, "AAAA"))
+            desk.run(commands.quarantine(desk.limits, f"m{number}", fields, "AAAA"))
         assert desk.run(queries.quarantine()).body_bytes <= 16 * 1024 * 1024
         first, last = desk.run(queries.dead_letters(["m0", "m39"]))
         assert (first.headers, first.truncated) == ({}, True)
@@ -134,7 +134,7 @@ class TestLimits:
 
 def _kept(desk: Desk, message_id: str, body: str) -> tuple[int, int]:
     made = desk.run(
-        commands.quarantine(desk.policy, message_id, {"reason": "junk", "headers": {"h": 1}}, body)
+        commands.quarantine(desk.limits, message_id, {"reason": "junk", "headers": {"h": 1}}, body)
     )
     return made.cut, made.dropped
 

@@ -17,13 +17,13 @@ from stopline.contract import (
 )
 from stopline.errors import LedgerFullError
 from stopline.ledger import Ledger, commands, queries, scripts
-from stopline.ledger.values import Policy, Settlement, Submission
+from stopline.ledger.values import Limits, Settlement, Submission
 from tests.support.size import ledger_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-POLICY = Policy()
+LIMITS = Limits()
 _MEMBERS = '"duration_ms":12.3,"http_status":200,"code":200,"verdict":"STOPPED"'
 _STOPPED = 'stopped\n"The API confirmed the stop."'
 _REQUESTS = 5_000
@@ -47,7 +47,7 @@ def _chunks(count: int) -> Iterator[list[Submission]]:
 
 
 def _accept(ledger: Ledger, chunk: list[Submission]) -> list[str]:
-    ledger.run(commands.accept(POLICY, chunk))
+    ledger.run(commands.accept(LIMITS, chunk))
     return [one.request.request_id for one in chunk]
 
 
@@ -58,14 +58,14 @@ def _used(ledger: Ledger) -> int:
 def _settle(ledger: Ledger, ids: list[str], token: str) -> tuple[str, ...]:
     first_attempt = f"{token}.1"
     settlements = [Settlement(one, first_attempt, "end", _MEMBERS, _STOPPED) for one in ids]
-    return ledger.run(commands.settle(POLICY, settlements)).words
+    return ledger.run(commands.settle(LIMITS, settlements)).words
 
 
 def test_a_request_in_flight_takes_900_bytes_and_a_settled_one_950(real_ledger: Ledger) -> None:
     """All keys counted, with UUIDs as ids and a batch around them."""
     chunks = [_accept(real_ledger, chunk) for chunk in _chunks(_REQUESTS)]
     for ids in chunks:
-        real_ledger.run(commands.claim(POLICY, ids, "0123abcd:1f"))
+        real_ledger.run(commands.claim(LIMITS, ids, "0123abcd:1f"))
     assert ledger_bytes(real_ledger.client) / _REQUESTS <= 900
     for ids in chunks:
         _settle(real_ledger, ids, "0123abcd:1f")
@@ -76,9 +76,9 @@ def test_near_the_limit_nothing_is_accepted_and_everything_settles(real_ledger: 
     client = real_ledger.client
     chunks = [_accept(real_ledger, chunk) for chunk in _chunks(1000)]
     for ids in chunks:
-        real_ledger.run(commands.claim(POLICY, ids, "t"))
+        real_ledger.run(commands.claim(LIMITS, ids, "t"))
     client.config_set("maxmemory", int(_used(real_ledger) * 1.05))
-    (reply,) = real_ledger.run(commands.accept(POLICY, next(_chunks(250))[:1]))
+    (reply,) = real_ledger.run(commands.accept(LIMITS, next(_chunks(250))[:1]))
     assert reply.refusal is not None
     assert reply.refusal.kind is RefusalKind.MEMORY
     for ids in chunks:
@@ -87,7 +87,7 @@ def test_near_the_limit_nothing_is_accepted_and_everything_settles(real_ledger: 
 
 def test_settling_finds_room_although_redis_is_full(real_ledger: Ledger) -> None:
     (ids,) = [_accept(real_ledger, chunk) for chunk in _chunks(250)]
-    real_ledger.run(commands.claim(POLICY, ids, "t"))
+    real_ledger.run(commands.claim(LIMITS, ids, "t"))
     real_ledger.client.config_set("maxmemory", int(_used(real_ledger) * 0.9))
     assert set(_settle(real_ledger, ids, "t")) == {"ended"}
     outcome = real_ledger.run(queries.outcome(ids[0]))
@@ -112,9 +112,9 @@ def test_junk_takes_a_bounded_share_of_memory(real_ledger: Ledger) -> None:
     real_ledger.client.config_set("maxmemory", 60 * 1024 * 1024)
     body = "A" * 88 * 1024  # 64 KiB in base64
     for number in range(2000):
-        real_ledger.run(commands.quarantine(POLICY, f"m{number}", {"reason": "junk"}, body))
+        real_ledger.run(commands.quarantine(LIMITS, f"m{number}", {"reason": "junk"}, body))
     assert _used(real_ledger) < 40 * 1024 * 1024
-    (reply,) = real_ledger.run(commands.accept(POLICY, next(_chunks(250))[:1]))
+    (reply,) = real_ledger.run(commands.accept(LIMITS, next(_chunks(250))[:1]))
     assert reply.receipt is not None
 
 
@@ -123,17 +123,17 @@ def test_a_full_redis_learns_of_a_resume_that_ends_something(real_ledger: Ledger
     target = real_ledger.run(queries.status(ids[0]))
     assert isinstance(target, OpenRequest)
     real_ledger.client.config_set("maxmemory", int(_used(real_ledger) * 0.9))
-    result, _ = real_ledger.run(commands.resume(POLICY, f"{target.user_id}/{target.task_id}", None))
+    result, _ = real_ledger.run(commands.resume(LIMITS, f"{target.user_id}/{target.task_id}", None))
     assert result.superseded == (ids[0],)
     with pytest.raises(LedgerFullError):
-        real_ledger.run(commands.resume(POLICY, "nobody/asked", None))
+        real_ledger.run(commands.resume(LIMITS, "nobody/asked", None))
 
 
 @pytest.mark.parametrize("share", [1.05, 0.9])
 def test_junk_without_room_is_kept_without_its_body(real_ledger: Ledger, share: float) -> None:
     """It was taken off its queue: what is not kept is nowhere."""
     real_ledger.client.config_set("maxmemory", int(_used(real_ledger) * share))
-    made = real_ledger.run(commands.quarantine(POLICY, "m", {"reason": "junk"}, "A" * 1000))
+    made = real_ledger.run(commands.quarantine(LIMITS, "m", {"reason": "junk"}, "A" * 1000))
     assert made.cut == 1
     (message,) = real_ledger.run(queries.dead_letters(["m"]))
     assert message is not None

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from stopline.contract import Lane, StopRequest, from_microseconds
 from stopline.ledger import commands, keys, values
-from stopline.ledger.values import Policy, Settlement, Submission
+from stopline.ledger.values import Limits, Settlement, Submission
 from tests.ledger.desk import ATTEMPT, Desk
 from tests.ledger.model import Model
 from tests.support.virtual_time import VirtualTime
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pytest
 
 _SECOND = 1_000_000
-POLICY = Policy(deadline_s=600, lease_s=30, look_again_s=5, attempts_max=3, claims_lost_max=3)
+LIMITS = Limits(deadline_s=600, lease_s=30, look_again_s=5, attempts_max=3, claims_lost_max=3)
 _LANES = st.sampled_from(list(Lane))
 
 
@@ -60,11 +60,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.client.flushall()
         self.time = VirtualTime(self.client, flags=True)
         self.desk = Desk(self.time)
-        self.desk.policy = POLICY
+        self.desk.limits = LIMITS
         self.model = Model(
             lease=30 * _SECOND,
-            attempts_max=POLICY.attempts_max,
-            lost_max=POLICY.claims_lost_max,
+            attempts_max=LIMITS.attempts_max,
+            lost_max=LIMITS.claims_lost_max,
         )
         self.flights: list[Flight] = []
         self.wishes: list[tuple[str, int]] = []
@@ -98,7 +98,7 @@ class LedgerMachine(RuleBasedStateMachine):
             not_after=from_microseconds(not_after),
         )
         submission = Submission(request, alias=alias)
-        reply = self.desk.run(commands.accept(POLICY, [submission]))[0]
+        reply = self.desk.run(commands.accept(LIMITS, [submission]))[0]
         expected = self.model.accept(request_id, now, issued_at, not_after)
         assert reply.receipt is not None
         assert (reply.receipt.receipt, reply.receipt.request_id) == expected
@@ -157,7 +157,7 @@ class LedgerMachine(RuleBasedStateMachine):
             "release": ("release", "", ""),
         }[result]
         settlement = Settlement(flight.request_id, flight.token, *arguments)
-        (word,) = self.desk.run(commands.settle(POLICY, [settlement])).words
+        (word,) = self.desk.run(commands.settle(LIMITS, [settlement])).words
         valid = flight.lease_end > self.time.now_us
         assert (word != "lost") == valid
         if not valid:
@@ -171,7 +171,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def renew(self, data: st.DataObject) -> None:
         flight = data.draw(st.sampled_from(self.flights))
         lease = (flight.request_id, flight.token)
-        kept = self.desk.run(commands.renew(POLICY, [lease])).kept[0]
+        kept = self.desk.run(commands.renew(LIMITS, [lease])).kept[0]
         now = self.time.now_us
         assert kept == (flight.lease_end > now)
         if kept:
@@ -189,7 +189,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(ago_s=st.sampled_from([0, 0, 1, 10]))
     def resume(self, ago_s: int) -> None:
         at = self.time.now_us + 1 - ago_s * _SECOND
-        self.desk.run(commands.resume(POLICY, "u/t", at))
+        self.desk.run(commands.resume(LIMITS, "u/t", at))
         self.model.resume(self.time.now_us, at)
 
     @rule(data=st.data())

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from stopline import ReceiptKind, StopRequest
 from stopline.ledger import Ledger, commands
 from stopline.ledger.stream import Stream
-from stopline.ledger.values import Accepted, Command, Policy, Submission
+from stopline.ledger.values import Accepted, Command, Limits, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def stream(real_ledger: Ledger) -> Iterator[Stream]:
 
 def _accept(task_id: str) -> Command[tuple[Accepted, ...]]:
     request = StopRequest(user_id="u", task_id=task_id, request_id=f"id-{task_id}")
-    return commands.accept(Policy(), [Submission(request)])
+    return commands.accept(Limits(), [Submission(request)])
 
 
 def _followed(replies: tuple[Accepted, ...]) -> tuple[str, ReceiptKind]:

@@ -14,7 +14,7 @@ from stopline.ledger.values import Submission
 from tests.simulation.broker import Broker, DispatchMessage, StopMessage
 from tests.simulation.ledger import Connection, SimulatedRedis
 from tests.simulation.process import Process
-from tests.simulation.worker import POLICY
+from tests.simulation.worker import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -60,7 +60,7 @@ class Producer:
         if self._world.random.random() < 0.3:
             key = f"{request.target}#{self._world.random.randrange(_KEYS)}"
             request = request.model_copy(update={"idempotency_key": key})
-        receipt = await self._until_through(lambda: verbs.stop(POLICY, request))
+        receipt = await self._until_through(lambda: verbs.stop(LIMITS, request))
         if receipt is not None:
             self._known.append(receipt.request_id)
 
@@ -75,7 +75,7 @@ class Producer:
             again = [
                 one.model_copy(update={"request_id": self._world.new_id()}) for one in requests
             ]
-            return verbs.submit_many(POLICY, again, batch_id)
+            return verbs.submit_many(LIMITS, again, batch_id)
 
         results = await self._until_through(submit)
         self._known += [one.request_id for one in results or () if hasattr(one, "receipt")]
@@ -88,16 +88,16 @@ class Producer:
     async def _cancel(self) -> None:
         if self._known:
             request_id = self._world.random.choice(self._known)
-            await self._until_through(lambda: verbs.cancel(POLICY, [request_id], self._name))
+            await self._until_through(lambda: verbs.cancel(LIMITS, [request_id], self._name))
 
     async def _resume(self) -> None:
-        await self._until_through(lambda: verbs.resumed(POLICY, self._target(), None))
+        await self._until_through(lambda: verbs.resumed(LIMITS, self._target(), None))
 
     async def _redrive(self) -> None:
         page = await self._until_through(lambda: verbs.dead_page(queries.DeadPlace()))
         letters = page[1][:2] if page else ()
         if letters:
-            await self._until_through(lambda: verbs.redrive(POLICY, letters, self._name))
+            await self._until_through(lambda: verbs.redrive(LIMITS, letters, self._name))
 
     # --- wishes -------------------------------------------------------------------------------
 

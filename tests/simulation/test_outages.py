@@ -12,7 +12,7 @@ from stopline.contract import Lane, OutcomeKind, StopRequest
 from stopline.ledger import commands, queries
 from stopline.ledger.values import Submission
 from stopline.settings.model import Settings
-from stopline.wiring import policy_of
+from stopline.wiring import limits_of
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.upstream.verdict import CallErrorKind, NoReply, Reply
 from tests.simulation.broker import Broker
@@ -23,7 +23,7 @@ from tests.simulation.worker import Worker
 from tests.simulation.world import Faults, World
 
 if TYPE_CHECKING:
-    from stopline.ledger.values import Policy
+    from stopline.ledger.values import Limits
 
 _BEGINS_S: Final = 20.0
 _REQUESTS: Final = 40
@@ -63,7 +63,7 @@ class _Outage:
 
     def __init__(self, reply: Reply | NoReply, lasts_s: float) -> None:
         settings = Settings.load()
-        self._policy: Policy = policy_of(settings)
+        self._limits: Limits = limits_of(settings)
         self._world = World(17, faults=Faults.none())
         self.upstream = _AwayUpstream(self._world, reply, lasts_s)
         self._server = LedgerServer()
@@ -76,14 +76,14 @@ class _Outage:
             "worker",
             tuple(Lane),
             max_in_flight=settings.max_in_flight,
-            policy=self._policy,
+            limits=self._limits,
             backoff=Backoff(settings.backoff_base_s, settings.backoff_cap_s),
         )
         self.ended_s = 0.0
 
     def _accept(self, number: int) -> None:
         request = StopRequest(user_id="u", task_id=str(number), request_id=f"r{number}")
-        self._redis.run("producer", commands.accept(self._policy, [Submission(request)]))
+        self._redis.run("producer", commands.accept(self._limits, [Submission(request)]))
 
     def kinds(self) -> Counter[str]:
         """How many requests ended how."""

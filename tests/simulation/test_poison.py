@@ -16,7 +16,7 @@ from tests.simulation.ledger import Connection, LedgerServer, SimulatedRedis
 from tests.simulation.process import Process
 from tests.simulation.upstream import Upstream
 from tests.simulation.virtual_loop import VirtualLoop
-from tests.simulation.worker import POLICY, Worker
+from tests.simulation.worker import LIMITS, Worker
 from tests.simulation.world import Faults, World
 
 _NEIGHBOURS = 60
@@ -42,7 +42,7 @@ def test_poison_is_quarantined_and_its_neighbours_end_normally(seed: int, poison
             for one in targets
         ]
         connection = Connection(Process(world, "producer"), redis)
-        command = commands.accept(POLICY, [Submission(one) for one in requests])
+        command = commands.accept(LIMITS, [Submission(one) for one in requests])
         await world.unless_broken(connection.run(command))
         broker.publish(DispatchMessage(Lane.BULK, tuple(one.request_id for one in requests)))
         while not invariants.all_terminal:

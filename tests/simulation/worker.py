@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
-from stopline.ledger.values import Policy
+from stopline.ledger.values import Limits
 from stopline_worker.engine.attempt import Attempts
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.broker import Broker
     from tests.simulation.world import World
 
-POLICY: Final = Policy(deadline_s=20, lease_s=3, look_again_s=1, attempts_max=4)
+LIMITS: Final = Limits(deadline_s=20, lease_s=3, look_again_s=1, attempts_max=4)
 _BACKOFF: Final = Backoff(0.1, 1.0)
 _DRAIN_S = 0.5
 _VISIBILITY_TIMEOUT_S = 4.0
@@ -53,10 +53,10 @@ class Worker:
         lanes: Sequence[Lane],
         *,
         max_in_flight: int = 4,  # so that one is claimed ahead
-        policy: Policy = POLICY,
+        limits: Limits = LIMITS,
         backoff: Backoff = _BACKOFF,
     ) -> None:
-        self._policy = policy
+        self._limits = limits
         self._backoff = backoff
         self._world = world
         self._redis = redis
@@ -93,7 +93,7 @@ class Worker:
         self._engine = Engine(
             self._connection,
             attempts,
-            self._policy,
+            self._limits,
             FixedLanes(tuple(self._lanes)),
             max_in_flight=self._max_in_flight,
             name=name,
@@ -138,12 +138,12 @@ class Worker:
 
     async def _submit(self, request_ids: Sequence[str]) -> None:
         try:
-            await self._engine.submit(request_ids, self._policy.look_again_s)
+            await self._engine.submit(request_ids, self._limits.look_again_s)
         except UnavailableError:
             self._process.tell("leaves ids to the sweep")
 
     async def _accept(self, message: StopMessage) -> bool:
-        command = commands.accept(self._policy, [message.submission], expire_late=True)
+        command = commands.accept(self._limits, [message.submission], expire_late=True)
         try:
             (reply,) = await self._connection.run(command)
         except UnavailableError:

@@ -10,7 +10,7 @@ import pytest
 
 from stopline import Lane
 from stopline.errors import UnavailableError
-from stopline.ledger.values import Command, Policy
+from stopline.ledger.values import Command, Limits
 from stopline_worker.engine.attempt import Attempts
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-POLICY = Policy()
+LIMITS = Limits()
 FAR_US = 10**15
 GOOD = Reply(200, b'{"status":"success","code":200}')
 
@@ -104,7 +104,7 @@ class Bench:
         self.engine = Engine(
             self.ledger,
             attempts,
-            POLICY,
+            LIMITS,
             FixedLanes((Lane.BULK,)),
             max_in_flight=max_in_flight,
             name="e",
@@ -265,7 +265,7 @@ def test_a_call_that_its_timeout_does_not_end_is_interrupted() -> None:
         await bench.engine.submit(["stuck"], 1000)
         await _until(lambda: not bench.engine.in_flight)
         assert bench.ledger.settled == [("stuck", "interrupted")]
-        assert bench.loop.time() < 3 * POLICY.lease_s
+        assert bench.loop.time() < 3 * LIMITS.lease_s
 
     _run(story)
 

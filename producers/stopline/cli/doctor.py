@@ -24,7 +24,7 @@ from stopline.health import examine
 from stopline.ledger import Ledger, commands, connect, queries
 from stopline.settings.model import Durability, Settings
 from stopline.settings.secret_files import read_secret
-from stopline.wiring import ledger_server_of, policy_of
+from stopline.wiring import ledger_server_of, limits_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -233,7 +233,7 @@ def _memory(info: dict[str, Any]) -> Finding:
 
 def _clock(settings: Settings, ledger: Ledger) -> Finding:
     before = time.time()
-    clock = ledger.run(commands.read_clock(policy_of(settings)))
+    clock = ledger.run(commands.read_clock(limits_of(settings)))
     offset = clock.server_now / 1_000_000 - (before + time.time()) / 2
     ahead_s = (clock.now - clock.server_now) / 1_000_000
     if ahead_s > _CLOCK_OFFSET_S:

@@ -24,7 +24,7 @@ from stopline.dispatch.publisher import Publisher
 from stopline.ledger import AsyncLedger, connect_async, keys, queries
 from stopline.ledger.executors import translated
 from stopline.settings.model import Settings
-from stopline.wiring import ledger_server_of, policy_of
+from stopline.wiring import ledger_server_of, limits_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
@@ -59,7 +59,7 @@ class AsyncStopClient:
     def __init__(self, settings: Settings | None = None) -> None:
         settings = settings or Settings.load()
         self._server = ledger_server_of(settings)
-        self._policy = policy_of(settings)
+        self._limits = limits_of(settings)
         self._connected = AsyncLedger(connect_async(self._server))
         self._pid = os.getpid()
         self._publisher = Publisher(settings, settings.queue_url(self._server.url))
@@ -78,7 +78,7 @@ class AsyncStopClient:
 
     async def stop_request(self, request: StopRequest) -> Receipt:
         """As `StopClient.stop_request`."""
-        return await self._take(verbs.stop(self._policy, request))
+        return await self._take(verbs.stop(self._limits, request))
 
     async def stop_many(
         self,
@@ -88,14 +88,14 @@ class AsyncStopClient:
     ) -> Submitted:
         """As `StopClient.stop_many`."""
         batch_id = batch_id_of(batch_id)
-        verb = verbs.submit_many(self._policy, requests_of(requests), batch_id)
+        verb = verbs.submit_many(self._limits, requests_of(requests), batch_id)
         return Submitted(batch_id, await self._take(verb))
 
     async def submit_all(
         self, items: Iterable[T], make: Callable[[T], Submission], take: verbs.Take[T]
     ) -> None:
         """As `StopClient.submit_all`."""
-        await self._take(verbs.submit_all(self._policy, items, make, take))
+        await self._take(verbs.submit_all(self._limits, items, make, take))
 
     async def outcome(self, request_id: str) -> Outcome | None:
         """As `StopClient.outcome`."""
@@ -118,11 +118,11 @@ class AsyncStopClient:
 
     async def cancel(self, request_id: str, *, by: str = "unknown") -> CancelResult:
         """As `StopClient.cancel`."""
-        return (await self._take(verbs.cancel(self._policy, [request_id], by)))[request_id]
+        return (await self._take(verbs.cancel(self._limits, [request_id], by)))[request_id]
 
     async def cancel_batch(self, batch_id: str, *, by: str = "unknown") -> dict[CancelResult, int]:
         """As `StopClient.cancel_batch`."""
-        return await self._take(verbs.cancel_batch(self._policy, batch_id, by))
+        return await self._take(verbs.cancel_batch(self._limits, batch_id, by))
 
     async def resumed(
         self,
@@ -134,11 +134,11 @@ class AsyncStopClient:
     ) -> ResumeResult:
         """As `StopClient.resumed`."""
         target = target_of(user_id, task_id, sub_user_id)
-        return await self._take(verbs.resumed(self._policy, target, moment_of(at, "at")))
+        return await self._take(verbs.resumed(self._limits, target, moment_of(at, "at")))
 
     async def now(self) -> datetime:
         """As `StopClient.now`."""
-        return from_microseconds(await self._take(verbs.now(self._policy)))
+        return from_microseconds(await self._take(verbs.now(self._limits)))
 
     async def dead_letters(
         self,
@@ -168,11 +168,11 @@ class AsyncStopClient:
         self, letters: Sequence[DeadLetter], *, by: str = "redrive"
     ) -> dict[str, Receipt]:
         """As `StopClient.redrive`."""
-        return await self._take(verbs.redrive(self._policy, letters, by))
+        return await self._take(verbs.redrive(self._limits, letters, by))
 
     async def heartbeats(self) -> Heartbeats:
         """As `StopClient.heartbeats`."""
-        return await self._take(verbs.heartbeats(self._policy))
+        return await self._take(verbs.heartbeats(self._limits))
 
     async def discard(self, letter_ids: Sequence[str]) -> dict[str, bool]:
         """As `StopClient.discard`."""

@@ -31,7 +31,7 @@ from stopline.ledger import Ledger, connect, keys, queries
 from stopline.ledger.executors import translated
 from stopline.ledger.stream import Stream
 from stopline.settings.model import Settings
-from stopline.wiring import ledger_server_of, policy_of
+from stopline.wiring import ledger_server_of, limits_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -67,7 +67,7 @@ class StopClient:
     def __init__(self, settings: Settings | None = None) -> None:
         settings = settings or Settings.load()
         server = ledger_server_of(settings)
-        self._policy = policy_of(settings)
+        self._limits = limits_of(settings)
         self._ledger = Ledger(connect(server))  # redis-py notices a fork by itself
         self._publisher = Publisher(settings, settings.queue_url(server.url))
 
@@ -103,7 +103,7 @@ class StopClient:
 
     def stop_request(self, request: StopRequest) -> Receipt:
         """As `stop`, with a request that is already built."""
-        return self._take(verbs.stop(self._policy, request))
+        return self._take(verbs.stop(self._limits, request))
 
     def stop_many(
         self,
@@ -120,14 +120,14 @@ class StopClient:
             InvalidRequestError: one of them is wrong; none was accepted.
         """
         batch_id = batch_id_of(batch_id)
-        verb = verbs.submit_many(self._policy, requests_of(requests), batch_id)
+        verb = verbs.submit_many(self._limits, requests_of(requests), batch_id)
         return Submitted(batch_id, self._take(verb))
 
     def submit_all(
         self, items: Iterable[T], make: Callable[[T], Submission], take: verbs.Take[T]
     ) -> None:
         """Accept a stream of requests, as `bulk` is one: see `verbs.submit_all`."""
-        self._take(verbs.submit_all(self._policy, items, make, take))
+        self._take(verbs.submit_all(self._limits, items, make, take))
 
     def outcome(self, request_id: str) -> Outcome | None:
         """The outcome of a request, or None while there is none."""
@@ -159,11 +159,11 @@ class StopClient:
 
     def cancel(self, request_id: str, *, by: str = "unknown") -> CancelResult:
         """Cancel a request, for everybody who joined it."""
-        return self._take(verbs.cancel(self._policy, [request_id], by))[request_id]
+        return self._take(verbs.cancel(self._limits, [request_id], by))[request_id]
 
     def cancel_batch(self, batch_id: str, *, by: str = "unknown") -> dict[CancelResult, int]:
         """Cancel every request of a batch; raises `UnknownRequestError`."""
-        return self._take(verbs.cancel_batch(self._policy, batch_id, by))
+        return self._take(verbs.cancel_batch(self._limits, batch_id, by))
 
     def resumed(
         self,
@@ -175,11 +175,11 @@ class StopClient:
     ) -> ResumeResult:
         """Tell that a task was resumed (None: now): stops issued before are superseded."""
         target = target_of(user_id, task_id, sub_user_id)
-        return self._take(verbs.resumed(self._policy, target, moment_of(at, "at")))
+        return self._take(verbs.resumed(self._limits, target, moment_of(at, "at")))
 
     def now(self) -> datetime:
         """The ledger's time."""
-        return from_microseconds(self._take(verbs.now(self._policy)))
+        return from_microseconds(self._take(verbs.now(self._limits)))
 
     def dead_letters(
         self,
@@ -214,11 +214,11 @@ class StopClient:
 
     def redrive(self, letters: Sequence[DeadLetter], *, by: str = "redrive") -> dict[str, Receipt]:
         """Send dead letters again as new requests; receipts by the id of the dead letter."""
-        return self._take(verbs.redrive(self._policy, letters, by))
+        return self._take(verbs.redrive(self._limits, letters, by))
 
     def heartbeats(self) -> Heartbeats:
         """Every worker process that was heard of lately."""
-        return self._take(verbs.heartbeats(self._policy))
+        return self._take(verbs.heartbeats(self._limits))
 
     def discard(self, letter_ids: Sequence[str]) -> dict[str, bool]:
         """Drop dead letters; whether each was one."""

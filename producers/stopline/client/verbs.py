@@ -39,7 +39,7 @@ from stopline.errors import (
     UnknownRequestError,
 )
 from stopline.ledger import commands, queries
-from stopline.ledger.values import Accepted, Clock, Command, Policy, Promotion, Submission
+from stopline.ledger.values import Accepted, Clock, Command, Limits, Promotion, Submission
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -120,18 +120,18 @@ Verb = Generator[Step, Any, T]
 # --- stop --------------------------------------------------------------------------------------
 
 
-def stop(policy: Policy, request: StopRequest) -> Verb[Receipt]:
+def stop(limits: Limits, request: StopRequest) -> Verb[Receipt]:
     """Accept one request and dispatch it."""
-    replies = yield from submit(policy, [Submission(request)])
+    replies = yield from submit(limits, [Submission(request)])
     reply = replies[0]
     if reply.receipt is None:
         raise refused(_refusal(reply))
     return reply.receipt
 
 
-def submit(policy: Policy, submissions: Sequence[Submission]) -> Verb[tuple[Accepted, ...]]:
+def submit(limits: Limits, submissions: Sequence[Submission]) -> Verb[tuple[Accepted, ...]]:
     """Accept up to `MESSAGE_IDS_MAX` requests and dispatch them; refusals are returned."""
-    replies: tuple[Accepted, ...] = yield Run(commands.accept(policy, submissions))
+    replies: tuple[Accepted, ...] = yield Run(commands.accept(limits, submissions))
     yield from _dispatch(replies)
     return replies
 
@@ -140,7 +140,7 @@ Take = Callable[[Sequence[T], tuple[Accepted, ...]], None]
 
 
 def submit_all(
-    policy: Policy,
+    limits: Limits,
     items: Iterable[T],
     make: Callable[[T], Submission],
     take: Take[T],
@@ -150,14 +150,14 @@ def submit_all(
     While the ledger works on some, the next ones are made: each side would else wait half the time.
 
     Args:
-        policy: the limits.
+        limits: the limits.
         items: what the requests are made of.
         make: makes one.
         take: called with some items and what became of them, in their order.
     """
     under_way: deque[tuple[Sequence[T], Any]] = deque()
     for chunk in _chunks(items):
-        begun = yield Begin(commands.accept(policy, [make(item) for item in chunk]))
+        begun = yield Begin(commands.accept(limits, [make(item) for item in chunk]))
         under_way.append((chunk, begun))
         if len(under_way) > _AHEAD:
             yield from _finish(*under_way.popleft(), take)
@@ -172,7 +172,7 @@ def _finish(chunk: Sequence[T], begun: Any, take: Take[T]) -> Verb[None]:
 
 
 def submit_many(
-    policy: Policy, requests: Iterable[StopRequest], batch_id: str
+    limits: Limits, requests: Iterable[StopRequest], batch_id: str
 ) -> Verb[tuple[Receipt | Refusal, ...]]:
     """Accept any number of requests as one batch; their order is their place in it."""
     results: list[Receipt | Refusal] = []
@@ -182,7 +182,7 @@ def submit_many(
         results.extend(_result(reply, first + index) for index, reply in enumerate(replies))
 
     yield from submit_all(
-        policy,
+        limits,
         enumerate(requests),
         lambda placed: Submission(placed[1], placed[0], batch_id),
         take,
@@ -283,45 +283,45 @@ def batch(batch_id: str) -> Verb[Batch]:
     return found
 
 
-def heartbeats(policy: Policy) -> Verb[Heartbeats]:
+def heartbeats(limits: Limits) -> Verb[Heartbeats]:
     """Every worker process that was heard of lately, and the ledger's time."""
     ids: tuple[str, ...] = yield Run(queries.process_ids())
     found: tuple[Heartbeat, ...] = (yield Run(queries.heartbeats(ids))) if ids else ()
-    clock: Clock = yield Run(commands.read_clock(policy))
+    clock: Clock = yield Run(commands.read_clock(limits))
     return Heartbeats(from_microseconds(clock.now), found)
 
 
 # --- steer -------------------------------------------------------------------------------------
 
 
-def cancel(policy: Policy, request_ids: Sequence[str], by: str) -> Verb[dict[str, CancelResult]]:
+def cancel(limits: Limits, request_ids: Sequence[str], by: str) -> Verb[dict[str, CancelResult]]:
     """Cancel requests by id; `by` is a name like `source`, since every outcome repeats it."""
     check_name(by, "by")
     results: dict[str, CancelResult] = {}
     for first in range(0, len(request_ids), MESSAGE_IDS_MAX):
         chunk = request_ids[first : first + MESSAGE_IDS_MAX]
-        words, promoted = yield Run(commands.cancel(policy, chunk, by))
+        words, promoted = yield Run(commands.cancel(limits, chunk, by))
         results.update(zip(chunk, words, strict=True))
         yield from _dispatch_promoted(promoted)
     return results
 
 
-def cancel_batch(policy: Policy, batch_id: str, by: str) -> Verb[dict[CancelResult, int]]:
+def cancel_batch(limits: Limits, batch_id: str, by: str) -> Verb[dict[CancelResult, int]]:
     """Cancel every request of a batch; the reply counts what came of it."""
     yield from batch(batch_id)
     counts = dict.fromkeys(CancelResult, 0)
     chunks: tuple[str, ...] = yield Run(queries.batch_chunks(batch_id))
     for chunk in chunks:
         request_ids: tuple[str, ...] = yield Run(queries.batch_ids(chunk))
-        results = yield from cancel(policy, request_ids, by)
+        results = yield from cancel(limits, request_ids, by)
         for result in results.values():
             counts[result] += 1
     return counts
 
 
-def resumed(policy: Policy, target: str, at: int | None) -> Verb[ResumeResult]:
+def resumed(limits: Limits, target: str, at: int | None) -> Verb[ResumeResult]:
     """Tell the ledger that a target was resumed (microseconds; None: now)."""
-    result, promoted = yield Run(commands.resume(policy, target, at))
+    result, promoted = yield Run(commands.resume(limits, target, at))
     yield from _dispatch_promoted(promoted)
     return result  # type: ignore[no-any-return]  # a step's result is Any by its nature
 
@@ -349,9 +349,9 @@ def dead_count(until: int) -> Verb[int]:
     return count
 
 
-def now(policy: Policy) -> Verb[int]:
+def now(limits: Limits) -> Verb[int]:
     """The ledger's time, in microseconds."""
-    clock: Clock = yield Run(commands.read_clock(policy))
+    clock: Clock = yield Run(commands.read_clock(limits))
     return clock.now
 
 
@@ -364,7 +364,7 @@ def dead_letter(letter_id: str) -> Verb[DeadLetter]:
     return letters[0]
 
 
-def redrive(policy: Policy, letters: Sequence[DeadLetter], by: str) -> Verb[dict[str, Receipt]]:
+def redrive(limits: Limits, letters: Sequence[DeadLetter], by: str) -> Verb[dict[str, Receipt]]:
     """Send dead letters again, each as a new request; a quarantined message as it came.
 
     Returns:
@@ -383,7 +383,7 @@ def redrive(policy: Policy, letters: Sequence[DeadLetter], by: str) -> Verb[dict
     for first in range(0, len(outcomes), MESSAGE_IDS_MAX):
         chunk = outcomes[first : first + MESSAGE_IDS_MAX]
         pairs = [(letter.request_id, _again(letter, by)) for letter in chunk]
-        replies: tuple[Accepted, ...] = yield Run(commands.redrive(policy, pairs))
+        replies: tuple[Accepted, ...] = yield Run(commands.redrive(limits, pairs))
         yield from _dispatch(replies)
         for letter, reply in zip(chunk, replies, strict=True):
             if reply.receipt is not None:

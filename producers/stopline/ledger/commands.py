@@ -29,7 +29,7 @@ from stopline.ledger.values import (
     Clock,
     Command,
     Grant,
-    Policy,
+    Limits,
     Promotion,
     Quarantined,
     Renewed,
@@ -85,8 +85,8 @@ def json_string(text: str) -> str:
     return orjson.dumps(text).decode()
 
 
-def _options(policy: Policy | None = None, **extra: object) -> bytes:
-    return orjson.dumps({**(policy.to_options() if policy else {}), **extra})
+def _options(limits: Limits | None = None, **extra: object) -> bytes:
+    return orjson.dumps({**(limits.to_options() if limits else {}), **extra})
 
 
 def _text(value: bytes) -> str:
@@ -168,12 +168,12 @@ def _accepted(
 
 
 def accept(
-    policy: Policy, submissions: Sequence[Submission], *, expire_late: bool = False
+    limits: Limits, submissions: Sequence[Submission], *, expire_late: bool = False
 ) -> Command[tuple[Accepted, ...]]:
     """Take requests into the ledger.
 
     Args:
-        policy: the limits.
+        limits: the limits.
         submissions: at most `MESSAGE_IDS_MAX`.
         expire_late: a `not_after` that has passed makes the outcome `expired`, not a refusal:
             for a message that waited in a queue.
@@ -181,23 +181,23 @@ def accept(
     items = map(_item, submissions)
     return Command(
         "accept",
-        (_options(policy, expire_late=expire_late), *items),
+        (_options(limits, expire_late=expire_late), *items),
         lambda reply: _parse_accepted(submissions, reply),
-        durable=policy.durable,
+        durable=limits.durable,
     )
 
 
 def redrive(
-    policy: Policy, letters: Sequence[tuple[str, Submission]]
+    limits: Limits, letters: Sequence[tuple[str, Submission]]
 ) -> Command[tuple[Accepted, ...]]:
     """Send dead letters again: each id with the new request that takes its place."""
     fields = [field for old, new in letters for field in (old, _item(new))]
     submissions = [new for _, new in letters]
     return Command(
         "redrive",
-        (_options(policy), *fields),
+        (_options(limits), *fields),
         lambda reply: _parse_accepted(submissions, reply),
-        durable=policy.durable,
+        durable=limits.durable,
     )
 
 
@@ -218,19 +218,19 @@ def _parse_claimed(reply: Any) -> Claimed:
 
 
 def claim(
-    policy: Policy,
+    limits: Limits,
     request_ids: Iterable[str],
     token: str,
     *,
     suspect_room: SuspectRoom | None = None,
 ) -> Command[Claimed]:
     """Claim requests by id; those that cannot be called for now are left as they are."""
-    options = _claim_options(policy, token, suspect_room)
+    options = _claim_options(limits, token, suspect_room)
     return Command("claim", (options, *request_ids), _parse_claimed)
 
 
 def claim_due(
-    policy: Policy,
+    limits: Limits,
     lanes: Sequence[Lane],
     token: str,
     *,
@@ -242,24 +242,24 @@ def claim_due(
     The token is `engine:number`; the token of the engine's last sweep repeats that sweep.
     """
     ordered = sorted(lanes, key=lambda lane: lane.urgency)
-    options = _claim_options(policy, token, suspect_room, limit=limit)
+    options = _claim_options(limits, token, suspect_room, limit=limit)
     return Command("claim_due", (options, *ordered), _parse_claimed)
 
 
 def _claim_options(
-    policy: Policy, token: str, suspect_room: SuspectRoom | None, **extra: int
+    limits: Limits, token: str, suspect_room: SuspectRoom | None, **extra: int
 ) -> bytes:
     if suspect_room is None:
-        return _options(policy, token=token, **extra)
-    return _options(policy, token=token, suspect_room=suspect_room, **extra)
+        return _options(limits, token=token, **extra)
+    return _options(limits, token=token, suspect_room=suspect_room, **extra)
 
 
-def renew(policy: Policy, leases: Iterable[tuple[str, str]]) -> Command[Renewed]:
+def renew(limits: Limits, leases: Iterable[tuple[str, str]]) -> Command[Renewed]:
     """Extend leases, given as request id and token."""
     fields = [field for lease in leases for field in lease]
     return Command(
         "renew",
-        (_options(policy), *fields),
+        (_options(limits), *fields),
         lambda reply: Renewed(int(reply[0]), tuple(bool(word) for word in reply[1])),
     )
 
@@ -268,36 +268,36 @@ def _parse_settled(reply: Any) -> Settled:
     return Settled(tuple(_text(word) for word in reply[1]), _promotions(reply[2]))
 
 
-def settle(policy: Policy, settlements: Iterable[Settlement]) -> Command[Settled]:
+def settle(limits: Limits, settlements: Iterable[Settlement]) -> Command[Settled]:
     """Record finished attempts."""
     fields = chain.from_iterable(settlements)
-    return Command("settle", (_options(policy), *fields), _parse_settled)
+    return Command("settle", (_options(limits), *fields), _parse_settled)
 
 
 Promotions = tuple[Promotion, ...]
 
 
 def cancel(
-    policy: Policy, request_ids: Sequence[str], by: str
+    limits: Limits, request_ids: Sequence[str], by: str
 ) -> Command[tuple[tuple[CancelResult, ...], Promotions]]:
     """Cancel requests in the name of `by`."""
     detail = json_string(f"Cancelled by {by}.")
     return Command(
         "cancel",
-        (_options(policy, detail=detail), *request_ids),
+        (_options(limits, detail=detail), *request_ids),
         lambda reply: (
             tuple(CancelResult(_text(word)) for word in reply[0]),
             _promotions(reply[1]),
         ),
-        durable=policy.durable,
+        durable=limits.durable,
     )
 
 
-def resume(policy: Policy, target: str, at: int | None) -> Command[tuple[ResumeResult, Promotions]]:
+def resume(limits: Limits, target: str, at: int | None) -> Command[tuple[ResumeResult, Promotions]]:
     """Learn that a target was resumed, `at` in microseconds (None: now, by the ledger's clock)."""
     return Command(
         "resume",
-        (_options(policy), keys.target_digest(target), "" if at is None else str(at)),
+        (_options(limits), keys.target_digest(target), "" if at is None else str(at)),
         lambda reply: (
             ResumeResult(
                 superseded=tuple(_text(request_id) for request_id in reply[0]),
@@ -305,7 +305,7 @@ def resume(policy: Policy, target: str, at: int | None) -> Command[tuple[ResumeR
             ),
             _promotions(reply[2]),
         ),
-        durable=policy.durable,
+        durable=limits.durable,
     )
 
 
@@ -317,25 +317,25 @@ def discard(letter_ids: Sequence[str]) -> Command[tuple[bool, ...]]:
 
 
 def quarantine(
-    policy: Policy, message_id: str, fields: dict[str, Any], body: str
+    limits: Limits, message_id: str, fields: dict[str, Any], body: str
 ) -> Command[Quarantined]:
     """Keep a message that no worker can handle; fields as in `DeadMessage`, body as base64."""
     headers = orjson.dumps(fields.get("headers") or {}).decode()
     known = members({"message_id": message_id, **fields, "headers": None})
     return Command(
         "quarantine",
-        (_options(policy), message_id, known, f"{headers}\n{body}"),
+        (_options(limits), message_id, known, f"{headers}\n{body}"),
         lambda reply: Quarantined(int(reply[0]), int(reply[1])),
     )
 
 
 def beat(
-    policy: Policy, process_id: str, fields: dict[str, Any], since_s: dict[str, float | None]
+    limits: Limits, process_id: str, fields: dict[str, Any], since_s: dict[str, float | None]
 ) -> Command[None]:
     """Write down that a process lives.
 
     Args:
-        policy: the limits.
+        limits: the limits.
         process_id: unlike that of any other process.
         fields: what it says of itself, as in `Heartbeat`.
         since_s: seconds since the moments of `Heartbeat`; None: that never happened.
@@ -348,7 +348,7 @@ def beat(
     ]
     return Command(
         "beat",
-        (_options(policy), process_id, members({"process_id": process_id, **fields}), *moments),
+        (_options(limits), process_id, members({"process_id": process_id, **fields}), *moments),
         lambda _reply: None,
     )
 
@@ -358,6 +358,6 @@ def leave(process_id: str) -> Command[None]:
     return Command("leave", (_options(), process_id), lambda _reply: None)
 
 
-def read_clock(policy: Policy) -> Command[Clock]:
+def read_clock(limits: Limits) -> Command[Clock]:
     """Ask the ledger what time it is."""
-    return Command("time", (_options(policy),), lambda reply: Clock(int(reply[0]), int(reply[1])))
+    return Command("time", (_options(limits),), lambda reply: Clock(int(reply[0]), int(reply[1])))

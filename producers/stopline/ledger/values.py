@@ -34,7 +34,7 @@ class Command(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Limits:
     """The limits that the scripts work by, all in seconds or counts."""
 
     deadline_s: float = 7200

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         Claimed,
         Command,
         Grant,
-        Policy,
+        Limits,
         Promotion,
         Settlement,
         SuspectRoom,
@@ -74,7 +74,7 @@ class Engine:
         self,
         ledger: Records,
         attempts: Attempts,
-        policy: Policy,
+        limits: Limits,
         lanes: Lanes,
         *,
         max_in_flight: int,
@@ -84,7 +84,7 @@ class Engine:
     ) -> None:
         self._ledger = ledger
         self._attempts = attempts
-        self._policy = policy
+        self._limits = limits
         self._lanes = lanes
         self._slots = Slots(max_in_flight + max_in_flight // _READY_SHARE)
         self._max_in_flight = max_in_flight
@@ -93,7 +93,7 @@ class Engine:
         self._ready: deque[Flight] = deque()
         self._ready_watch: asyncio.TimerHandle | None = None
         self._held_back = 0
-        self._settler = Settler(ledger, policy, self._claim_promoted)
+        self._settler = Settler(ledger, limits, self._claim_promoted)
         self._clock = clock
         self._random = random
         self._suspects = Suspects()
@@ -168,7 +168,7 @@ class Engine:
                     chunk = [waiting.popleft() for _ in range(room)]
                     token = self._next_token()
                     suspects = self._suspects.take_room()
-                    command = commands.claim(self._policy, chunk, token, suspect_room=suspects)
+                    command = commands.claim(self._limits, chunk, token, suspect_room=suspects)
                     await self._claim(room, suspects, command)
         except TimeoutError:
             _log.debug(
@@ -208,7 +208,7 @@ class Engine:
 
     async def _submit_quietly(self, request_ids: list[str]) -> None:
         try:
-            await self.submit(request_ids, self._policy.look_again_s)
+            await self.submit(request_ids, self._limits.look_again_s)
         except UnavailableError as error:
             _log.warning("ledger away: %s", error, extra={"action": "claim_failed"})
 
@@ -442,7 +442,7 @@ class Engine:
         token = self._sweep_token = self._sweep_token or self._next_token()
         suspects = self._suspects.take_room()
         command = commands.claim_due(
-            self._policy, self._lanes.consumed, token, limit=room, suspect_room=suspects
+            self._limits, self._lanes.consumed, token, limit=room, suspect_room=suspects
         )
         claimed = await self._claim(room, suspects, command)
         self._sweep_token = None
@@ -464,7 +464,7 @@ class Engine:
 
     async def _renew_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(self._policy.lease_s / _RENEWALS_A_LEASE)
+            await asyncio.sleep(self._limits.lease_s / _RENEWALS_A_LEASE)
             try:
                 await self._renew()
             except Exception as error:  # noqa: BLE001  # the leases decide; the loop goes on
@@ -478,7 +478,7 @@ class Engine:
             started = self._clock.monotonic()
             renewed = await self._ledger.run(
                 commands.renew(
-                    self._policy, [(one.grant.request_id, one.grant.token) for one in chunk]
+                    self._limits, [(one.grant.request_id, one.grant.token) for one in chunk]
                 )
             )
             self._clock.observe(renewed.now, started)
@@ -487,7 +487,7 @@ class Engine:
 
     def _interrupt_stuck(self) -> None:
         """End calls that their own timeout, which is shorter than a lease, did not end."""
-        limit = self._clock.monotonic() - self._policy.lease_s
+        limit = self._clock.monotonic() - self._limits.lease_s
         for flight in self._flights:
             if flight.calling and flight.since < limit:
                 flight.interrupted = True
@@ -499,7 +499,7 @@ class Engine:
 
     def _mark_renewed(self, flight: Flight, now_us: int, *, kept: bool) -> None:
         if kept:
-            flight.lease_end_us = now_us + round(self._policy.lease_s * 1_000_000)
+            flight.lease_end_us = now_us + round(self._limits.lease_s * 1_000_000)
         elif flight in self._flights and (flight.calling or flight.task is None):
             flight.lost = True
             flight.abandon()

@@ -14,7 +14,7 @@ from stopline.ledger import commands
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stopline.ledger.values import Policy, Promotion, Settlement
+    from stopline.ledger.values import Limits, Promotion, Settlement
     from stopline_worker.engine.ports import Records
 
 _log = logging.getLogger(__name__)
@@ -41,11 +41,11 @@ class Settler:
     def __init__(
         self,
         ledger: Records,
-        policy: Policy,
+        limits: Limits,
         on_promoted: Callable[[tuple[Promotion, ...]], None],
     ) -> None:
         self._ledger = ledger
-        self._policy = policy
+        self._limits = limits
         self._on_promoted = on_promoted
         self._pending: list[_Pending] = []
         self._sending = 0
@@ -95,7 +95,7 @@ class Settler:
             self._sending, busy = 0, len(batch) > 1
 
     async def _send(self, batch: list[_Pending]) -> None:
-        command = commands.settle(self._policy, [one.settlement for one in batch])
+        command = commands.settle(self._limits, [one.settlement for one in batch])
         try:
             settled = await self._ledger.run(command)
         except UnavailableError as error:

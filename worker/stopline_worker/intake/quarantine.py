@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from celery.worker.request import Request
     from kombu.message import Message
 
-    from stopline.ledger.values import Command, Policy, Quarantined
+    from stopline.ledger.values import Command, Limits, Quarantined
 
 _log = logging.getLogger(__name__)
 _OURS: Final = frozenset({DISPATCH_TASK, STOP_TASK})
@@ -50,13 +50,13 @@ class Junk:
     command: Command[Quarantined]
 
 
-def junk_message(policy: Policy, message: Message, reason: str) -> Junk:
+def junk_message(limits: Limits, message: Message, reason: str) -> Junk:
     """A message of kombu's."""
     body = message.body
     raw = body.encode("utf-8", "replace") if isinstance(body, str) else bytes(body or b"")
     headers = _plain(message.headers)
     return junk(
-        policy,
+        limits,
         raw,
         reason,
         queue=_text((message.delivery_info or {}).get("routing_key")),
@@ -68,7 +68,7 @@ def junk_message(policy: Policy, message: Message, reason: str) -> Junk:
 
 
 def junk(
-    policy: Policy,
+    limits: Limits,
     body: bytes,
     reason: str,
     *,
@@ -86,7 +86,7 @@ def junk(
         **fields,
     }
     kept = base64.b64encode(body[:BODY_BYTES_MAX]).decode()
-    return Junk(message_id, queue, why, commands.quarantine(policy, message_id, known, kept))
+    return Junk(message_id, queue, why, commands.quarantine(limits, message_id, known, kept))
 
 
 def _text(value: object, longest: int = _TEXT_CHARACTERS_MAX) -> str | None:
@@ -236,7 +236,7 @@ class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no t
         self._quarantine(message, f"invalid task: {type(exc).__name__}: {exc}")
 
     def _quarantine(self, message: Message, reason: str) -> None:
-        if runtime.keep(junk_message(runtime.policy, message, reason)):
+        if runtime.keep(junk_message(runtime.limits, message, reason)):
             message.ack_log_error(_log, self.connection_errors)
         else:
             # Not to spin while the ledger is away and the broker is not.

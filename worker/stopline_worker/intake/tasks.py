@@ -106,7 +106,7 @@ class _Accepted:
 
 
 def _accept(request: StopRequest) -> _Accepted:
-    command = commands.accept(runtime.policy, [Submission(request, alias=True)], expire_late=True)
+    command = commands.accept(runtime.limits, [Submission(request, alias=True)], expire_late=True)
     (reply,) = runtime.engine.run(command)
     if reply.refusal is not None:
         raise refused(reply.refusal)
@@ -122,7 +122,7 @@ def _keep(task: Task, reason: str) -> None:
     body = json.dumps([request.args, request.kwargs, {}], default=repr).encode()
     kept = runtime.keep(
         junk(
-            runtime.policy,
+            runtime.limits,
             body,
             reason,
             queue=(request.delivery_info or {}).get("routing_key"),

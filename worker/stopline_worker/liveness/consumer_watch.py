@@ -43,7 +43,7 @@ class WatchedWorker:
 
         def beat(broker_reachable: bool) -> None:  # the watchdog's only word
             command = heartbeat.of_consumer(
-                runtime.policy,
+                runtime.limits,
                 self._name,
                 runtime.lanes,
                 _engine_pids(pool),

@@ -12,7 +12,7 @@ from stopline.ledger import commands
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from stopline.ledger.values import Command, Policy
+    from stopline.ledger.values import Command, Limits
     from stopline_worker.engine.engine import Engine
     from stopline_worker.liveness.consumption import Consumption
     from stopline_worker.process.served_lanes import ServedLanes
@@ -25,7 +25,7 @@ def engine_id(worker: str, pid: int) -> str:
 
 
 def of_consumer(
-    policy: Policy,
+    limits: Limits,
     worker: str,
     lanes: ServedLanes,
     engine_pids: Iterable[int],
@@ -41,11 +41,11 @@ def of_consumer(
         "broker_reachable": broker_reachable if seen else None,
     }
     since_s = consumption.since_poll_s if seen else None
-    return commands.beat(policy, worker, fields, {"consumed_at": since_s})
+    return commands.beat(limits, worker, fields, {"consumed_at": since_s})
 
 
 def of_engine(
-    policy: Policy, worker: str, lanes: ServedLanes, engine: Engine, watch: ApiWatch
+    limits: Limits, worker: str, lanes: ServedLanes, engine: Engine, watch: ApiWatch
 ) -> Command[None]:
     """The heartbeat of a process that makes calls."""
     fields = {
@@ -55,7 +55,7 @@ def of_engine(
         "api_problem": watch.problem,
     }
     since_s = {"swept_at": engine.since_sweep_s, "api_failing_at": watch.failing_s or None}
-    return commands.beat(policy, engine_id(worker, os.getpid()), fields, since_s)
+    return commands.beat(limits, engine_id(worker, os.getpid()), fields, since_s)
 
 
 def _process(role: ProcessRole, lanes: ServedLanes) -> dict[str, object]:

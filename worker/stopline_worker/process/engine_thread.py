@@ -19,7 +19,7 @@ import uvloop
 from stopline.errors import StoplineError
 from stopline.health import BEAT_INTERVAL_S
 from stopline.ledger import AsyncLedger, commands, connect_async
-from stopline.wiring import policy_of
+from stopline.wiring import limits_of
 from stopline_worker.engine.attempt import Attempts
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock
@@ -32,7 +32,7 @@ from stopline_worker.upstream.task_stop import TaskStopApi
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from stopline.ledger.values import Command, Policy
+    from stopline.ledger.values import Command, Limits
     from stopline.servers.redis_server import RedisServer
     from stopline.settings.model import Settings
     from stopline_worker.process.served_lanes import ServedLanes
@@ -58,7 +58,7 @@ class EngineThread:
         self._ledger_server = ledger_server
         self._lanes = lanes
         self._worker = worker
-        self.policy: Policy = policy_of(settings)
+        self.limits: Limits = limits_of(settings)
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="stopline-engine", daemon=True)
         self._loop: asyncio.AbstractEventLoop
@@ -84,7 +84,7 @@ class EngineThread:
         Raises:
             UnavailableError: the ledger is away; the ids are swept when it is back.
         """
-        self._call(self._engine.submit(request_ids, self.policy.look_again_s))
+        self._call(self._engine.submit(request_ids, self.limits.look_again_s))
 
     def run(self, command: Command[T]) -> T:
         """Run a ledger command on the engine's connections; raises as the ledger does."""
@@ -118,7 +118,7 @@ class EngineThread:
         self._engine = Engine(
             self._ledger,
             Attempts(api=api, token=token, backoff=backoff, random=jitter, watch=watch),
-            self.policy,
+            self.limits,
             self._lanes,
             max_in_flight=self._settings.max_in_flight,
             name=secrets.token_hex(4),
@@ -139,7 +139,7 @@ class EngineThread:
     async def _beat_for_ever(self) -> None:
         while True:
             await self._tell(
-                of_engine(self.policy, self._worker, self._lanes, self._engine, self._watch)
+                of_engine(self.limits, self._worker, self._lanes, self._engine, self._watch)
             )
             # Who waits for the worker to be ready need not wait for the second heartbeat.
             has_swept = self._engine.since_sweep_s is not None

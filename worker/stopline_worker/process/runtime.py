@@ -10,12 +10,12 @@ from stopline.errors import StoplineError
 from stopline.ledger import Ledger, connect, queries
 from stopline.servers.redis_server import RedisServer
 from stopline.settings.model import Settings
-from stopline.wiring import ledger_server_of, policy_of
+from stopline.wiring import ledger_server_of, limits_of
 from stopline_worker.process.engine_thread import EngineThread
 from stopline_worker.process.served_lanes import ServedLanes
 
 if TYPE_CHECKING:
-    from stopline.ledger.values import Command, Policy
+    from stopline.ledger.values import Command, Limits
     from stopline_worker.intake.quarantine import Junk
 
 _log = logging.getLogger(__name__)
@@ -46,9 +46,9 @@ class Runtime:
         return RedisServer.of(self.settings.queue_url(self.ledger_server.url), self.settings)
 
     @cached_property
-    def policy(self) -> Policy:
+    def limits(self) -> Limits:
         """The ledger's limits."""
-        return policy_of(self.settings)
+        return limits_of(self.settings)
 
     @cached_property
     def _ledger(self) -> Ledger:
