@@ -8,7 +8,8 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stopline.bulk.files import Format, Line, LineError, guess_format, read, scan, seekable
+from stopline.bulk.lines import Line, LineError
+from stopline.bulk.reading import Format, guess_format, read, scan, seekable
 from stopline.errors import InvalidRequestError
 
 

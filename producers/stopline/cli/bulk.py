@@ -11,8 +11,11 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stopline.bulk import files
-from stopline.bulk.files import Format, Line, LineError, RejectedFile, Report, Scan
+from stopline.bulk import reading
+from stopline.bulk.lines import Line, LineError
+from stopline.bulk.reading import Format, Scan
+from stopline.bulk.rejected import RejectedFile
+from stopline.bulk.sending import Report, send
 from stopline.cli import output
 from stopline.cli.options import AsJson, TimeoutS
 from stopline.cli.watching import watch_batch
@@ -61,15 +64,15 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
     defaults = {"lane": lane, "source": source}
     if reason is not None:
         defaults["reason"] = reason
-    with _opened(file) as opened, files.seekable(opened) as stream:
+    with _opened(file) as opened, reading.seekable(opened) as stream:
         try:
-            scanned = files.scan(stream)
+            scanned = reading.scan(stream)
         except OSError as error:
             raise InvalidRequestError(f"cannot read {file}: {error.strerror}") from None
         job = _Job(
             stream,
             scanned,
-            how or files.guess_format(file, scanned),
+            how or reading.guess_format(file, scanned),
             Report(batch_id or scanned.batch_id),
             defaults,
         )
@@ -129,7 +132,7 @@ class _Job:
 
     def _lines(self) -> Iterator[Line | LineError]:
         self._stream.seek(0)
-        return files.read(self._stream, self._how, self._report.batch_id, self._defaults)
+        return reading.read(self._stream, self._how, self._report.batch_id, self._defaults)
 
     def check(self, *, as_json: bool, dry_run: bool) -> None:
         """Read every line and send nothing; bad lines end the command."""
@@ -175,7 +178,7 @@ class _Job:
         lines = max(0, self._scanned.lines - (self._how is Format.CSV))
         bar = progress.add_task("sending", total=lines)
         try:
-            files.send(
+            send(
                 client,
                 self._lines(),
                 self._report,

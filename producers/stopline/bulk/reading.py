@@ -13,28 +13,18 @@ import shutil
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import orjson
 
-from stopline.client.verbs import refused
-from stopline.contract import (
-    REQUEST_BYTES_MAX,
-    ReceiptKind,
-    Refusal,
-    RefusalKind,
-    StopRequest,
-)
+from stopline.bulk.lines import SHOWN_BYTES_MAX, Line, LineError
+from stopline.contract import REQUEST_BYTES_MAX, StopRequest
 from stopline.errors import InvalidRequestError
-from stopline.ledger.values import Accepted, Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-T = TypeVar("T")
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
 FIELDS: Final = (
     "user_id",
@@ -54,7 +44,6 @@ _HEADER_NEEDED: Final = (
 )
 _LINE_BYTES_MAX: Final = 2 * REQUEST_BYTES_MAX
 """JSON may write a character in six bytes; no good line is longer than this."""
-_SHOWN_BYTES_MAX: Final = 1024
 _BLOCK: Final = 1 << 16
 
 
@@ -63,34 +52,6 @@ class Format(StrEnum):
 
     CSV = "csv"
     JSONL = "jsonl"
-
-
-class LineError(InvalidRequestError):
-    """A line that cannot be accepted."""
-
-    def __init__(self, number: int, raw: bytes, reason: str, field: str | None = None) -> None:
-        where = f"line {number}, field {field}" if field else f"line {number}"
-        super().__init__(f"{where}: {reason}", field=field)
-        self.number = number
-        self.raw = raw
-        self.reason = reason
-
-    def to_json(self) -> bytes:
-        """The line of `.rejected.jsonl`."""
-        shown = self.raw.rstrip(b"\r\n")[:_SHOWN_BYTES_MAX].decode("utf-8", "backslashreplace")
-        return orjson.dumps(
-            {"line": self.number, "field": self.field, "reason": self.reason, "input": shown},
-            option=orjson.OPT_APPEND_NEWLINE,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line that may be sent; its number is its place in the batch."""
-
-    number: int
-    raw: bytes
-    request: StopRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +162,7 @@ def _parse_json(number: int, raw: bytes) -> dict[str, Any]:
         raise LineError(number, raw, "a JSON object is needed")
     for name in fields:
         if name not in FIELDS:
-            raise LineError(number, raw, "this field is unknown", name[:_SHOWN_BYTES_MAX])
+            raise LineError(number, raw, "this field is unknown", name[:SHOWN_BYTES_MAX])
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -245,133 +206,3 @@ def _wrong_delimiter(columns: list[str]) -> Iterator[str]:
     for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(columns) == 1 and delimiter in columns[0]:
             yield f"its columns are separated by {name}, and commas are needed"
-
-
-# --- sending -----------------------------------------------------------------------------------
-
-
-class Submitter(Protocol):
-    """What sending needs of a client."""
-
-    def submit_all(
-        self,
-        items: Iterable[T],
-        make: Callable[[T], Submission],
-        take: Callable[[Sequence[T], tuple[Accepted, ...]], None],
-    ) -> None:
-        """Accept any number of items in order: see `stopline.client.verbs.submit_all`."""
-
-
-@dataclass(slots=True)
-class Report:
-    """What became of a file's lines so far."""
-
-    batch_id: str
-    receipts: Counter[ReceiptKind] = field(default_factory=Counter)
-    rejected: int = 0
-
-    @property
-    def sent(self) -> int:
-        """Lines that are new to the ledger with this run."""
-        return self.receipts.total() - self.receipts[ReceiptKind.DUPLICATE]
-
-
-def send(
-    client: Submitter,
-    lines: Iterable[Line | LineError],
-    report: Report,
-    *,
-    reject: Callable[[LineError], None],
-    advance: Callable[[int], None],
-) -> None:
-    """Send lines in messages.
-
-    Args:
-        client: what accepts them.
-        lines: as `read` gives them.
-        report: counts what came of them.
-        reject: called with each line that was not accepted.
-        advance: called with the number of lines done since the last call.
-    """
-
-    def good() -> Generator[Line]:
-        for line in lines:
-            if isinstance(line, Line):
-                yield line
-                continue
-            report.rejected += 1
-            reject(line)
-            advance(1)
-
-    def take(chunk: Sequence[Line], replies: tuple[Accepted, ...]) -> None:
-        for line, reply in zip(chunk, replies, strict=True):
-            if reply.receipt is not None:
-                report.receipts[reply.receipt.receipt] += 1
-            elif reply.refusal is not None:
-                _reject_refused(line, reply.refusal, report, reject)
-        advance(len(chunk))
-
-    client.submit_all(good(), lambda line: Submission(line.request, line.number), take)
-
-
-def _reject_refused(
-    line: Line, refusal: Refusal, report: Report, reject: Callable[[LineError], None]
-) -> None:
-    if refusal.kind is RefusalKind.MEMORY:
-        raise refused(refusal)
-    report.rejected += 1
-    reject(LineError(line.number, line.raw, refusal.reason, refusal.field))
-
-
-class RejectedFile:
-    """Where refused lines are written; there is a file in the end only if there were some.
-
-    It is made beside its place before anything is sent, and takes that at the end, so what stood
-    there before is whole until then. A place that is no file (a pipe, `/dev/null`) is written to.
-
-    Args:
-        path: the place.
-        is_named: somebody named it; else an earlier run may have left one of ours there, which goes
-            when no line was refused this time.
-        source: the file that the lines are read from, which it must not be.
-
-    Raises:
-        InvalidRequestError: it cannot be written.
-    """
-
-    def __init__(self, path: Path, *, is_named: bool, source: Path | None = None) -> None:
-        self.path = path
-        self._is_named = is_named
-        self._lines = 0
-        if source is not None and path.exists() and source.exists() and path.samefile(source):
-            raise InvalidRequestError(
-                f"{path} is the file to be sent; name another with --rejected"
-            )
-        self._is_special = path.exists() and not path.is_file()
-        self._part = path if self._is_special else path.with_name(f"{path.name}.part")
-        try:
-            self._file = self._part.open("wb")
-        except OSError as error:
-            raise InvalidRequestError(
-                f"cannot write {path}, where refused lines go: {error.strerror}; nothing was sent. "
-                "Name another place with --rejected FILE."
-            ) from None
-
-    def write(self, error: LineError) -> None:
-        """Add a line."""
-        self._lines += 1
-        self._file.write(error.to_json())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        if self._is_special:
-            return
-        if self._lines:
-            self._part.replace(self.path)
-            return
-        self._part.unlink(missing_ok=True)
-        if not self._is_named:
-            self.path.unlink(missing_ok=True)

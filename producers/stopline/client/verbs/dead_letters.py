@@ -1,0 +1,127 @@
+"""Dead letters: looking at them, sending them again, dropping them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stopline.client.verbs.dispatching import dispatch
+from stopline.client.verbs.steps import Republish, Run, Verb
+from stopline.client.verbs.submitting import refusal_of, refused
+from stopline.contract import (
+    MESSAGE_IDS_MAX,
+    DeadLetter,
+    DeadMessage,
+    Outcome,
+    Receipt,
+    RefusalKind,
+    StopRequest,
+    check_name,
+    new_request_id,
+)
+from stopline.errors import InvalidRequestError, UnknownRequestError
+from stopline.ledger import commands, queries
+from stopline.ledger.values import Accepted, Limits, Submission
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_PAGE = 250
+
+
+def dead_page(place: queries.DeadPlace) -> Verb[tuple[queries.DeadPlace, tuple[DeadLetter, ...]]]:
+    """Some dead letters, and where to go on; that `is_end` after the last.
+
+    The place is a moment, not a number: what is sent again or dropped meanwhile moves no others.
+    """
+    found: tuple[tuple[str, int], ...] = yield Run(queries.dead_ids(place, _PAGE))
+    ids = [letter_id for letter_id, _ in found if letter_id not in place.seen]
+    further = place.after(found)
+    if not ids:
+        return further, ()
+    letters: tuple[DeadLetter | None, ...] = yield Run(queries.dead_letters(ids))
+    return further, tuple(letter for letter in letters if letter is not None)
+
+
+def dead_count(until: int) -> Verb[int]:
+    """How many dead letters and messages there are that died until then (microseconds)."""
+    count: int = yield Run(queries.dead_count(until))
+    return count
+
+
+def dead_letter(letter_id: str) -> Verb[DeadLetter]:
+    """One dead letter or quarantined message."""
+    letters: tuple[DeadLetter | None, ...] = yield Run(queries.dead_letters([letter_id]))
+    dead: bool = yield Run(queries.is_dead(letter_id))
+    if letters[0] is None or not dead:
+        raise UnknownRequestError(f"There is no dead letter {letter_id}.")
+    return letters[0]
+
+
+def redrive(limits: Limits, letters: Sequence[DeadLetter], by: str) -> Verb[dict[str, Receipt]]:
+    """Send dead letters again, each as a new request; a quarantined message as it came.
+
+    Returns:
+        The receipt of each new request by the id of the dead letter. Letters that somebody else
+        took meanwhile, and messages, have none.
+
+    Raises:
+        InvalidRequestError: a message was kept only in part; nothing was sent.
+        LedgerFullError: Redis is close to its maxmemory.
+    """
+    check_name(by, "by")
+    receipts: dict[str, Receipt] = {}
+    messages = [letter for letter in letters if isinstance(letter, DeadMessage)]
+    _check_whole(messages)
+    outcomes = [letter for letter in letters if isinstance(letter, Outcome)]
+    for first in range(0, len(outcomes), MESSAGE_IDS_MAX):
+        chunk = outcomes[first : first + MESSAGE_IDS_MAX]
+        pairs = [(letter.request_id, _again(letter, by)) for letter in chunk]
+        replies: tuple[Accepted, ...] = yield Run(commands.redrive(limits, pairs))
+        yield from dispatch(replies)
+        for letter, reply in zip(chunk, replies, strict=True):
+            if reply.receipt is not None:
+                receipts[letter.request_id] = reply.receipt
+            elif refusal_of(reply).kind is not RefusalKind.NOT_DEAD:
+                raise refused(refusal_of(reply))
+    yield from _redrive_messages(messages)
+    return receipts
+
+
+def _again(letter: Outcome, by: str) -> Submission:
+    """A new wish for the same target, issued now: the old one has its outcome for good."""
+    request = StopRequest(
+        user_id=letter.user_id,
+        task_id=letter.task_id,
+        sub_user_id=letter.sub_user_id,
+        lane=letter.lane,
+        source=by,
+        reason=letter.reason,
+        request_id=new_request_id(),
+    )
+    return Submission(request, redrive_of=letter.request_id)
+
+
+def _check_whole(messages: Iterable[DeadMessage]) -> None:
+    for message in messages:
+        if message.truncated or message.queue is None:
+            raise InvalidRequestError(
+                f"Message {message.message_id} was kept only in part, so it cannot be sent "
+                "again. Send a right one, and discard this."
+            )
+
+
+def _redrive_messages(messages: Iterable[DeadMessage]) -> Verb[None]:
+    for message in messages:
+        # Sent before it is dropped: a crash in between sends it twice rather than never.
+        yield Republish(message)
+        yield Run(commands.discard([message.message_id]))
+
+
+def discard(letter_ids: Sequence[str]) -> Verb[dict[str, bool]]:
+    """Drop dead letters; whether each was one."""
+    results: dict[str, bool] = {}
+    for first in range(0, len(letter_ids), MESSAGE_IDS_MAX):
+        chunk = letter_ids[first : first + MESSAGE_IDS_MAX]
+        found: tuple[bool, ...] = yield Run(commands.discard(chunk))
+        results.update(zip(chunk, found, strict=True))
+    return results

@@ -1,0 +1,80 @@
+"""Looking at what there is: requests, batches, workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stopline.client.verbs.steps import Await, Run, Verb
+from stopline.contract import Batch, Heartbeat, Outcome, Status, from_microseconds
+from stopline.errors import UnknownRequestError
+from stopline.ledger import commands, queries
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from stopline.ledger.values import Clock, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeats:
+    """Heartbeats, and the ledger's time to compare them with."""
+
+    now: datetime
+    processes: tuple[Heartbeat, ...]
+
+
+def status(request_id: str) -> Verb[Status]:
+    """The outcome or the state of a request, also by an id that follows another request."""
+    found: Status | queries.Alias | None = yield Run(queries.status(request_id))
+    if isinstance(found, queries.Alias):
+        found = yield Run(queries.status(found.request_id))
+    if found is None or isinstance(found, queries.Alias):
+        raise UnknownRequestError(
+            f"The ledger knows no request {request_id}: the id is wrong, or its outcome is older "
+            "than STOPLINE_RESULT_TTL_S."
+        )
+    return found
+
+
+def outcome(request_id: str) -> Verb[Outcome | None]:
+    """The outcome, or None while there is none."""
+    found: Outcome | None = yield Run(queries.outcome(request_id))
+    return found
+
+
+def wait(request_id: str, timeout_s: float | None) -> Verb[Outcome | None]:
+    """The outcome as soon as it is there, or None when the time is over.
+
+    Of a request that the ledger does not know there will be none, so that is an error at once.
+    """
+    found: Outcome | None = yield Await(request_id, timeout_s)
+    if found is not None:
+        return found
+    known = yield from status(request_id)
+    return known if isinstance(known, Outcome) else None
+
+
+def batch(batch_id: str) -> Verb[Batch]:
+    """Progress and report of a batch."""
+    found: Batch | None = yield Run(queries.batch(batch_id))
+    if found is None:
+        raise UnknownRequestError(
+            f"The ledger knows no batch {batch_id}: the id is wrong, or the batch is older than "
+            "STOPLINE_RESULT_TTL_S."
+        )
+    return found
+
+
+def heartbeats(limits: Limits) -> Verb[Heartbeats]:
+    """Every worker process that was heard of lately, and the ledger's time."""
+    ids: tuple[str, ...] = yield Run(queries.process_ids())
+    found: tuple[Heartbeat, ...] = (yield Run(queries.heartbeats(ids))) if ids else ()
+    clock: Clock = yield Run(commands.read_clock(limits))
+    return Heartbeats(from_microseconds(clock.now), found)
+
+
+def now(limits: Limits) -> Verb[int]:
+    """The ledger's time, in microseconds."""
+    clock: Clock = yield Run(commands.read_clock(limits))
+    return clock.now

@@ -1,0 +1,123 @@
+"""Asking for targets to be stopped: one, many, or a stream of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+from stopline.client.verbs.dispatching import dispatch
+from stopline.client.verbs.steps import Begin, Finish, Run, T, Verb
+from stopline.contract import MESSAGE_IDS_MAX, Receipt, Refusal, RefusalKind, StopRequest
+from stopline.errors import IdempotencyConflictError, InvalidRequestError, LedgerFullError
+from stopline.ledger import commands
+from stopline.ledger.values import Accepted, Limits, Submission
+
+_AHEAD = 2
+"""How many calls to the ledger are under way while the results of an earlier one are handled. With
+one, the ledger would be idle whenever the broker, on the same Redis, waits behind it."""
+
+
+def stop(limits: Limits, request: StopRequest) -> Verb[Receipt]:
+    """Accept one request and dispatch it."""
+    replies = yield from submit(limits, [Submission(request)])
+    reply = replies[0]
+    if reply.receipt is None:
+        raise refused(refusal_of(reply))
+    return reply.receipt
+
+
+def submit(limits: Limits, submissions: Sequence[Submission]) -> Verb[tuple[Accepted, ...]]:
+    """Accept up to `MESSAGE_IDS_MAX` requests and dispatch them; refusals are returned."""
+    replies: tuple[Accepted, ...] = yield Run(commands.accept(limits, submissions))
+    yield from dispatch(replies)
+    return replies
+
+
+Take = Callable[[Sequence[T], tuple[Accepted, ...]], None]
+
+
+def submit_all(
+    limits: Limits,
+    items: Iterable[T],
+    make: Callable[[T], Submission],
+    take: Take[T],
+) -> Verb[None]:
+    """Accept any number of requests in order, and dispatch them.
+
+    While the ledger works on some, the next ones are made: each side would else wait half the time.
+
+    Args:
+        limits: the limits.
+        items: what the requests are made of.
+        make: makes one.
+        take: called with some items and what became of them, in their order.
+    """
+    under_way: deque[tuple[Sequence[T], Any]] = deque()
+    for chunk in _chunks(items):
+        begun = yield Begin(commands.accept(limits, [make(item) for item in chunk]))
+        under_way.append((chunk, begun))
+        if len(under_way) > _AHEAD:
+            yield from _finish(*under_way.popleft(), take)
+    while under_way:
+        yield from _finish(*under_way.popleft(), take)
+
+
+def _finish(chunk: Sequence[T], begun: Any, take: Take[T]) -> Verb[None]:
+    replies: tuple[Accepted, ...] = yield Finish(begun)
+    yield from dispatch(replies)
+    take(chunk, replies)
+
+
+def submit_many(
+    limits: Limits, requests: Iterable[StopRequest], batch_id: str
+) -> Verb[tuple[Receipt | Refusal, ...]]:
+    """Accept any number of requests as one batch; their order is their place in it."""
+    results: list[Receipt | Refusal] = []
+
+    def take(_chunk: object, replies: tuple[Accepted, ...]) -> None:
+        first = len(results)
+        results.extend(_result(reply, first + index) for index, reply in enumerate(replies))
+
+    yield from submit_all(
+        limits,
+        enumerate(requests),
+        lambda placed: Submission(placed[1], placed[0], batch_id),
+        take,
+    )
+    return tuple(results)
+
+
+def _chunks(items: Iterable[T]) -> Generator[list[T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, MESSAGE_IDS_MAX)):
+        yield chunk
+
+
+def _result(reply: Accepted, index: int) -> Receipt | Refusal:
+    if reply.receipt is not None:
+        return reply.receipt
+    refusal = refusal_of(reply)
+    if refusal.kind is RefusalKind.MEMORY:
+        raise refused(refusal)
+    return refusal.model_copy(update={"index": index})
+
+
+def refusal_of(reply: Accepted) -> Refusal:
+    """The refusal of a reply that is one."""
+    assert reply.refusal is not None  # noqa: S101  # a reply is a receipt or a refusal
+    return reply.refusal
+
+
+def refused(refusal: Refusal) -> InvalidRequestError | LedgerFullError:
+    """The error that says what a refusal says."""
+    if refusal.kind is RefusalKind.MEMORY:
+        return LedgerFullError(
+            "Redis is close to its maxmemory: new requests are refused, so that open ones can "
+            "settle. Raise maxmemory, or wait for outcomes."
+        )
+    conflict = refusal.kind is RefusalKind.CONFLICT
+    kind = IdempotencyConflictError if conflict else InvalidRequestError
+    field = refusal.field
+    return kind(f"{field}: {refusal.reason}" if field else refusal.reason, field=field)
