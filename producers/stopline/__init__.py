@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         State,
         Status,
         StopRequest,
+        Target,
         Verdict,
     )
     from stopline.errors import (
@@ -91,6 +92,7 @@ __all__ = [
     "StopRequest",
     "StoplineError",
     "Submitted",
+    "Target",
     "UnavailableError",
     "UnknownRequestError",
     "Verdict",

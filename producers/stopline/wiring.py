@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stopline.ledger.values import Limits
+from stopline.ledger.limits import Limits
 from stopline.servers.embedded import url_of_running
 from stopline.servers.redis_server import RedisServer
 from stopline.settings.model import Durability

@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from stopline import Lane, Settings, StopClient
-from stopline.contract import MESSAGE_IDS_MAX, StopRequest
+from stopline.contract import MESSAGE_IDS_MAX, OutcomeKind, StopRequest, Verdict
 from stopline.ledger import Ledger, commands, connect
-from stopline.ledger.values import Command, Limits, Settlement, Submission
+from stopline.ledger.limits import Limits
+from stopline.ledger.values import Command, Ended, Record, Submission
 from stopline_worker.engine.attempt import Attempts
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock
@@ -52,10 +53,8 @@ _SINGLES: Final = 100
 _API_S: Final = 0.05
 _LEDGER_S: Final = 0.001
 LIMITS: Final = Limits()
-_MEMBERS: Final = (
-    '"duration_ms":52.3,"http_status":200,"code":200,"message":"stopped","verdict":"STOPPED"'
-)
-_STOPPED: Final = 'stopped\n"The API confirmed the stop."'
+_RECORD: Final = Record(Verdict.STOPPED, 52.3, http_status=200, code=200, message="stopped")
+_DETAIL: Final = "The API confirmed the stop."
 _PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -119,7 +118,9 @@ def _of_the_server(ledger: Ledger) -> dict[str, float]:
     found["bytes_in_flight"] = ledger_bytes(ledger.client) / _REQUESTS
     counters.commands()  # those of measuring are nobody's
     for chunk in _chunks(ids):
-        settlements = [Settlement(one, "0123abcd:1f.1", "end", _MEMBERS, _STOPPED) for one in chunk]
+        settlements = [
+            Ended(one, "0123abcd:1f.1", _RECORD, OutcomeKind.STOPPED, _DETAIL) for one in chunk
+        ]
         ledger.run(commands.settle(LIMITS, settlements))
     found["redis_commands_per_settle"] = counters.commands() / _REQUESTS
     found["bytes_settled"] = ledger_bytes(ledger.client) / _REQUESTS

@@ -14,9 +14,10 @@ import orjson
 import pytest
 
 from stopline import Lane, OutcomeKind, StopRequest, UnknownRequestError
-from stopline.contract import new_request_id
+from stopline.contract import Verdict, new_request_id
 from stopline.ledger import Ledger, commands, connect
-from stopline.ledger.values import Limits, Settlement, Submission
+from stopline.ledger.limits import Limits
+from stopline.ledger.values import Ended, Junk, Record, Submission
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
     assert b"Traceback" not in done.stderr
     return done.stderr.decode()
+
+
+_REJECTED = Record(Verdict.REJECTED, duration_ms=1.0)
 
 
 def _bury(redis_url: str, count: int) -> None:
@@ -39,9 +43,7 @@ def _bury(redis_url: str, count: int) -> None:
         ledger.run(commands.accept(limits, [Submission(one) for one in requests]))
         ids = [one.request_id for one in requests]
         ledger.run(commands.claim(limits, ids, "e:1"))
-        ended = [
-            Settlement(one, "e:1.1", "end", '"verdict":"REJECTED"', 'rejected\n"no"') for one in ids
-        ]
+        ended = [Ended(one, "e:1.1", _REJECTED, OutcomeKind.REJECTED, "no") for one in ids]
         ledger.run(commands.settle(limits, ended))
     ledger.close()
 
@@ -76,9 +78,7 @@ def test_what_dies_again_is_not_sent_again(stack: Stack) -> None:
     while chunk := list(islice(letters, 250)):
         ids = [one.request_id for one in stack.client.redrive(chunk).values()]
         ledger.run(commands.claim(limits, ids, "e:2"))
-        ended = [
-            Settlement(one, "e:2.1", "end", '"verdict":"REJECTED"', 'rejected\n"no"') for one in ids
-        ]
+        ended = [Ended(one, "e:2.1", _REJECTED, OutcomeKind.REJECTED, "no") for one in ids]
         ledger.run(commands.settle(limits, ended))
         sent += len(ids)
     ledger.close()
@@ -109,7 +109,7 @@ def test_the_newest_come_first_and_since_a_moment(stack: Stack) -> None:
     first = [one.request_id for one in stack.client.dead_letters()]
     middle = stack.client.dead_letter(first[-1]).finished_at
     wait_until(lambda: time.time() > middle.timestamp() + 0.01)
-    stack.client._ledger.run(commands.quarantine(Limits(), "m", {"reason": "junk"}, ""))
+    stack.client._ledger.run(commands.quarantine(Limits(), Junk("m", "junk", b"")))
     listed = [
         orjson.loads(line) for line in stack.run("dead", "list", "--json").stdout.splitlines()
     ]
@@ -120,9 +120,7 @@ def test_the_newest_come_first_and_since_a_moment(stack: Stack) -> None:
 
 def test_markup_and_escapes_in_a_queue_name_do_not_spoil_the_list(stack: Stack) -> None:
     evil = "[/bold] \x1b[2J\x1b]0;x\x07"
-    stack.client._ledger.run(
-        commands.quarantine(Limits(), "m", {"reason": evil, "queue": evil}, "")
-    )
+    stack.client._ledger.run(commands.quarantine(Limits(), Junk("m", evil, b"", queue=evil)))
     for arguments in (("dead", "list"), ("dead", "show", "m")):
         done = stack.run(*arguments)
         assert done.returncode == 0, _said(done)

@@ -30,7 +30,7 @@ from stopline import (
     StopClient,
     UnavailableError,
 )
-from stopline.ledger.values import Limits
+from stopline.ledger.limits import Limits
 from stopline.servers.embedded import EmbeddedServer, find_running
 from tests.conftest import wait_until
 from tests.support.processes import TOKEN, Stack

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stopline.client.verbs import refused
 from stopline.contract import (
     Lane,
     OpenRequest,
@@ -12,11 +11,26 @@ from stopline.contract import (
     OutcomeKind,
     Receipt,
     ReceiptKind,
+    Refusal,
     StopRequest,
+    Target,
+    Verdict,
     from_microseconds,
 )
 from stopline.ledger import commands, keys, queries, values
-from stopline.ledger.values import Claimed, Grant, Limits, Settlement, Submission
+from stopline.ledger.limits import Limits
+from stopline.ledger.values import (
+    Answer,
+    Cause,
+    Claimed,
+    Ended,
+    Grant,
+    Record,
+    Released,
+    Retry,
+    Settlement,
+    Submission,
+)
 
 if TYPE_CHECKING:
     from stopline.contract import Batch, CancelResult, ResumeResult
@@ -24,8 +38,8 @@ if TYPE_CHECKING:
     from tests.support.virtual_time import VirtualTime
 
 LIMITS = Limits(deadline_s=3600, lease_s=30, look_again_s=5, attempts_max=4)
-ATTEMPT = '"duration_ms":1.0,"http_status":500,"verdict":"RETRY"'
-ATTEMPT_STOPPED = '"duration_ms":1.0,"http_status":200,"code":200,"verdict":"STOPPED"'
+FAILED = Record(Verdict.RETRY, duration_ms=1.0, http_status=500)
+STOPPED = Record(Verdict.STOPPED, duration_ms=1.0, http_status=200, code=200)
 
 
 class Desk:
@@ -64,8 +78,8 @@ class Desk:
         request = StopRequest.parse({"user_id": "u", "task_id": task_id, **fields})
         submission = Submission(request, place=place, alias=alias)
         reply = self.run(commands.accept(self.limits, [submission], expire_late=expire_late))[0]
-        if reply.receipt is None:
-            raise refused(reply.refusal)
+        if isinstance(reply, Refusal):
+            raise reply.as_error()
         return reply.receipt
 
     def dispatched(self, submission: Submission) -> bool:
@@ -78,7 +92,7 @@ class Desk:
 
     def resume(self, task_id: str = "t", *, ago_s: float = 0) -> ResumeResult:
         at = self.time.now_us - round(ago_s * 1_000_000) if ago_s else None
-        result, _ = self.run(commands.resume(self.limits, f"u/{task_id}", at))
+        result, _ = self.run(commands.resume(self.limits, Target("u", task_id), at))
         return result
 
     # --- worker -------------------------------------------------------------------------------
@@ -137,34 +151,33 @@ class Call:
     def __init__(self, desk: Desk, grant: Grant) -> None:
         self._desk = desk
         self.grant = grant
-        self._settlement = Settlement(grant.request_id, grant.token, "end", ATTEMPT_STOPPED)
+        self._lease = (grant.request_id, grant.token)
 
-    def _settle(self, **changes: str) -> str:
-        settlement = self._settlement._replace(**changes)
-        return self._desk.run(commands.settle(self._desk.limits, [settlement])).words[0]
+    def _settle(self, settlement: Settlement) -> Answer:
+        return self._desk.run(commands.settle(self._desk.limits, [settlement])).answers[0]
 
-    def succeed(self) -> str:
-        return self._settle(argument='stopped\n"The API confirmed the stop."')
+    def succeed(self) -> Answer:
+        detail = "The API confirmed the stop."
+        return self._settle(Ended(*self._lease, STOPPED, OutcomeKind.STOPPED, detail))
 
-    def reject(self) -> str:
-        return self._settle(members=ATTEMPT, argument='rejected\n"The API rejected the call."')
+    def reject(self) -> Answer:
+        detail = "The API rejected the call."
+        return self._settle(Ended(*self._lease, FAILED, OutcomeKind.REJECTED, detail))
 
-    def fail(self, *, retry_in_s: float = 1.0, by_upstream: bool = False) -> str:
+    def fail(self, *, retry_in_s: float = 1.0, by_upstream: bool = False) -> Answer:
         """The reply spoke of the request and settled nothing; or it was the upstream's fault."""
-        delay = str(round(retry_in_s * 1_000_000))
-        follows = "failed" if by_upstream else "answered"
-        return self._settle(follows=follows, members=ATTEMPT, argument=delay)
+        cause = Cause.FAILED if by_upstream else Cause.ANSWERED
+        return self._settle(Retry(*self._lease, FAILED, cause, round(retry_in_s * 1_000_000)))
 
-    def interrupt(self) -> str:
+    def interrupt(self) -> Answer:
         """Its worker drained and took it off the wire."""
-        return self._settle(follows="interrupted", members=ATTEMPT, argument="0")
+        return self._settle(Retry(*self._lease, FAILED, Cause.INTERRUPTED, 0))
 
-    def release(self) -> str:
-        return self._settle(follows="release", members="", argument="")
+    def release(self) -> Answer:
+        return self._settle(Released(*self._lease))
 
     def renew(self) -> bool:
-        lease = (self.grant.request_id, self.grant.token)
-        return self._desk.run(commands.renew(self._desk.limits, [lease])).kept[0]
+        return self._desk.run(commands.renew(self._desk.limits, [self._lease])).kept[0]
 
 
 ACCEPTED, JOINED = ReceiptKind.ACCEPTED, ReceiptKind.JOINED

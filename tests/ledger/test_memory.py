@@ -12,20 +12,24 @@ from stopline.contract import (
     Lane,
     OpenRequest,
     OutcomeKind,
+    Refusal,
     RefusalKind,
     StopRequest,
+    Target,
+    Verdict,
 )
 from stopline.errors import LedgerFullError
 from stopline.ledger import Ledger, commands, queries, scripts
-from stopline.ledger.values import Limits, Settlement, Submission
+from stopline.ledger.limits import Limits
+from stopline.ledger.values import Accepted, Answer, Ended, Junk, Record, Submission
 from tests.support.size import ledger_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LIMITS = Limits()
-_MEMBERS = '"duration_ms":12.3,"http_status":200,"code":200,"verdict":"STOPPED"'
-_STOPPED = 'stopped\n"The API confirmed the stop."'
+_RECORD = Record(Verdict.STOPPED, duration_ms=12.3, http_status=200, code=200)
+_DETAIL = "The API confirmed the stop."
 _REQUESTS = 5_000
 
 
@@ -55,10 +59,10 @@ def _used(ledger: Ledger) -> int:
     return int(ledger.run(queries.info("memory"))["used_memory"])
 
 
-def _settle(ledger: Ledger, ids: list[str], token: str) -> tuple[str, ...]:
+def _settle(ledger: Ledger, ids: list[str], token: str) -> tuple[Answer, ...]:
     first_attempt = f"{token}.1"
-    settlements = [Settlement(one, first_attempt, "end", _MEMBERS, _STOPPED) for one in ids]
-    return ledger.run(commands.settle(LIMITS, settlements)).words
+    settlements = [Ended(one, first_attempt, _RECORD, OutcomeKind.STOPPED, _DETAIL) for one in ids]
+    return ledger.run(commands.settle(LIMITS, settlements)).answers
 
 
 def test_a_request_in_flight_takes_900_bytes_and_a_settled_one_950(real_ledger: Ledger) -> None:
@@ -79,8 +83,8 @@ def test_near_the_limit_nothing_is_accepted_and_everything_settles(real_ledger: 
         real_ledger.run(commands.claim(LIMITS, ids, "t"))
     client.config_set("maxmemory", int(_used(real_ledger) * 1.05))
     (reply,) = real_ledger.run(commands.accept(LIMITS, next(_chunks(250))[:1]))
-    assert reply.refusal is not None
-    assert reply.refusal.kind is RefusalKind.MEMORY
+    assert isinstance(reply, Refusal)
+    assert reply.kind is RefusalKind.MEMORY
     for ids in chunks:
         assert set(_settle(real_ledger, ids, "t")) == {"ended"}
 
@@ -110,30 +114,30 @@ def test_what_takes_in_something_new_may_not(name: str) -> None:
 def test_junk_takes_a_bounded_share_of_memory(real_ledger: Ledger) -> None:
     """Two thousand messages of 65 KB once took 169 MB where 60 were allowed."""
     real_ledger.client.config_set("maxmemory", 60 * 1024 * 1024)
-    body = "A" * 88 * 1024  # 64 KiB in base64
+    body = b"A" * 64 * 1024
     for number in range(2000):
-        real_ledger.run(commands.quarantine(LIMITS, f"m{number}", {"reason": "junk"}, body))
+        real_ledger.run(commands.quarantine(LIMITS, Junk(f"m{number}", "junk", body)))
     assert _used(real_ledger) < 40 * 1024 * 1024
     (reply,) = real_ledger.run(commands.accept(LIMITS, next(_chunks(250))[:1]))
-    assert reply.receipt is not None
+    assert isinstance(reply, Accepted)
 
 
 def test_a_full_redis_learns_of_a_resume_that_ends_something(real_ledger: Ledger) -> None:
     (ids,) = [_accept(real_ledger, chunk) for chunk in _chunks(250)]
-    target = real_ledger.run(queries.status(ids[0]))
-    assert isinstance(target, OpenRequest)
+    found = real_ledger.run(queries.status(ids[0]))
+    assert isinstance(found, OpenRequest)
     real_ledger.client.config_set("maxmemory", int(_used(real_ledger) * 0.9))
-    result, _ = real_ledger.run(commands.resume(LIMITS, f"{target.user_id}/{target.task_id}", None))
+    result, _ = real_ledger.run(commands.resume(LIMITS, Target(found.user_id, found.task_id), None))
     assert result.superseded == (ids[0],)
     with pytest.raises(LedgerFullError):
-        real_ledger.run(commands.resume(LIMITS, "nobody/asked", None))
+        real_ledger.run(commands.resume(LIMITS, Target("nobody", "asked"), None))
 
 
 @pytest.mark.parametrize("share", [1.05, 0.9])
 def test_junk_without_room_is_kept_without_its_body(real_ledger: Ledger, share: float) -> None:
     """It was taken off its queue: what is not kept is nowhere."""
     real_ledger.client.config_set("maxmemory", int(_used(real_ledger) * share))
-    made = real_ledger.run(commands.quarantine(LIMITS, "m", {"reason": "junk"}, "A" * 1000))
+    made = real_ledger.run(commands.quarantine(LIMITS, Junk("m", "junk", b"A" * 1000)))
     assert made.cut == 1
     (message,) = real_ledger.run(queries.dead_letters(["m"]))
     assert message is not None

@@ -24,10 +24,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from stopline.contract import Lane, StopRequest, from_microseconds
+from stopline.contract import Lane, OutcomeKind, StopRequest, Target, from_microseconds
 from stopline.ledger import commands, keys, values
-from stopline.ledger.values import Limits, Settlement, Submission
-from tests.ledger.desk import ATTEMPT, Desk
+from stopline.ledger.limits import Limits
+from stopline.ledger.values import Accepted, Answer, Cause, Ended, Released, Retry, Submission
+from tests.ledger.desk import FAILED, Desk
 from tests.ledger.model import Model
 from tests.support.virtual_time import VirtualTime
 
@@ -100,7 +101,7 @@ class LedgerMachine(RuleBasedStateMachine):
         submission = Submission(request, alias=alias)
         reply = self.desk.run(commands.accept(LIMITS, [submission]))[0]
         expected = self.model.accept(request_id, now, issued_at, not_after)
-        assert reply.receipt is not None
+        assert isinstance(reply, Accepted)
         assert (reply.receipt.receipt, reply.receipt.request_id) == expected
         self.wishes.append((reply.receipt.request_id, issued_at))
 
@@ -149,17 +150,17 @@ class LedgerMachine(RuleBasedStateMachine):
         """A call ends; its worker may have lost its lease long ago."""
         flight = data.draw(st.sampled_from(self.flights))
         self.flights.remove(flight)
-        arguments = {
-            "stopped": ("end", ATTEMPT, 'stopped\n"yes"'),
-            "rejected": ("end", ATTEMPT, 'rejected\n"no"'),
-            "answered": ("answered", ATTEMPT, str(10 * _SECOND)),
-            "failed": ("failed", ATTEMPT, str(10 * _SECOND)),
-            "release": ("release", "", ""),
+        lease = (flight.request_id, flight.token)
+        settlement = {
+            "stopped": Ended(*lease, FAILED, OutcomeKind.STOPPED, "yes"),
+            "rejected": Ended(*lease, FAILED, OutcomeKind.REJECTED, "no"),
+            "answered": Retry(*lease, FAILED, Cause.ANSWERED, 10 * _SECOND),
+            "failed": Retry(*lease, FAILED, Cause.FAILED, 10 * _SECOND),
+            "release": Released(*lease),
         }[result]
-        settlement = Settlement(flight.request_id, flight.token, *arguments)
-        (word,) = self.desk.run(commands.settle(LIMITS, [settlement])).words
+        (answer,) = self.desk.run(commands.settle(LIMITS, [settlement])).answers
         valid = flight.lease_end > self.time.now_us
-        assert (word != "lost") == valid
+        assert (answer is not Answer.LOST) == valid
         if not valid:
             return
         if result == "stopped":
@@ -189,7 +190,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(ago_s=st.sampled_from([0, 0, 1, 10]))
     def resume(self, ago_s: int) -> None:
         at = self.time.now_us + 1 - ago_s * _SECOND
-        self.desk.run(commands.resume(LIMITS, "u/t", at))
+        self.desk.run(commands.resume(LIMITS, Target("u", "t"), at))
         self.model.resume(self.time.now_us, at)
 
     @rule(data=st.data())

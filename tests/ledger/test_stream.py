@@ -9,11 +9,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from stopline import ReceiptKind, StopRequest
 from stopline.ledger import Ledger, commands
+from stopline.ledger.limits import Limits
 from stopline.ledger.stream import Stream
-from stopline.ledger.values import Accepted, Command, Limits, Submission
+from stopline.ledger.values import Accepted, Command, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from stopline.ledger.commands import Replies
 
 
 @pytest.fixture
@@ -24,14 +27,14 @@ def stream(real_ledger: Ledger) -> Iterator[Stream]:
     stream.close()
 
 
-def _accept(task_id: str) -> Command[tuple[Accepted, ...]]:
+def _accept(task_id: str) -> Command[Replies]:
     request = StopRequest(user_id="u", task_id=task_id, request_id=f"id-{task_id}")
     return commands.accept(Limits(), [Submission(request)])
 
 
-def _followed(replies: tuple[Accepted, ...]) -> tuple[str, ReceiptKind]:
+def _followed(replies: Replies) -> tuple[str, ReceiptKind]:
     (reply,) = replies
-    assert reply.receipt is not None
+    assert isinstance(reply, Accepted)
     return reply.receipt.request_id, reply.receipt.receipt
 
 

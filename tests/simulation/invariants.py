@@ -14,12 +14,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stopline.contract import OutcomeKind, ReceiptKind
+from stopline.contract import OutcomeKind, ReceiptKind, Refusal
 from stopline.ledger import keys, queries
 from tests.simulation.world import START_US
 
 if TYPE_CHECKING:
-    from stopline.ledger.values import Accepted, Claimed, Command
+    from stopline.ledger.commands import Replies
+    from stopline.ledger.values import Claimed, Command
     from tests.simulation.ledger import LedgerServer
     from tests.simulation.upstream import Call, Upstream
     from tests.simulation.world import World
@@ -109,7 +110,7 @@ class Invariants:
         self,
         actor: str,
         fields: tuple[Any, ...],
-        replies: tuple[Accepted, ...],
+        replies: Replies,
         true_us: int,
         *,
         skip: int,
@@ -118,11 +119,11 @@ class Invariants:
         for text, reply in zip(items, replies, strict=True):
             item = text.split("\n", _ITEM_FIELDS - 1)
             own_id, target, issued, alias = item[0], item[1], item[4], item[10]
-            kind = reply.receipt.receipt if reply.receipt else reply.refusal
-            followed = reply.receipt.request_id if reply.receipt else "-"
-            self._world.tell(actor, f"asks {own_id} for {target}: {kind}, follow {followed}")
-            if reply.receipt is None:
+            if isinstance(reply, Refusal):
+                self._world.tell(actor, f"asks {own_id} for {target}: {reply.kind}")
                 continue
+            kind, followed = reply.receipt.receipt, reply.receipt.request_id
+            self._world.tell(actor, f"asks {own_id} for {target}: {kind}, follow {followed}")
             wishes = self.wishes.setdefault(followed, [])
             if reply.receipt.receipt in _NEW:
                 issued_us = min(int(issued), true_us) if issued else true_us
@@ -136,7 +137,7 @@ class Invariants:
                 actor, f"is granted attempt {grant.attempt} of {grant.request_id} ({grant.target})"
             )
             record = queries.parse_record(self._record(grant.request_id))
-            self._leases[actor, grant.target] = (grant.request_id, grant.token)
+            self._leases[actor, str(grant.target)] = (grant.request_id, grant.token)
             resumed_us = self._resumed.get(record["target_digest"], 0)
             if resumed_us >= int(record["wish_at"]) and int(record["began_at"]) > resumed_us:
                 raise BrokenError("e", f"{grant.request_id} was granted after a resume")

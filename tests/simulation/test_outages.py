@@ -23,7 +23,7 @@ from tests.simulation.worker import Worker
 from tests.simulation.world import Faults, World
 
 if TYPE_CHECKING:
-    from stopline.ledger.values import Limits
+    from stopline.ledger.limits import Limits
 
 _BEGINS_S: Final = 20.0
 _REQUESTS: Final = 40

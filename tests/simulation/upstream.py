@@ -13,6 +13,7 @@ from stopline_worker.upstream.verdict import CallErrorKind, NoReply, Reply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stopline.contract import Target
     from tests.simulation.process import Process
     from tests.simulation.world import World
 
@@ -96,9 +97,9 @@ class ApiOf:
         self._process = process
         self._upstream = upstream
 
-    async def call(self, target: str, _credential: object) -> Reply | NoReply:
+    async def call(self, target: Target, _credential: object) -> Reply | NoReply:
         """One call."""
-        return await self._upstream.call(self._process, target)
+        return await self._upstream.call(self._process, str(target))
 
 
 class NoToken:

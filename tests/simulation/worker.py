@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
-from stopline.ledger.values import Limits
+from stopline.ledger.limits import Limits
+from stopline.ledger.values import Accepted
 from stopline_worker.engine.attempt import Attempts
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock
@@ -38,6 +39,11 @@ class FixedLanes:
 
     consumed: tuple[Lane, ...]
     paused: tuple[Lane, ...] = ()
+
+    @property
+    def served(self) -> tuple[Lane, ...]:
+        """All of them."""
+        return self.consumed
 
 
 class Worker:
@@ -148,7 +154,7 @@ class Worker:
             (reply,) = await self._connection.run(command)
         except UnavailableError:
             return False
-        if reply.dispatch and reply.receipt:
+        if isinstance(reply, Accepted) and reply.dispatch:
             await self._submit([reply.receipt.request_id])
         return True
 

@@ -10,22 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stopline.ledger.values import Grant, Settlement
+from stopline.contract import OutcomeKind, Target
+from stopline.ledger.values import Cause, Ended, Grant, Retry, Settlement
 from stopline_worker.engine.attempt import INTERRUPTED, Attempts, Measured
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.upstream.api_token import Credential
 from stopline_worker.upstream.api_watch import ApiWatch
 from stopline_worker.upstream.verdict import CallErrorKind, NoReply, Reply, judge
 
-GRANT = Grant("r1", "u/t", attempt=1, not_after=10**18, lease_end=10**18)
+GRANT = Grant("r1", Target("u", "t"), attempt=1, not_after=10**18, lease_end=10**18)
 
 
 class _Api:
     def __init__(self, result: Reply | NoReply) -> None:
         self.result = result
 
-    async def call(self, target: str, credential: Credential) -> Reply | NoReply:
-        assert target == "u/t"
+    async def call(self, target: Target, credential: Credential) -> Reply | NoReply:
+        assert target == ("u", "t", None)
         assert credential.authorization == "Bearer s3/cret"
         return self.result
 
@@ -51,20 +52,26 @@ def _conclude(result: Reply | NoReply) -> tuple[Settlement, _Token]:
     return attempts.conclude(GRANT, measured), token
 
 
+def _cause(settlement: Settlement) -> Cause | None:
+    return settlement.cause if isinstance(settlement, Retry) else None
+
+
 def test_a_success_ends_it() -> None:
     settlement, token = _conclude(Reply(200, b'{"status": "success", "code": 200}'))
-    assert (settlement.follows, settlement.argument.split("\n")[0]) == ("end", "stopped")
+    assert isinstance(settlement, Ended)
+    assert settlement.outcome is OutcomeKind.STOPPED
     assert token.reread_count == 0
 
 
 def test_a_failure_waits_at_least_as_long_as_the_api_asks() -> None:
     settlement, _ = _conclude(Reply(429, retry_after="30"))
-    assert (settlement.follows, int(settlement.argument)) == ("failed", 30_000_000)
+    assert isinstance(settlement, Retry)
+    assert (settlement.cause, settlement.delay_us) == (Cause.FAILED, 30_000_000)
 
 
 def test_a_refused_token_is_read_again_before_the_next_attempt() -> None:
     settlement, token = _conclude(Reply(401))
-    assert settlement.follows == "failed"
+    assert _cause(settlement) is Cause.FAILED
     assert token.reread_count == 1
 
 
@@ -73,7 +80,7 @@ def test_a_token_that_the_api_echoes_is_not_recorded_escaped_or_not() -> None:
     for written in ("s3/cret", r"s3\/cret"):
         body = '{"code": 400, "message": "bad %s"}' % written  # noqa: UP031  # braces
         settlement, _ = _conclude(Reply(400, body.encode()))
-        assert "s3" not in settlement.members + settlement.argument
+        assert "s3" not in str(settlement)
 
 
 def test_the_token_of_the_call_is_the_one_that_is_not_recorded() -> None:
@@ -83,7 +90,7 @@ def test_the_token_of_the_call_is_the_one_that_is_not_recorded() -> None:
     measured = asyncio.run(attempts.call(GRANT))
     token.credential = Credential("another")
     settlement = attempts.conclude(GRANT, measured)
-    assert "s3/cret" not in settlement.members
+    assert "s3/cret" not in str(settlement)
 
 
 _VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
@@ -149,18 +156,18 @@ def test_what_is_no_echo_is_recorded_as_it_is() -> None:
 @pytest.mark.parametrize("kind", [CallErrorKind.CONNECT, CallErrorKind.READ])
 def test_a_call_without_a_reply_is_the_upstreams_fault(kind: CallErrorKind) -> None:
     settlement, _ = _conclude(NoReply(kind, "gone"))
-    assert settlement.follows == "failed"
+    assert _cause(settlement) is Cause.FAILED
 
 
 def test_a_reply_that_cannot_be_read_speaks_of_this_request() -> None:
     settlement, _ = _conclude(Reply(200, b"<html>"))
-    assert settlement.follows == "answered"
+    assert _cause(settlement) is Cause.ANSWERED
 
 
 def test_an_interrupted_call_is_another_workers_at_once() -> None:
     attempts = _attempts(INTERRUPTED, _Token())
     settlement = attempts.conclude(GRANT, Measured(INTERRUPTED, 1.5))
-    assert (settlement.follows, settlement.argument) == ("interrupted", "0")
-    record = orjson.loads("{" + settlement.members + "}")
-    assert record["duration_ms"] == 1500
-    assert record["error"].startswith("interrupted")
+    assert isinstance(settlement, Retry)
+    assert (settlement.cause, settlement.delay_us) == (Cause.INTERRUPTED, 0)
+    assert settlement.record.duration_ms == 1500
+    assert str(settlement.record.error).startswith("interrupted")

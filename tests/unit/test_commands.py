@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from stopline.contract import Lane, OutcomeKind, ReceiptKind, RefusalKind, StopRequest
+from stopline.contract import Lane, OutcomeKind, ReceiptKind, RefusalKind, StopRequest, Target
 from stopline.ledger import commands, keys, queries, scripts, values
+from stopline.ledger.commands import accepting
 
 SCRIPTS = (
     "accept",
@@ -44,7 +45,7 @@ def test_a_record_has_the_same_fields_on_both_sides() -> None:
 
 def test_a_submission_has_as_many_fields_as_the_script_reads() -> None:
     request = StopRequest(user_id="u", task_id="t", idempotency_key="two\nlines")
-    *fields, key = commands._item(values.Submission(request)).split("\n", 11)
+    *fields, key = accepting._item(values.Submission(request)).split("\n", 11)
     assert key == "two\nlines"
     assert len(_assigned("read_item", "accept")) == len(fields) + 1
     assert f"string.rep('([^\\n]*)\\n', {len(fields)})" in scripts.source("accept")
@@ -81,7 +82,7 @@ def test_lua_speaks_the_contracts_words() -> None:
 def test_all_keys_of_the_ledger_share_one_hash_tag() -> None:
     made = [
         keys.record("r"),
-        keys.target("u/t"),
+        keys.target(Target("u", "t")),
         keys.due(Lane.BULK),
         keys.batch("b"),
         keys.batch_places("b", "1"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stopline.contract import (
     Lane,
     StopRequest,
+    Target,
     from_microseconds,
     is_identifier,
     new_request_id,
@@ -47,7 +48,9 @@ def test_anything_else_is_no_id(bad: object) -> None:
 
 def test_the_target_is_unambiguous() -> None:
     one = StopRequest(user_id="a", task_id="b", sub_user_id="c")
-    assert (one.target, StopRequest(user_id="a", task_id="b").target) == ("a/b/c", "a/b")
+    assert str(one.target) == "a/b/c"
+    assert str(StopRequest(user_id="a", task_id="b").target) == "a/b"
+    assert Target.parse("a/b/c") == one.target
 
 
 @given(st.lists(st.none(), min_size=2, max_size=50))

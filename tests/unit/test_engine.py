@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from stopline import Lane
+from stopline import Lane, Target
 from stopline.errors import UnavailableError
-from stopline.ledger.values import Command, Limits
+from stopline.ledger.limits import Limits
 from stopline_worker.engine.attempt import Attempts
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock
@@ -22,6 +22,8 @@ from tests.simulation.worker import FixedLanes, NoToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from stopline.ledger.values import Command
 
 T = TypeVar("T")
 
@@ -78,8 +80,8 @@ class FakeApi:
         self.at_once = 0
         self.at_once_max = 0
 
-    async def call(self, target: str, _credential: object) -> Reply:
-        self.calls.append(target)
+    async def call(self, target: Target, _credential: object) -> Reply:
+        self.calls.append(str(target))
         self.at_once += 1
         self.at_once_max = max(self.at_once_max, self.at_once)
         try:

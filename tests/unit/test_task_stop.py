@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from stopline.contract import Target
 from stopline.settings.model import Settings
 from stopline_worker.upstream.api_token import Credential
 from stopline_worker.upstream.task_stop import ERROR_KINDS, TaskStopApi, kind_of
@@ -65,7 +66,7 @@ def test_requests_made_from_the_template_are_as_httpx_makes_them(base: str, targ
         Settings.load(api_url=base, api_token=TOKEN),
         transport=httpx.MockTransport(answer),
     )
-    asyncio.run(api.call(target, CREDENTIAL))
+    asyncio.run(api.call(Target.parse(target), CREDENTIAL))
     user_id, task_id, *sub_user_id = target.split("/")
     url = f"{base.rstrip('/')}/agent-api/user/{user_id}/task_stop/{task_id}"
     expected = httpx.Request(
@@ -94,7 +95,7 @@ async def _ask(url: str, target: str) -> tuple[list[bytes], object]:
     api = TaskStopApi(settings)
     result = None
     for _ in range(2):
-        result = await api.call(target, CREDENTIAL)
+        result = await api.call(Target.parse(target), CREDENTIAL)
     await api.close()
     server.close()
     await server.wait_closed()
@@ -136,7 +137,7 @@ def test_a_kept_connection_that_was_closed_is_no_second_request() -> None:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         api = TaskStopApi(Settings.load(api_url=f"http://127.0.0.1:{port}", api_token=TOKEN))
-        results = [await api.call("u/t", CREDENTIAL) for _ in range(2)]
+        results = [await api.call(Target("u", "t"), CREDENTIAL) for _ in range(2)]
         await api.close()
         server.close()
         await server.wait_closed()

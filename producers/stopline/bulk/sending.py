@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from stopline.bulk.lines import Line, LineError
-from stopline.client.verbs import refused
 from stopline.contract import ReceiptKind, Refusal, RefusalKind
 from stopline.ledger.values import Accepted, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
+
+    from stopline.ledger.commands import Replies
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ class Submitter(Protocol):
         self,
         items: Iterable[T],
         make: Callable[[T], Submission],
-        take: Callable[[Sequence[T], tuple[Accepted, ...]], None],
+        take: Callable[[Sequence[T], Replies], None],
     ) -> None:
         """Accept any number of items in order: see `stopline.client.verbs.submit_all`."""
 
@@ -70,12 +71,12 @@ def send(
             reject(line)
             advance(1)
 
-    def take(chunk: Sequence[Line], replies: tuple[Accepted, ...]) -> None:
+    def take(chunk: Sequence[Line], replies: Replies) -> None:
         for line, reply in zip(chunk, replies, strict=True):
-            if reply.receipt is not None:
+            if isinstance(reply, Accepted):
                 report.receipts[reply.receipt.receipt] += 1
-            elif reply.refusal is not None:
-                _reject_refused(line, reply.refusal, report, reject)
+            else:
+                _reject_refused(line, reply, report, reject)
         advance(len(chunk))
 
     client.submit_all(good(), lambda line: Submission(line.request, line.number), take)
@@ -85,6 +86,6 @@ def _reject_refused(
     line: Line, refusal: Refusal, report: Report, reject: Callable[[LineError], None]
 ) -> None:
     if refusal.kind is RefusalKind.MEMORY:
-        raise refused(refusal)
+        raise refusal.as_error()
     report.rejected += 1
     reject(LineError(line.number, line.raw, refusal.reason, refusal.field))

@@ -11,6 +11,7 @@ from stopline.contract import (
     Receipt,
     Refusal,
     StopRequest,
+    Target,
     is_identifier,
     new_request_id,
     to_microseconds,
@@ -94,7 +95,7 @@ def moment_of(at: datetime | None, field: str) -> int | None:
     return to_microseconds(at)
 
 
-def target_of(user_id: str, task_id: str, sub_user_id: str | None) -> str:
+def target_of(user_id: str, task_id: str, sub_user_id: str | None) -> Target:
     """The checked target of these ids; raises `InvalidRequestError`."""
     return request_of(user_id, task_id, {"sub_user_id": sub_user_id}).target
 

@@ -32,6 +32,7 @@ from stopline.contract.receipts import (
     ResumeResult,
 )
 from stopline.contract.requests import REASON_CHARACTERS_MAX, REQUEST_BYTES_MAX, StopRequest
+from stopline.contract.targets import Target
 from stopline.contract.times import (
     Moment,
     from_microseconds,
@@ -74,6 +75,7 @@ __all__ = [
     "State",
     "Status",
     "StopRequest",
+    "Target",
     "Verdict",
     "check_name",
     "describe",

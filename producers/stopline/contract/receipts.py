@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stopline.contract.document import Document
+from stopline.errors import IdempotencyConflictError, InvalidRequestError, LedgerFullError
 
 if TYPE_CHECKING:
     from stopline.contract.lanes import Lane
@@ -60,6 +61,18 @@ class Refusal(Document):
     kind: RefusalKind
     field: str | None = None
     reason: str
+
+    def as_error(self) -> InvalidRequestError | LedgerFullError:
+        """The error that says the same, for who sent one request."""
+        if self.kind is RefusalKind.MEMORY:
+            return LedgerFullError(
+                "Redis is close to its maxmemory: new requests are refused, so that open ones can "
+                "settle. Raise maxmemory, or wait for outcomes."
+            )
+        conflict = self.kind is RefusalKind.CONFLICT
+        error = IdempotencyConflictError if conflict else InvalidRequestError
+        text = f"{self.field}: {self.reason}" if self.field else self.reason
+        return error(text, field=self.field)
 
 
 class CancelResult(StrEnum):

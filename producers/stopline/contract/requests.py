@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from stopline.contract.document import Document
 from stopline.contract.lanes import Lane
 from stopline.contract.names import Identifier, Name, new_request_id
+from stopline.contract.targets import Target
 from stopline.contract.times import Moment
 from stopline.contract.validation import describe
 from stopline.errors import InvalidRequestError
@@ -38,9 +39,9 @@ class StopRequest(Document):
     request_id: Identifier = Field(default_factory=new_request_id)
 
     @property
-    def target(self) -> str:
-        """`user_id/task_id[/sub_user_id]`; ids have no slash, so it is unambiguous."""
-        return "/".join(filter(None, (self.user_id, self.task_id, self.sub_user_id)))
+    def target(self) -> Target:
+        """What is to be stopped."""
+        return Target(self.user_id, self.task_id, self.sub_user_id)
 
     @classmethod
     def parse(cls, fields: object) -> Self:

@@ -33,7 +33,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from stopline.contract import Lane
+    from stopline.contract import Lane, Target
 
 RECORD: Final = "{stopline}:r:"
 TARGET: Final = "{stopline}:t:"
@@ -82,13 +82,13 @@ def target_digest(target: str) -> str:
 
     BLAKE2b keeps anybody from finding two targets with one digest.
     """
-    digest = hashlib.blake2b(target.encode(), digest_size=16).digest()
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    hashed = hashlib.blake2b(target.encode(), digest_size=16).digest()
+    return base64.urlsafe_b64encode(hashed).decode().rstrip("=")
 
 
-def target(target: str) -> str:
+def target(target: Target) -> str:
     """The key of what is known of a target."""
-    return TARGET + target_digest(target)
+    return TARGET + target_digest(str(target))
 
 
 def due(lane: Lane) -> str:

@@ -21,6 +21,7 @@ from stopline.contract import (
     ReceiptKind,
     State,
     Status,
+    Target,
     from_microseconds,
 )
 from stopline.ledger import keys
@@ -70,14 +71,11 @@ def parse_result(raw: bytes) -> Outcome | None:
 
 
 def _parse_open(request_id: str, record: dict[str, str]) -> OpenRequest:
-    user_id, task_id, *sub_user_id = record["target"].split("/")
     return OpenRequest.model_validate(
         {
             **orjson.loads("{" + record["body"] + "}"),
             "request_id": request_id,
-            "user_id": user_id,
-            "task_id": task_id,
-            "sub_user_id": sub_user_id[0] if sub_user_id else None,
+            **Target.parse(record["target"])._asdict(),
             "lane": record["lane"],
             "state": State(record["state"]),
             "joined": _parse_list(Join, record.get("joined", "")),

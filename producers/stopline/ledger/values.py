@@ -7,16 +7,24 @@ make.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stopline.contract import Lane, Receipt, Refusal, StopRequest
+    from stopline.contract import (
+        ApiState,
+        Lane,
+        OutcomeKind,
+        ProcessRole,
+        Receipt,
+        StopRequest,
+        Target,
+        Verdict,
+    )
 
 T = TypeVar("T")
-
-_SECOND: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,44 +39,6 @@ class Command(Generic[T]):
     parse: Callable[[Any], T]
     is_script: bool = True
     durable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits that the scripts work by, all in seconds or counts."""
-
-    deadline_s: float = 7200
-    lease_s: float = 30
-    look_again_s: float = 5
-    attempts_max: int = 8
-    """Of attempts whose replies spoke of the request and settled nothing."""
-    upstream_failures_max: int | None = None
-    """Of attempts that failed by the upstream's fault; None: as many as fit before the deadline."""
-    claims_lost_max: int = 3
-    suspect_wait_s: float = 0.25
-    heartbeat_ttl_s: int = 120
-    durable: bool = False
-    result_ttl_s: int = 7 * 86400
-    dead_letter_ttl_s: int = 14 * 86400
-    idempotency_ttl_s: int = 86400
-
-    def to_options(self) -> dict[str, int]:
-        """The options that every script may read, times in the unit that their names say."""
-        rare = {"durable": 1} if self.durable else {}
-        if self.upstream_failures_max is not None:
-            rare["upstream_failures_max"] = self.upstream_failures_max
-        return rare | {
-            "deadline_us": round(self.deadline_s * _SECOND),
-            "lease_us": round(self.lease_s * _SECOND),
-            "look_again_us": round(self.look_again_s * _SECOND),
-            "attempts_max": self.attempts_max,
-            "claims_lost_max": self.claims_lost_max,
-            "suspect_wait_us": round(self.suspect_wait_s * _SECOND),
-            "result_ttl_s": self.result_ttl_s,
-            "dead_letter_ttl_s": self.dead_letter_ttl_s,
-            "heartbeat_ttl_s": self.heartbeat_ttl_s,
-            "idempotency_ttl_s": self.idempotency_ttl_s,
-        }
 
 
 class Submission(NamedTuple):
@@ -90,10 +60,9 @@ class Submission(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """The reply to one submission: a receipt or a refusal, and whether to dispatch it."""
+    """A submission that was accepted: its receipt, and whether workers are to be told of it."""
 
-    receipt: Receipt | None
-    refusal: Refusal | None
+    receipt: Receipt
     dispatch: bool
 
 
@@ -105,7 +74,7 @@ class Grant(NamedTuple):
     """
 
     request_id: str
-    target: str
+    target: Target
     attempt: int
     not_after: int
     lease_end: int
@@ -143,31 +112,115 @@ class Renewed:
     kept: tuple[bool, ...]
 
 
-class Settlement(NamedTuple):
-    """How one attempt ended.
+class Record(NamedTuple):
+    """What is written down of a call, as `contract.Attempt` says; the ledger knows the rest."""
 
-    Attributes:
-        request_id: the request.
-        token: the lease under which the call was made.
-        follows: `end`, `answered`, `failed`, `interrupted` or `release`: see `scripts/settle.lua`.
-        members: the attempt's JSON members (no braces); empty for `release`.
-        argument: for `end` outcome, line break, detail as JSON; where another attempt follows, the
-            delay in microseconds.
-    """
+    verdict: Verdict
+    duration_ms: float
+    http_status: int | None = None
+    code: int | None = None
+    message: str | None = None
+    error: str | None = None
+
+
+class Ended(NamedTuple):
+    """The attempt settled the request: it has its outcome."""
 
     request_id: str
     token: str
-    follows: str
-    members: str = ""
-    argument: str = ""
+    record: Record
+    outcome: OutcomeKind
+    detail: str
+
+
+class Cause(StrEnum):
+    """Why another attempt follows; each is counted for itself."""
+
+    ANSWERED = "answered"
+    """The reply spoke of this request and settled nothing: counts for `attempts_max`."""
+    FAILED = "failed"
+    """The upstream's fault: counts for `upstream_failures_max`."""
+    INTERRUPTED = "interrupted"
+    """The worker's doing: counts for nothing."""
+
+
+class Retry(NamedTuple):
+    """The attempt settled nothing: another follows after the delay, unless a limit is reached."""
+
+    request_id: str
+    token: str
+    record: Record
+    cause: Cause
+    delay_us: int
+
+
+class Released(NamedTuple):
+    """The call did not begin: others may take the request at once."""
+
+    request_id: str
+    token: str
+
+
+Settlement = Ended | Retry | Released
+"""How one attempt ended. `token` is the lease under which it was made."""
+
+
+class Answer(StrEnum):
+    """What settling one attempt came to."""
+
+    ENDED = "ended"
+    WAITING = "waiting"
+    RELEASED = "released"
+    LOST = "lost"
+    """Its lease had ended: nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A word for each settlement (`ended`, `waiting`, `released`, `lost`), and who is next."""
+    """An answer for each settlement, and who is next."""
 
-    words: tuple[str, ...]
+    answers: tuple[Answer, ...]
     promoted: tuple[Promotion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Junk:
+    """A message that no worker can handle, as it is to be kept: see `contract.DeadMessage`."""
+
+    message_id: str
+    reason: str
+    body: bytes
+    truncated: bool = False
+    queue: str | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What a process says of itself, as `contract.Heartbeat`; what happened, as its age.
+
+    Attributes:
+        since_consumed_s: seconds since it looked at its queues; None: it never did, or cannot tell.
+        since_swept_s: the same for what is due.
+        since_api_failing_s: the same for the first of the calls that all failed.
+    """
+
+    process_id: str
+    role: ProcessRole
+    host: str
+    pid: int
+    lanes: tuple[Lane, ...]
+    paused: tuple[Lane, ...] = ()
+    engines: tuple[str, ...] = ()
+    broker_reachable: bool | None = None
+    in_flight: int | None = None
+    api: ApiState | None = None
+    api_problem: str | None = None
+    since_consumed_s: float | None = None
+    since_swept_s: float | None = None
+    since_api_failing_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

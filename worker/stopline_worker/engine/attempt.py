@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stopline.contract import OutcomeKind, Verdict
-from stopline.ledger.commands import json_string, members
-from stopline.ledger.values import Grant, Settlement
+from stopline.ledger.values import Cause, Ended, Grant, Record, Retry, Settlement
 from stopline_worker.upstream.verdict import CallErrorKind, Judgement, NoReply, Reply, judge
 
 if TYPE_CHECKING:
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     from stopline_worker.upstream.api_watch import ApiWatch
 
 _OUTCOMES: Final = {
-    Verdict.STOPPED: OutcomeKind.STOPPED.value,
-    Verdict.REJECTED: OutcomeKind.REJECTED.value,
-    Verdict.NOT_FOUND: OutcomeKind.NOT_FOUND.value,
+    Verdict.STOPPED: OutcomeKind.STOPPED,
+    Verdict.REJECTED: OutcomeKind.REJECTED,
+    Verdict.NOT_FOUND: OutcomeKind.NOT_FOUND,
 }
 INTERRUPTED = NoReply(CallErrorKind.INTERRUPTED, "the worker stopped before the reply came")
 
@@ -62,14 +61,13 @@ class Attempts:
             self.token.reread()
         if measured.result is not INTERRUPTED:
             self.watch.saw(judgement)
-        attempt = _members(judgement, measured.duration_s)
-        if judgement.verdict is not Verdict.RETRY:
-            outcome = f"{_OUTCOMES[judgement.verdict]}\n{json_string(judgement.detail)}"
-            return Settlement(grant.request_id, grant.token, "end", attempt, outcome)
-        delay_s = self.delay_s(grant, measured, judgement)
-        delay_us = str(round(delay_s * 1_000_000))
-        follows = _follows(measured, judgement)
-        return Settlement(grant.request_id, grant.token, follows, attempt, delay_us)
+        record = _record(judgement, measured.duration_s)
+        outcome = _OUTCOMES.get(judgement.verdict)
+        if outcome is not None:
+            return Ended(grant.request_id, grant.token, record, outcome, judgement.detail)
+        delay_us = round(self.delay_s(grant, measured, judgement) * 1_000_000)
+        cause = _cause(measured, judgement)
+        return Retry(grant.request_id, grant.token, record, cause, delay_us)
 
     def delay_s(self, grant: Grant, measured: Measured, judgement: Judgement) -> float:
         """How long to wait before the next attempt."""
@@ -78,21 +76,18 @@ class Attempts:
         return self.backoff.delay_s(grant.attempt, self.random, at_least_s=judgement.retry_after_s)
 
 
-def _follows(measured: Measured, judgement: Judgement) -> str:
-    """What another attempt counts as; see `scripts/settle.lua`."""
+def _cause(measured: Measured, judgement: Judgement) -> Cause:
     if measured.result is INTERRUPTED:
-        return "interrupted"
-    return "failed" if judgement.upstream_failed else "answered"
+        return Cause.INTERRUPTED
+    return Cause.FAILED if judgement.upstream_failed else Cause.ANSWERED
 
 
-def _members(judgement: Judgement, duration_s: float) -> str:
-    return members(
-        {
-            "duration_ms": round(duration_s * 1000, 1),
-            "http_status": judgement.http_status,
-            "code": judgement.code,
-            "message": judgement.message,
-            "error": judgement.error,
-            "verdict": judgement.verdict,
-        }
+def _record(judgement: Judgement, duration_s: float) -> Record:
+    return Record(
+        judgement.verdict,
+        round(duration_s * 1000, 1),
+        judgement.http_status,
+        judgement.code,
+        judgement.message,
+        judgement.error,
     )

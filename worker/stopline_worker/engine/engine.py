@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 from stopline.contract import MESSAGE_IDS_MAX
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
+from stopline.ledger.values import Answer, Retry
 from stopline_worker.engine.attempt import INTERRUPTED, Attempts, Measured
 from stopline_worker.engine.flight import Flight
-from stopline_worker.engine.settler import LOST, Settler
+from stopline_worker.engine.settler import Settler
 from stopline_worker.engine.slots import Slots
 from stopline_worker.engine.suspects import Suspects
 from stopline_worker.upstream.verdict import CallErrorKind, NoReply
@@ -31,15 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-    from stopline.ledger.values import (
-        Claimed,
-        Command,
-        Grant,
-        Limits,
-        Promotion,
-        Settlement,
-        SuspectRoom,
-    )
+    from stopline.ledger.limits import Limits
+    from stopline.ledger.values import Claimed, Command, Grant, Promotion, Settlement, SuspectRoom
     from stopline_worker.engine.clock import LedgerClock
     from stopline_worker.engine.ports import Lanes, Records
 
@@ -391,22 +385,22 @@ class Engine:
         self._settler.settle(
             settlement,
             lambda: self._lease_ended(flight),
-            lambda word: self._settled(flight, settlement, word),
+            lambda answer: self._settled(flight, settlement, answer),
         )
         # The call is over, so its connection is free. But results do not pile up: those that are on
         # their way when a worker is killed are calls that are made again.
         if self._settler.backlog <= self._max_in_flight // _READY_SHARE:
             self._give_slot_back(flight)
 
-    def _settled(self, flight: Flight, settlement: Settlement, word: str) -> None:
+    def _settled(self, flight: Flight, settlement: Settlement, answer: Answer) -> None:
         self._land(flight)
-        if word == LOST:
+        if answer is Answer.LOST:
             _log.warning(
                 "lease lost before its result was written",
                 extra={"action": "lease_lost", "request_id": flight.grant.request_id},
             )
-        elif settlement.follows in {"answered", "failed", "interrupted"}:
-            delay_s = int(settlement.argument) / 1_000_000
+        elif isinstance(settlement, Retry):
+            delay_s = settlement.delay_us / 1_000_000
             if delay_s < _SWEEP_INTERVAL_S:  # what is later, the next sweeps find in time
                 asyncio.get_running_loop().call_later(delay_s, self._look_now.set)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stopline.ledger.values import Settlement
+from stopline.ledger.values import Released, Settlement
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,4 +43,4 @@ class Flight:
 
     def release(self) -> Settlement:
         """How it is settled where its call did not begin: others may take the request at once."""
-        return Settlement(self.grant.request_id, self.grant.token, "release")
+        return Released(self.grant.request_id, self.grant.token)

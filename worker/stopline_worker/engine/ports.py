@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from stopline.contract import Lane
+    from stopline.contract import Lane, Target
     from stopline.ledger.values import Command
     from stopline_worker.upstream.api_token import Credential
     from stopline_worker.upstream.verdict import NoReply, Reply
@@ -23,6 +23,10 @@ class Lanes(Protocol):
     @property
     def consumed(self) -> tuple[Lane, ...]:
         """Those whose messages are taken: what is due in them is claimed."""
+
+    @property
+    def served(self) -> tuple[Lane, ...]:
+        """Those that it was started for."""
 
     @property
     def paused(self) -> tuple[Lane, ...]:
@@ -39,7 +43,7 @@ class Records(Protocol):
 class Api(Protocol):
     """The upstream."""
 
-    async def call(self, target: str, credential: Credential) -> Reply | NoReply:
+    async def call(self, target: Target, credential: Credential) -> Reply | NoReply:
         """Make one call; a failed one is a `NoReply`, not an exception."""
 
 

@@ -10,25 +10,26 @@ from typing import TYPE_CHECKING
 from stopline.contract import MESSAGE_IDS_MAX
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
+from stopline.ledger.values import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stopline.ledger.values import Limits, Promotion, Settlement
+    from stopline.ledger.limits import Limits
+    from stopline.ledger.values import Promotion, Settlement
     from stopline_worker.engine.ports import Records
 
 _log = logging.getLogger(__name__)
 _RETRY_S = 0.25
 _LINGER_S = 0.002
 """How long a busy settler waits for more: a call to the ledger costs as much as twenty attempts."""
-LOST = "lost"
 
 
 @dataclass(slots=True)
 class _Pending:
     settlement: Settlement
     lease_ended: Callable[[], bool]
-    done: Callable[[str], None]
+    done: Callable[[Answer], None]
 
 
 class Settler:
@@ -61,14 +62,14 @@ class Settler:
         self,
         settlement: Settlement,
         lease_ended: Callable[[], bool],
-        done: Callable[[str], None],
+        done: Callable[[Answer], None],
     ) -> None:
         """Settle one attempt.
 
         Args:
             settlement: how it ended.
             lease_ended: whether its lease has ended.
-            done: called with the ledger's word for it; `lost` when its lease ended first: another
+            done: called with the ledger's answer; LOST when its lease ended first: another
                 worker may then call for the request again.
         """
         self._pending.append(_Pending(settlement, lease_ended, done))
@@ -105,8 +106,8 @@ class Settler:
             await self._send_singly(batch)
             return
         self._away = False
-        for one, word in zip(batch, settled.words, strict=True):
-            one.done(word)
+        for one, answer in zip(batch, settled.answers, strict=True):
+            one.done(answer)
         self._on_promoted(settled.promoted)
 
     async def _send_singly(self, batch: list[_Pending]) -> None:
@@ -116,7 +117,7 @@ class Settler:
                 await self._send([one])
         else:
             _log.exception("attempt cannot be settled", extra={"action": "settle_failed"})
-            batch[0].done(LOST)
+            batch[0].done(Answer.LOST)
 
     async def _keep(self, batch: list[_Pending], error: Exception) -> None:
         if not self._away:  # once, not four times a second
@@ -127,7 +128,7 @@ class Settler:
         await asyncio.sleep(_RETRY_S)
         for one in batch:
             if one.lease_ended():
-                one.done(LOST)
+                one.done(Answer.LOST)
             else:
                 self._pending.append(one)
         if self._pending:

@@ -6,19 +6,18 @@ dead letters (`stopline dead list`), with the body up to a cap, the reason and t
 
 from __future__ import annotations
 
-import base64
 import logging
 import time
-from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 from celery.exceptions import NotRegistered, TaskRevokedError
 from celery.worker.consumer import Consumer
 
 from stopline.contract import DISPATCH_TASK, STOP_TASK, new_request_id
-from stopline.ledger import commands
+from stopline.ledger.values import Junk
 from stopline_worker.intake import envelope
 from stopline_worker.intake.envelope import MalformedError
 from stopline_worker.process.runtime import runtime
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from celery.worker.request import Request
     from kombu.message import Message
 
-    from stopline.ledger.values import Command, Limits, Quarantined
 
 _log = logging.getLogger(__name__)
 _OURS: Final = frozenset({DISPATCH_TASK, STOP_TASK})
@@ -40,26 +38,15 @@ _TEXT_CHARACTERS_MAX: Final = 255
 _AWAY_S: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Junk:
-    """A message to be kept: which, where it was, why, and the command that keeps it."""
-
-    message_id: str
-    queue: str | None
-    reason: str
-    command: Command[Quarantined]
-
-
-def junk_message(limits: Limits, message: Message, reason: str) -> Junk:
-    """A message of kombu's."""
+def junk_message(message: Message, reason: str) -> Junk:
+    """A message of kombu's, to be kept."""
     body = message.body
     raw = body.encode("utf-8", "replace") if isinstance(body, str) else bytes(body or b"")
     headers = _plain(message.headers)
     return junk(
-        limits,
         raw,
         reason,
-        queue=_text((message.delivery_info or {}).get("routing_key")),
+        queue=(message.delivery_info or {}).get("routing_key"),
         content_type=_text(message.content_type),
         content_encoding=_text(message.content_encoding),
         headers=headers,
@@ -68,25 +55,17 @@ def junk_message(limits: Limits, message: Message, reason: str) -> Junk:
 
 
 def junk(
-    limits: Limits,
-    body: bytes,
-    reason: str,
-    *,
-    queue: str | None = None,
-    truncated: bool = False,
-    **fields: Any,
+    body: bytes, reason: str, *, queue: object = None, truncated: bool = False, **fields: Any
 ) -> Junk:
-    """A body, cut off at the cap."""
-    message_id, why = new_request_id(), str(_text(reason, _REASON_CHARACTERS_MAX))
-    known = {
-        "reason": why,
-        "queue": _text(queue),
-        # Left out where it is false.
-        "truncated": truncated or len(body) > BODY_BYTES_MAX or None,
+    """A body to be kept, cut off at the cap."""
+    return Junk(
+        new_request_id(),
+        str(_text(reason, _REASON_CHARACTERS_MAX)),
+        body[:BODY_BYTES_MAX],
+        queue=_text(queue),
+        truncated=truncated or len(body) > BODY_BYTES_MAX,
         **fields,
-    }
-    kept = base64.b64encode(body[:BODY_BYTES_MAX]).decode()
-    return Junk(message_id, queue, why, commands.quarantine(limits, message_id, known, kept))
+    )
 
 
 def _text(value: object, longest: int = _TEXT_CHARACTERS_MAX) -> str | None:
@@ -101,7 +80,7 @@ def _plain(headers: object) -> dict[str, Any] | None:
     if not isinstance(headers, dict):
         return None
     try:
-        size = len(commands.members(headers))
+        size = len(orjson.dumps(headers))
     except (TypeError, ValueError, RecursionError):
         return None
     return headers if size <= HEADER_BYTES_MAX else None
@@ -236,7 +215,7 @@ class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no t
         self._quarantine(message, f"invalid task: {type(exc).__name__}: {exc}")
 
     def _quarantine(self, message: Message, reason: str) -> None:
-        if runtime.keep(junk_message(runtime.limits, message, reason)):
+        if runtime.keep(junk_message(message, reason)):
             message.ack_log_error(_log, self.connection_errors)
         else:
             # Not to spin while the ledger is away and the broker is not.

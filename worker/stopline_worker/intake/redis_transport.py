@@ -304,7 +304,7 @@ class SentinelTransport(Transport):
 
 def _keep(body: bytes, problem: str, queue: str | None = None) -> None:
     reason = f"the queue's entry {problem}"
-    if not runtime.keep(junk(runtime.limits, body, reason, queue=queue, truncated=True)):
+    if not runtime.keep(junk(body, reason, queue=queue, truncated=True)):
         # It was popped, and there is nothing to give back to the queue: the log is all there is.
         shown = base64.b64encode(body[:_LOGGED_BYTES_MAX]).decode()
         _log.error("%s: %s", reason, shown, extra={"action": "quarantine_failed"})

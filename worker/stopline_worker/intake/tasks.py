@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from celery.exceptions import Ignore, Reject
 
-from stopline.client.verbs import refused
 from stopline.contract import (
     DISPATCH_TASK,
     MESSAGE_IDS_MAX,
     STOP_TASK,
+    Refusal,
     StopRequest,
     is_identifier,
 )
 from stopline.errors import IdempotencyConflictError, InvalidRequestError
 from stopline.ledger import commands
-from stopline.ledger.values import Submission
+from stopline.ledger.values import Accepted, Submission
 from stopline_worker.intake.quarantine import junk
 from stopline_worker.process.runtime import runtime
 
@@ -80,7 +79,7 @@ def _stop(task: Task, /, *args: Any, **fields: Any) -> None:
         _log.warning("request back to its queue: %r", error, extra={"action": "stop_requeued"})
         _requeue(error)
     if accepted.dispatch:
-        _submit([accepted.request_id])
+        _submit([accepted.receipt.request_id])
 
 
 def _requeue(error: Exception) -> NoReturn:
@@ -99,21 +98,12 @@ def _parse(task_id: str, args: tuple[Any, ...], fields: dict[str, Any]) -> StopR
     return StopRequest.parse({**fields, "request_id": task_id})
 
 
-@dataclass(frozen=True, slots=True)
-class _Accepted:
-    request_id: str
-    dispatch: bool
-
-
-def _accept(request: StopRequest) -> _Accepted:
+def _accept(request: StopRequest) -> Accepted:
     command = commands.accept(runtime.limits, [Submission(request, alias=True)], expire_late=True)
     (reply,) = runtime.engine.run(command)
-    if reply.refusal is not None:
-        raise refused(reply.refusal)
-    if reply.receipt is None:
-        msg = "the ledger gave neither a receipt nor a refusal"
-        raise RuntimeError(msg)
-    return _Accepted(reply.receipt.request_id, reply.dispatch)
+    if isinstance(reply, Refusal):
+        raise reply.as_error()
+    return reply
 
 
 def _keep(task: Task, reason: str) -> None:
@@ -122,7 +112,6 @@ def _keep(task: Task, reason: str) -> None:
     body = json.dumps([request.args, request.kwargs, {}], default=repr).encode()
     kept = runtime.keep(
         junk(
-            runtime.limits,
             body,
             reason,
             queue=(request.delivery_info or {}).get("routing_key"),

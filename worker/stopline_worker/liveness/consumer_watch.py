@@ -42,15 +42,14 @@ class WatchedWorker:
         is_solo = "solo" in type(pool).__module__
 
         def beat(broker_reachable: bool) -> None:  # the watchdog's only word
-            command = heartbeat.of_consumer(
-                runtime.limits,
+            said = heartbeat.of_consumer(
                 self._name,
                 runtime.lanes,
                 _engine_pids(pool),
                 consumption,
                 broker_reachable=broker_reachable,
             )
-            runtime.tell(command)
+            runtime.tell(commands.beat(runtime.limits, said))
 
         self._watchdog = Watchdog(
             consumption,

@@ -7,15 +7,14 @@ import socket
 from typing import TYPE_CHECKING
 
 from stopline.contract import ProcessRole
-from stopline.ledger import commands
+from stopline.ledger.values import Beat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from stopline.ledger.values import Command, Limits
     from stopline_worker.engine.engine import Engine
+    from stopline_worker.engine.ports import Lanes
     from stopline_worker.liveness.consumption import Consumption
-    from stopline_worker.process.served_lanes import ServedLanes
     from stopline_worker.upstream.api_watch import ApiWatch
 
 
@@ -25,44 +24,40 @@ def engine_id(worker: str, pid: int) -> str:
 
 
 def of_consumer(
-    limits: Limits,
     worker: str,
-    lanes: ServedLanes,
+    lanes: Lanes,
     engine_pids: Iterable[int],
     consumption: Consumption,
     *,
     broker_reachable: bool,
-) -> Command[None]:
-    """The heartbeat of the process that takes messages."""
+) -> Beat:
+    """What the process says of itself that takes messages."""
     seen = consumption.is_observed
-    fields = {
-        **_process(ProcessRole.CONSUMER, lanes),
-        "engines": [engine_id(worker, pid) for pid in engine_pids],
-        "broker_reachable": broker_reachable if seen else None,
-    }
-    since_s = consumption.since_poll_s if seen else None
-    return commands.beat(limits, worker, fields, {"consumed_at": since_s})
+    return Beat(
+        process_id=worker,
+        role=ProcessRole.CONSUMER,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        lanes=lanes.served,
+        paused=lanes.paused,
+        engines=tuple(engine_id(worker, pid) for pid in engine_pids),
+        broker_reachable=broker_reachable if seen else None,
+        since_consumed_s=consumption.since_poll_s if seen else None,
+    )
 
 
-def of_engine(
-    limits: Limits, worker: str, lanes: ServedLanes, engine: Engine, watch: ApiWatch
-) -> Command[None]:
-    """The heartbeat of a process that makes calls."""
-    fields = {
-        **_process(ProcessRole.ENGINE, lanes),
-        "in_flight": engine.in_flight,
-        "api": watch.state,
-        "api_problem": watch.problem,
-    }
-    since_s = {"swept_at": engine.since_sweep_s, "api_failing_at": watch.failing_s or None}
-    return commands.beat(limits, engine_id(worker, os.getpid()), fields, since_s)
-
-
-def _process(role: ProcessRole, lanes: ServedLanes) -> dict[str, object]:
-    return {
-        "role": role,
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "lanes": lanes.served,
-        "paused": lanes.paused or None,
-    }
+def of_engine(worker: str, lanes: Lanes, engine: Engine, watch: ApiWatch) -> Beat:
+    """What a process says of itself that makes calls."""
+    return Beat(
+        process_id=engine_id(worker, os.getpid()),
+        role=ProcessRole.ENGINE,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        lanes=lanes.served,
+        paused=lanes.paused,
+        in_flight=engine.in_flight,
+        api=watch.state,
+        api_problem=watch.problem,
+        since_swept_s=engine.since_sweep_s,
+        since_api_failing_s=watch.failing_s or None,
+    )

@@ -32,7 +32,8 @@ from stopline_worker.upstream.task_stop import TaskStopApi
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from stopline.ledger.values import Command, Limits
+    from stopline.ledger.limits import Limits
+    from stopline.ledger.values import Command
     from stopline.servers.redis_server import RedisServer
     from stopline.settings.model import Settings
     from stopline_worker.process.served_lanes import ServedLanes
@@ -138,9 +139,8 @@ class EngineThread:
 
     async def _beat_for_ever(self) -> None:
         while True:
-            await self._tell(
-                of_engine(self.limits, self._worker, self._lanes, self._engine, self._watch)
-            )
+            said = of_engine(self._worker, self._lanes, self._engine, self._watch)
+            await self._tell(commands.beat(self.limits, said))
             # Who waits for the worker to be ready need not wait for the second heartbeat.
             has_swept = self._engine.since_sweep_s is not None
             await asyncio.sleep(BEAT_INTERVAL_S if has_swept else _FIRST_BEATS_S)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from stopline.errors import StoplineError
-from stopline.ledger import Ledger, connect, queries
+from stopline.ledger import Ledger, commands, connect, queries
 from stopline.servers.redis_server import RedisServer
 from stopline.settings.model import Settings
 from stopline.wiring import ledger_server_of, limits_of
@@ -15,8 +15,8 @@ from stopline_worker.process.engine_thread import EngineThread
 from stopline_worker.process.served_lanes import ServedLanes
 
 if TYPE_CHECKING:
-    from stopline.ledger.values import Command, Limits
-    from stopline_worker.intake.quarantine import Junk
+    from stopline.ledger.limits import Limits
+    from stopline.ledger.values import Command, Junk
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_S = 2.0
@@ -97,7 +97,7 @@ class Runtime:
     def keep(self, junk: Junk) -> bool:
         """Keep a message in quarantine; False if the ledger is away, or has no room for it."""
         try:
-            made = self._ledger.run(junk.command)
+            made = self._ledger.run(commands.quarantine(self.limits, junk))
         except Exception:  # noqa: BLE001  # see below
             # Whatever it is, it must not end the consumer.
             _log.exception("message not kept", extra={"action": "quarantine_failed"})

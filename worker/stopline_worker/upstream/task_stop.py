@@ -17,6 +17,7 @@ from stopline_worker.upstream.reqwest_transport import CertificateError, HttpTra
 from stopline_worker.upstream.verdict import BODY_BYTES_MAX, CallErrorKind, NoReply, Reply
 
 if TYPE_CHECKING:
+    from stopline.contract import Target
     from stopline.settings.model import Settings
     from stopline_worker.upstream.api_token import Credential
 
@@ -68,7 +69,7 @@ class TaskStopApi:
         )
         self._requests = _Requests(str(settings.api_url))
 
-    async def call(self, target: str, credential: Credential) -> Reply | NoReply:
+    async def call(self, target: Target, credential: Credential) -> Reply | NoReply:
         """Make one call. The transport bounds how long it takes, however the reply comes."""
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -123,7 +124,7 @@ class _Requests:
         self._authorization: str | None = None
         self._template: httpx.Request
 
-    def make(self, target: str, authorization: str) -> httpx.Request:
+    def make(self, target: Target, authorization: str) -> httpx.Request:
         """The request of one call."""
         if authorization != self._authorization:
             self._template = self._new_template(authorization)
@@ -146,8 +147,8 @@ class _Requests:
             },
         )
 
-    def _url(self, target: str) -> httpx.URL:
-        user_id, task_id, *sub_user_id = target.split("/")
+    def _url(self, target: Target) -> httpx.URL:
+        user_id, task_id, sub_user_id = target
         # copy_with() would parse the whole URL again; a test compares these with parsed ones.
         scheme, userinfo, host, port, path, *_ = self._base._uri_reference  # noqa: SLF001
         url = httpx.URL.__new__(httpx.URL)
@@ -157,7 +158,7 @@ class _Requests:
             host,
             port,
             f"{path}agent-api/user/{user_id}/task_stop/{task_id}",
-            f"sub_user_id={sub_user_id[0]}" if sub_user_id else None,
+            f"sub_user_id={sub_user_id}" if sub_user_id else None,
             None,
         )
         return url

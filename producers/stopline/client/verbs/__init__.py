@@ -14,7 +14,7 @@ from stopline.client.verbs.steps import (
     Step,
     Verb,
 )
-from stopline.client.verbs.submitting import Take, refused, stop, submit, submit_all, submit_many
+from stopline.client.verbs.submitting import Take, stop, submit, submit_all, submit_many
 
 __all__ = [
     "LOOK_AGAIN_S",
@@ -39,7 +39,6 @@ __all__ = [
     "now",
     "outcome",
     "redrive",
-    "refused",
     "resumed",
     "status",
     "stop",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stopline.client.verbs.dispatching import dispatch
-from stopline.client.verbs.steps import Republish, Run, Verb
-from stopline.client.verbs.submitting import refusal_of, refused
+from stopline.client.verbs.steps import Republish, Verb, run
 from stopline.contract import (
     MESSAGE_IDS_MAX,
     DeadLetter,
@@ -20,10 +19,12 @@ from stopline.contract import (
 )
 from stopline.errors import InvalidRequestError, UnknownRequestError
 from stopline.ledger import commands, queries
-from stopline.ledger.values import Accepted, Limits, Submission
+from stopline.ledger.values import Accepted, Submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from stopline.ledger.limits import Limits
 
 _PAGE = 250
 
@@ -33,25 +34,25 @@ def dead_page(place: queries.DeadPlace) -> Verb[tuple[queries.DeadPlace, tuple[D
 
     The place is a moment, not a number: what is sent again or dropped meanwhile moves no others.
     """
-    found: tuple[tuple[str, int], ...] = yield Run(queries.dead_ids(place, _PAGE))
+    found = yield from run(queries.dead_ids(place, _PAGE))
     ids = [letter_id for letter_id, _ in found if letter_id not in place.seen]
     further = place.after(found)
     if not ids:
         return further, ()
-    letters: tuple[DeadLetter | None, ...] = yield Run(queries.dead_letters(ids))
+    letters = yield from run(queries.dead_letters(ids))
     return further, tuple(letter for letter in letters if letter is not None)
 
 
 def dead_count(until: int) -> Verb[int]:
     """How many dead letters and messages there are that died until then (microseconds)."""
-    count: int = yield Run(queries.dead_count(until))
+    count = yield from run(queries.dead_count(until))
     return count
 
 
 def dead_letter(letter_id: str) -> Verb[DeadLetter]:
     """One dead letter or quarantined message."""
-    letters: tuple[DeadLetter | None, ...] = yield Run(queries.dead_letters([letter_id]))
-    dead: bool = yield Run(queries.is_dead(letter_id))
+    letters = yield from run(queries.dead_letters([letter_id]))
+    dead = yield from run(queries.is_dead(letter_id))
     if letters[0] is None or not dead:
         raise UnknownRequestError(f"There is no dead letter {letter_id}.")
     return letters[0]
@@ -76,13 +77,13 @@ def redrive(limits: Limits, letters: Sequence[DeadLetter], by: str) -> Verb[dict
     for first in range(0, len(outcomes), MESSAGE_IDS_MAX):
         chunk = outcomes[first : first + MESSAGE_IDS_MAX]
         pairs = [(letter.request_id, _again(letter, by)) for letter in chunk]
-        replies: tuple[Accepted, ...] = yield Run(commands.redrive(limits, pairs))
+        replies = yield from run(commands.redrive(limits, pairs))
         yield from dispatch(replies)
         for letter, reply in zip(chunk, replies, strict=True):
-            if reply.receipt is not None:
+            if isinstance(reply, Accepted):
                 receipts[letter.request_id] = reply.receipt
-            elif refusal_of(reply).kind is not RefusalKind.NOT_DEAD:
-                raise refused(refusal_of(reply))
+            elif reply.kind is not RefusalKind.NOT_DEAD:
+                raise reply.as_error()
     yield from _redrive_messages(messages)
     return receipts
 
@@ -114,7 +115,7 @@ def _redrive_messages(messages: Iterable[DeadMessage]) -> Verb[None]:
     for message in messages:
         # Sent before it is dropped: a crash in between sends it twice rather than never.
         yield Republish(message)
-        yield Run(commands.discard([message.message_id]))
+        yield from run(commands.discard([message.message_id]))
 
 
 def discard(letter_ids: Sequence[str]) -> Verb[dict[str, bool]]:
@@ -122,6 +123,6 @@ def discard(letter_ids: Sequence[str]) -> Verb[dict[str, bool]]:
     results: dict[str, bool] = {}
     for first in range(0, len(letter_ids), MESSAGE_IDS_MAX):
         chunk = letter_ids[first : first + MESSAGE_IDS_MAX]
-        found: tuple[bool, ...] = yield Run(commands.discard(chunk))
+        found = yield from run(commands.discard(chunk))
         results.update(zip(chunk, found, strict=True))
     return results

@@ -6,18 +6,20 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from stopline.client.verbs.steps import Dispatch, Verb
+from stopline.ledger.values import Accepted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stopline.contract import Lane
-    from stopline.ledger.values import Accepted, Promotion
+    from stopline.ledger.commands import Replies
+    from stopline.ledger.values import Promotion
 
 
-def dispatch(replies: Iterable[Accepted]) -> Verb[None]:
+def dispatch(replies: Replies) -> Verb[None]:
     """Dispatch those of some accepted requests that wait for it."""
-    receipts = [reply.receipt for reply in replies if reply.dispatch and reply.receipt]
-    yield from dispatch_ids((receipt.lane, receipt.request_id) for receipt in receipts)
+    told = [one.receipt for one in replies if isinstance(one, Accepted) and one.dispatch]
+    yield from dispatch_ids((receipt.lane, receipt.request_id) for receipt in told)
 
 
 def dispatch_promoted(promoted: Iterable[Promotion]) -> Verb[None]:

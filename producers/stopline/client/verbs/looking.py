@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stopline.client.verbs.steps import Await, Run, Verb
+from stopline.client.verbs.steps import Verb, await_outcome, run
 from stopline.contract import Batch, Heartbeat, Outcome, Status, from_microseconds
 from stopline.errors import UnknownRequestError
 from stopline.ledger import commands, queries
@@ -13,7 +13,7 @@ from stopline.ledger import commands, queries
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from stopline.ledger.values import Clock, Limits
+    from stopline.ledger.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Heartbeats:
 
 def status(request_id: str) -> Verb[Status]:
     """The outcome or the state of a request, also by an id that follows another request."""
-    found: Status | queries.Alias | None = yield Run(queries.status(request_id))
+    found = yield from run(queries.status(request_id))
     if isinstance(found, queries.Alias):
-        found = yield Run(queries.status(found.request_id))
+        found = yield from run(queries.status(found.request_id))
     if found is None or isinstance(found, queries.Alias):
         raise UnknownRequestError(
             f"The ledger knows no request {request_id}: the id is wrong, or its outcome is older "
@@ -39,7 +39,7 @@ def status(request_id: str) -> Verb[Status]:
 
 def outcome(request_id: str) -> Verb[Outcome | None]:
     """The outcome, or None while there is none."""
-    found: Outcome | None = yield Run(queries.outcome(request_id))
+    found = yield from run(queries.outcome(request_id))
     return found
 
 
@@ -48,7 +48,7 @@ def wait(request_id: str, timeout_s: float | None) -> Verb[Outcome | None]:
 
     Of a request that the ledger does not know there will be none, so that is an error at once.
     """
-    found: Outcome | None = yield Await(request_id, timeout_s)
+    found = yield from await_outcome(request_id, timeout_s)
     if found is not None:
         return found
     known = yield from status(request_id)
@@ -57,7 +57,7 @@ def wait(request_id: str, timeout_s: float | None) -> Verb[Outcome | None]:
 
 def batch(batch_id: str) -> Verb[Batch]:
     """Progress and report of a batch."""
-    found: Batch | None = yield Run(queries.batch(batch_id))
+    found = yield from run(queries.batch(batch_id))
     if found is None:
         raise UnknownRequestError(
             f"The ledger knows no batch {batch_id}: the id is wrong, or the batch is older than "
@@ -68,13 +68,13 @@ def batch(batch_id: str) -> Verb[Batch]:
 
 def heartbeats(limits: Limits) -> Verb[Heartbeats]:
     """Every worker process that was heard of lately, and the ledger's time."""
-    ids: tuple[str, ...] = yield Run(queries.process_ids())
-    found: tuple[Heartbeat, ...] = (yield Run(queries.heartbeats(ids))) if ids else ()
-    clock: Clock = yield Run(commands.read_clock(limits))
+    ids = yield from run(queries.process_ids())
+    found = (yield from run(queries.heartbeats(ids))) if ids else ()
+    clock = yield from run(commands.read_clock(limits))
     return Heartbeats(from_microseconds(clock.now), found)
 
 
 def now(limits: Limits) -> Verb[int]:
     """The ledger's time, in microseconds."""
-    clock: Clock = yield Run(commands.read_clock(limits))
+    clock = yield from run(commands.read_clock(limits))
     return clock.now

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from stopline.client.verbs.dispatching import dispatch_promoted
 from stopline.client.verbs.looking import batch
-from stopline.client.verbs.steps import Run, Verb
+from stopline.client.verbs.steps import Verb, run
 from stopline.contract import MESSAGE_IDS_MAX, CancelResult, ResumeResult, check_name
 from stopline.ledger import commands, queries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stopline.ledger.values import Limits
+    from stopline.contract import Target
+    from stopline.ledger.limits import Limits
 
 
 def cancel(limits: Limits, request_ids: Sequence[str], by: str) -> Verb[dict[str, CancelResult]]:
@@ -22,7 +23,7 @@ def cancel(limits: Limits, request_ids: Sequence[str], by: str) -> Verb[dict[str
     results: dict[str, CancelResult] = {}
     for first in range(0, len(request_ids), MESSAGE_IDS_MAX):
         chunk = request_ids[first : first + MESSAGE_IDS_MAX]
-        words, promoted = yield Run(commands.cancel(limits, chunk, by))
+        words, promoted = yield from run(commands.cancel(limits, chunk, by))
         results.update(zip(chunk, words, strict=True))
         yield from dispatch_promoted(promoted)
     return results
@@ -32,17 +33,17 @@ def cancel_batch(limits: Limits, batch_id: str, by: str) -> Verb[dict[CancelResu
     """Cancel every request of a batch; the reply counts what came of it."""
     yield from batch(batch_id)
     counts = dict.fromkeys(CancelResult, 0)
-    chunks: tuple[str, ...] = yield Run(queries.batch_chunks(batch_id))
+    chunks = yield from run(queries.batch_chunks(batch_id))
     for chunk in chunks:
-        request_ids: tuple[str, ...] = yield Run(queries.batch_ids(chunk))
+        request_ids = yield from run(queries.batch_ids(chunk))
         results = yield from cancel(limits, request_ids, by)
         for result in results.values():
             counts[result] += 1
     return counts
 
 
-def resumed(limits: Limits, target: str, at: int | None) -> Verb[ResumeResult]:
+def resumed(limits: Limits, target: Target, at: int | None) -> Verb[ResumeResult]:
     """Tell the ledger that a target was resumed (microseconds; None: now)."""
-    result, promoted = yield Run(commands.resume(limits, target, at))
+    result, promoted = yield from run(commands.resume(limits, target, at))
     yield from dispatch_promoted(promoted)
-    return result  # type: ignore[no-any-return]  # a step's result is Any by its nature
+    return result

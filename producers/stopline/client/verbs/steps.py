@@ -2,17 +2,18 @@
 
 A verb is a generator: it yields steps (run a ledger command, send a message, wait for an outcome)
 and gets each step's result back. `StopClient` and `AsyncStopClient` only take the steps, each in
-its own way (the "sans-IO" pattern, https://sans-io.readthedocs.io).
+its own way (the "sans-IO" pattern, https://sans-io.readthedocs.io). Verbs are written with the
+functions at the end, which give the results their types: `found = yield from run(command)`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from stopline.contract import DeadMessage, Lane
+    from stopline.contract import DeadMessage, Lane, Outcome
     from stopline.ledger.values import Command
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class Finish:
     """Wait for a command that was begun; the step's result is its parsed reply."""
 
     begun: Any
+    """What `Begin` gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +75,33 @@ class Await:
 
 Step = Run | Begin | Finish | Dispatch | Republish | Await
 Verb = Generator[Step, Any, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun(Generic[T]):
+    """A command under way, whose reply is a `T`."""
+
+    handle: Any
+
+
+def run(command: Command[T]) -> Verb[T]:
+    """Run a command; its parsed reply."""
+    reply: T = yield Run(command)
+    return reply
+
+
+def begin(command: Command[T]) -> Verb[Begun[T]]:
+    """Begin to run a command: see `Begin`."""
+    return Begun((yield Begin(command)))
+
+
+def finish(begun: Begun[T]) -> Verb[T]:
+    """Wait for a command that was begun; its parsed reply."""
+    reply: T = yield Finish(begun.handle)
+    return reply
+
+
+def await_outcome(request_id: str, timeout_s: float | None) -> Verb[Outcome | None]:
+    """Wait for an outcome: see `Await`."""
+    found: Outcome | None = yield Await(request_id, timeout_s)
+    return found

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 from stopline.client.verbs.dispatching import dispatch
-from stopline.client.verbs.steps import Begin, Finish, Run, T, Verb
+from stopline.client.verbs.steps import Begun, T, Verb, begin, finish, run
 from stopline.contract import MESSAGE_IDS_MAX, Receipt, Refusal, RefusalKind, StopRequest
-from stopline.errors import IdempotencyConflictError, InvalidRequestError, LedgerFullError
 from stopline.ledger import commands
-from stopline.ledger.values import Accepted, Limits, Submission
+from stopline.ledger.commands import Replies
+from stopline.ledger.values import Accepted, Submission
+
+if TYPE_CHECKING:
+    from stopline.ledger.limits import Limits
 
 _AHEAD = 2
 """How many calls to the ledger are under way while the results of an earlier one are handled. With
@@ -21,21 +24,20 @@ one, the ledger would be idle whenever the broker, on the same Redis, waits behi
 
 def stop(limits: Limits, request: StopRequest) -> Verb[Receipt]:
     """Accept one request and dispatch it."""
-    replies = yield from submit(limits, [Submission(request)])
-    reply = replies[0]
-    if reply.receipt is None:
-        raise refused(refusal_of(reply))
+    (reply,) = yield from submit(limits, [Submission(request)])
+    if isinstance(reply, Refusal):
+        raise reply.as_error()
     return reply.receipt
 
 
-def submit(limits: Limits, submissions: Sequence[Submission]) -> Verb[tuple[Accepted, ...]]:
+def submit(limits: Limits, submissions: Sequence[Submission]) -> Verb[Replies]:
     """Accept up to `MESSAGE_IDS_MAX` requests and dispatch them; refusals are returned."""
-    replies: tuple[Accepted, ...] = yield Run(commands.accept(limits, submissions))
+    replies = yield from run(commands.accept(limits, submissions))
     yield from dispatch(replies)
     return replies
 
 
-Take = Callable[[Sequence[T], tuple[Accepted, ...]], None]
+Take = Callable[[Sequence[T], Replies], None]
 
 
 def submit_all(
@@ -54,9 +56,9 @@ def submit_all(
         make: makes one.
         take: called with some items and what became of them, in their order.
     """
-    under_way: deque[tuple[Sequence[T], Any]] = deque()
+    under_way: deque[tuple[Sequence[T], Begun[Replies]]] = deque()
     for chunk in _chunks(items):
-        begun = yield Begin(commands.accept(limits, [make(item) for item in chunk]))
+        begun = yield from begin(commands.accept(limits, [make(item) for item in chunk]))
         under_way.append((chunk, begun))
         if len(under_way) > _AHEAD:
             yield from _finish(*under_way.popleft(), take)
@@ -64,8 +66,8 @@ def submit_all(
         yield from _finish(*under_way.popleft(), take)
 
 
-def _finish(chunk: Sequence[T], begun: Any, take: Take[T]) -> Verb[None]:
-    replies: tuple[Accepted, ...] = yield Finish(begun)
+def _finish(chunk: Sequence[T], begun: Begun[Replies], take: Take[T]) -> Verb[None]:
+    replies = yield from finish(begun)
     yield from dispatch(replies)
     take(chunk, replies)
 
@@ -76,7 +78,7 @@ def submit_many(
     """Accept any number of requests as one batch; their order is their place in it."""
     results: list[Receipt | Refusal] = []
 
-    def take(_chunk: object, replies: tuple[Accepted, ...]) -> None:
+    def take(_chunk: object, replies: Replies) -> None:
         first = len(results)
         results.extend(_result(reply, first + index) for index, reply in enumerate(replies))
 
@@ -95,29 +97,9 @@ def _chunks(items: Iterable[T]) -> Generator[list[T]]:
         yield chunk
 
 
-def _result(reply: Accepted, index: int) -> Receipt | Refusal:
-    if reply.receipt is not None:
+def _result(reply: Accepted | Refusal, index: int) -> Receipt | Refusal:
+    if isinstance(reply, Accepted):
         return reply.receipt
-    refusal = refusal_of(reply)
-    if refusal.kind is RefusalKind.MEMORY:
-        raise refused(refusal)
-    return refusal.model_copy(update={"index": index})
-
-
-def refusal_of(reply: Accepted) -> Refusal:
-    """The refusal of a reply that is one."""
-    assert reply.refusal is not None  # noqa: S101  # a reply is a receipt or a refusal
-    return reply.refusal
-
-
-def refused(refusal: Refusal) -> InvalidRequestError | LedgerFullError:
-    """The error that says what a refusal says."""
-    if refusal.kind is RefusalKind.MEMORY:
-        return LedgerFullError(
-            "Redis is close to its maxmemory: new requests are refused, so that open ones can "
-            "settle. Raise maxmemory, or wait for outcomes."
-        )
-    conflict = refusal.kind is RefusalKind.CONFLICT
-    kind = IdempotencyConflictError if conflict else InvalidRequestError
-    field = refusal.field
-    return kind(f"{field}: {refusal.reason}" if field else refusal.reason, field=field)
+    if reply.kind is RefusalKind.MEMORY:
+        raise reply.as_error()
+    return reply.model_copy(update={"index": index})

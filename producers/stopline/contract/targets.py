@@ -1,0 +1,27 @@
+"""A target: what a stop request is to stop."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+
+class Target(NamedTuple):
+    """The task of a user, and of one of that user's sub-users where the API wants one.
+
+    `task_id` is the upstream task, never a Celery task.
+    """
+
+    user_id: str
+    task_id: str
+    sub_user_id: str | None = None
+
+    def __str__(self) -> str:
+        """`user_id/task_id[/sub_user_id]`; ids have no slash, so it is unambiguous."""
+        if self.sub_user_id is None:
+            return f"{self.user_id}/{self.task_id}"
+        return f"{self.user_id}/{self.task_id}/{self.sub_user_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The target that `str()` gave this text of."""
+        return cls(*text.split("/"))

@@ -1,0 +1,27 @@
+"""What is asked of the ledger: commands that change it, built and read by pure functions.
+
+The sync and the asyncio ledger run the same commands, so there is one implementation of each verb.
+"""
+
+from stopline.ledger.commands.accepting import REFUSALS, Replies, accept, redrive
+from stopline.ledger.commands.attempting import claim, claim_due, renew, settle
+from stopline.ledger.commands.keeping import beat, leave, quarantine, read_clock
+from stopline.ledger.commands.steering import cancel, discard, resume
+
+__all__ = [
+    "REFUSALS",
+    "Replies",
+    "accept",
+    "beat",
+    "cancel",
+    "claim",
+    "claim_due",
+    "discard",
+    "leave",
+    "quarantine",
+    "read_clock",
+    "redrive",
+    "renew",
+    "resume",
+    "settle",
+]

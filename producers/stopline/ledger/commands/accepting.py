@@ -1,0 +1,153 @@
+"""Taking requests in: accept, and redrive of dead letters."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from stopline.contract import (
+    Lane,
+    Receipt,
+    ReceiptKind,
+    Refusal,
+    RefusalKind,
+    StopRequest,
+    to_microseconds,
+)
+from stopline.ledger import keys
+from stopline.ledger.commands.encoding import json_string, members, options, text
+from stopline.ledger.values import Accepted, Command, Submission
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stopline.ledger.limits import Limits
+
+REFUSALS: Final[dict[RefusalKind, tuple[str | None, str]]] = {
+    RefusalKind.CONFLICT: (
+        "idempotency_key",
+        "this idempotency key, request id or place in the batch was used for another target",
+    ),
+    RefusalKind.TOO_OLD: (
+        "issued_at",
+        "this is longer ago than the ledger remembers (STOPLINE_RESULT_TTL_S)",
+    ),
+    RefusalKind.NOT_AFTER_PASSED: ("not_after", "this time has passed"),
+    RefusalKind.TOO_FAR: (
+        "not_after",
+        "this is later than outcomes are kept for (STOPLINE_RESULT_TTL_S)",
+    ),
+    RefusalKind.ALIASES: (
+        None,
+        "too many senders wait for this target under ids of their own; use a client",
+    ),
+    RefusalKind.BATCHES: (
+        "batch_id",
+        "too many batches wait for this target; send it without one, or when it has its outcome",
+    ),
+    RefusalKind.MEMORY: (None, "Redis is close to its maxmemory"),
+    RefusalKind.NOT_DEAD: (None, "this is no dead letter (any more)"),
+}
+"""Why the scripts refuse: the field that is wrong, and the reason for a person."""
+Replies = tuple[Accepted | Refusal, ...]
+"""What accepting some submissions came to, in their order."""
+
+_RECEIPT_KINDS: Final = {kind.value: kind for kind in ReceiptKind}
+_LANES: Final = {lane.value: lane for lane in Lane}
+
+
+@lru_cache(maxsize=1024)
+def _wish(source: str, reason: str | None) -> str:
+    """Who asks and why, as JSON members: the same for most requests of a producer."""
+    return members({"source": source, "reason": reason})
+
+
+@lru_cache(maxsize=1024)
+def _batch_member(batch_id: str | None) -> str:
+    return f',"batch_id":{json_string(batch_id)}' if batch_id else ""
+
+
+def _item(submission: Submission) -> str:
+    """One request as `accept` reads it: a field a line, in the order of `_accept.lua`."""
+    request, place, batch_id, alias, redrive_of = submission
+    batch_id = batch_id or request.batch_id
+    target = str(request.target)
+    more = _batch_member(batch_id)
+    if request.idempotency_key or redrive_of:
+        rare = {"idempotency_key": request.idempotency_key, "redrive_of": redrive_of}
+        more = f"{more},{members(rare)}"
+    return "\n".join(
+        (
+            request.request_id,
+            target,
+            keys.target_digest(target),
+            request.lane.value,
+            str(to_microseconds(request.issued_at)) if request.issued_at else "",
+            str(to_microseconds(request.not_after)) if request.not_after else "",
+            _wish(request.source, request.reason),
+            more,
+            batch_id or "",
+            "" if place is None else str(place),
+            "1" if alias else "",
+            request.idempotency_key or "",
+        )
+    )
+
+
+def _parse_accepted(submissions: Sequence[Submission], reply: Any) -> Replies:
+    fields = [text(field) for field in reply[1]]
+    rows = zip(fields[::4], fields[1::4], fields[2::4], fields[3::4], strict=True)
+    return tuple(
+        _accepted(index, submission.request, *row)
+        for index, (submission, row) in enumerate(zip(submissions, rows, strict=True))
+    )
+
+
+def _accepted(
+    index: int, request: StopRequest, kind: str, request_id: str, lane: str, dispatch: str
+) -> Accepted | Refusal:
+    if kind == "refused":
+        refused = RefusalKind(request_id)
+        field, reason = REFUSALS[refused]
+        return Refusal(index=index, kind=refused, field=field, reason=reason)
+    receipt = Receipt(
+        request_id,
+        _RECEIPT_KINDS[kind],
+        request.user_id,
+        request.task_id,
+        request.sub_user_id,
+        _LANES[lane],
+    )
+    return Accepted(receipt, dispatch=dispatch == "1")
+
+
+def accept(
+    limits: Limits, submissions: Sequence[Submission], *, expire_late: bool = False
+) -> Command[Replies]:
+    """Take requests into the ledger.
+
+    Args:
+        limits: the limits.
+        submissions: at most `MESSAGE_IDS_MAX`.
+        expire_late: a `not_after` that has passed makes the outcome `expired`, not a refusal:
+            for a message that waited in a queue.
+    """
+    items = map(_item, submissions)
+    return Command(
+        "accept",
+        (options(limits, expire_late=expire_late), *items),
+        lambda reply: _parse_accepted(submissions, reply),
+        durable=limits.durable,
+    )
+
+
+def redrive(limits: Limits, letters: Sequence[tuple[str, Submission]]) -> Command[Replies]:
+    """Send dead letters again: each id with the new request that takes its place."""
+    fields = [field for old, new in letters for field in (old, _item(new))]
+    submissions = [new for _, new in letters]
+    return Command(
+        "redrive",
+        (options(limits), *fields),
+        lambda reply: _parse_accepted(submissions, reply),
+        durable=limits.durable,
+    )

@@ -1,0 +1,56 @@
+"""What people ask: cancel, resume, discard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stopline.contract import CancelResult, ResumeResult, Target
+from stopline.ledger import keys
+from stopline.ledger.commands.encoding import Promotions, json_string, options, promotions, text
+from stopline.ledger.values import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stopline.ledger.limits import Limits
+
+
+def cancel(
+    limits: Limits, request_ids: Sequence[str], by: str
+) -> Command[tuple[tuple[CancelResult, ...], Promotions]]:
+    """Cancel requests in the name of `by`."""
+    detail = json_string(f"Cancelled by {by}.")
+    return Command(
+        "cancel",
+        (options(limits, detail=detail), *request_ids),
+        lambda reply: (
+            tuple(CancelResult(text(word)) for word in reply[0]),
+            promotions(reply[1]),
+        ),
+        durable=limits.durable,
+    )
+
+
+def resume(
+    limits: Limits, target: Target, at: int | None
+) -> Command[tuple[ResumeResult, Promotions]]:
+    """Learn that a target was resumed, `at` in microseconds (None: now, by the ledger's clock)."""
+    return Command(
+        "resume",
+        (options(limits), keys.target_digest(str(target)), "" if at is None else str(at)),
+        lambda reply: (
+            ResumeResult(
+                superseded=tuple(text(request_id) for request_id in reply[0]),
+                in_flight=text(reply[1]) or None,
+            ),
+            promotions(reply[2]),
+        ),
+        durable=limits.durable,
+    )
+
+
+def discard(letter_ids: Sequence[str]) -> Command[tuple[bool, ...]]:
+    """Drop dead letters; the reply says for each whether it was one."""
+    return Command(
+        "discard", (options(), *letter_ids), lambda reply: tuple(bool(word) for word in reply)
+    )

@@ -1,0 +1,46 @@
+"""The limits that the ledger's scripts work by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+_SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits that the scripts work by, all in seconds or counts."""
+
+    deadline_s: float = 7200
+    lease_s: float = 30
+    look_again_s: float = 5
+    attempts_max: int = 8
+    """Of attempts whose replies spoke of the request and settled nothing."""
+    upstream_failures_max: int | None = None
+    """Of attempts that failed by the upstream's fault; None: as many as fit before the deadline."""
+    claims_lost_max: int = 3
+    suspect_wait_s: float = 0.25
+    heartbeat_ttl_s: int = 120
+    durable: bool = False
+    result_ttl_s: int = 7 * 86400
+    dead_letter_ttl_s: int = 14 * 86400
+    idempotency_ttl_s: int = 86400
+
+    def to_options(self) -> dict[str, int]:
+        """The options that every script may read, times in the unit that their names say."""
+        rare = {"durable": 1} if self.durable else {}
+        if self.upstream_failures_max is not None:
+            rare["upstream_failures_max"] = self.upstream_failures_max
+        return rare | {
+            "deadline_us": round(self.deadline_s * _SECOND),
+            "lease_us": round(self.lease_s * _SECOND),
+            "look_again_us": round(self.look_again_s * _SECOND),
+            "attempts_max": self.attempts_max,
+            "claims_lost_max": self.claims_lost_max,
+            "suspect_wait_us": round(self.suspect_wait_s * _SECOND),
+            "result_ttl_s": self.result_ttl_s,
+            "dead_letter_ttl_s": self.dead_letter_ttl_s,
+            "heartbeat_ttl_s": self.heartbeat_ttl_s,
+            "idempotency_ttl_s": self.idempotency_ttl_s,
+        }
