@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from unittest import mock
 
 from stopline.client import verbs
-from stopline.contract import Lane, StopRequest, from_microseconds
+from stopline.contract import Lane, StopRequest, Target, from_microseconds
 from stopline.errors import StoplineError, UnavailableError
 from stopline.ledger import queries
 from stopline.ledger.values import Submission
@@ -97,24 +96,27 @@ class Producer:
         page = await self._until_through(lambda: verbs.dead_page(queries.DeadPlace()))
         letters = page[1][:2] if page else ()
         if letters:
-            await self._until_through(lambda: verbs.redrive(LIMITS, letters, self._name))
+            new_id = self._world.new_id
+            await self._until_through(
+                lambda: verbs.redrive(LIMITS, letters, self._name, new_id=new_id)
+            )
 
     # --- wishes -------------------------------------------------------------------------------
 
-    def _target(self) -> str:
-        return f"u/t{self._world.random.randrange(_TARGETS)}"
+    def _target(self) -> Target:
+        return Target("u", f"t{self._world.random.randrange(_TARGETS)}")
 
     def _request(self) -> StopRequest:
         random, now_us = self._world.random, self._world.server_us()
-        user_id, task_id = self._target().split("/")
+        target = self._target()
         issued_ago_s = random.choice([None, None, 0.0, 0.5, 5.0])
         if self._world.faults.clock_step:
             # How old an event is that was sent before a step, nobody can tell (test_clock.py).
             issued_ago_s = None
         lasts_s = random.choice([None, None, None, 2.0, 10.0])
         return StopRequest(
-            user_id=user_id,
-            task_id=task_id,
+            user_id=target.user_id,
+            task_id=target.task_id,
             lane=random.choice(list(Lane)),
             request_id=self._world.new_id(),
             issued_at=None
@@ -154,8 +156,7 @@ class Producer:
         result: Any = None
         while True:
             try:
-                with mock.patch.object(verbs, "new_request_id", self._world.new_id):
-                    step = verb.send(result)
+                step = verb.send(result)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
             await self._perhaps_die(process)

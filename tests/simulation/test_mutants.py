@@ -10,7 +10,8 @@ import pytest
 from stopline.ledger import scripts
 from stopline_worker.engine import attempt
 from stopline_worker.engine.engine import Engine
-from stopline_worker.upstream.verdict import Judgement, NoReply, Reply, judge
+from stopline_worker.upstream.reply import NoReply, Reply
+from stopline_worker.upstream.verdict import Judgement, judge
 from tests.simulation.invariants import BrokenError
 from tests.simulation.ledger import LedgerServer
 from tests.simulation.run import simulate

@@ -14,7 +14,7 @@ from stopline.ledger.values import Submission
 from stopline.settings.model import Settings
 from stopline.wiring import limits_of
 from stopline_worker.engine.backoff import Backoff
-from stopline_worker.upstream.verdict import CallErrorKind, NoReply, Reply
+from stopline_worker.upstream.reply import CallErrorKind, NoReply, Reply
 from tests.simulation.broker import Broker
 from tests.simulation.ledger import LedgerServer, SimulatedRedis
 from tests.simulation.upstream import Call, Upstream

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stopline_worker.upstream.api_token import Credential
-from stopline_worker.upstream.verdict import CallErrorKind, NoReply, Reply
+from stopline_worker.upstream.reply import CallErrorKind, NoReply, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,8 @@ import pytest
 
 from stopline.contract import ApiState
 from stopline_worker.upstream.api_watch import ApiWatch
-from stopline_worker.upstream.verdict import CallErrorKind, NoReply, Reply, judge
+from stopline_worker.upstream.reply import CallErrorKind, NoReply, Reply
+from stopline_worker.upstream.verdict import judge
 
 GOOD = judge(Reply(200, b'{"status": "success", "code": 200}'))
 REFUSED = judge(Reply(401))

@@ -16,7 +16,8 @@ from stopline_worker.engine.attempt import INTERRUPTED, Attempts, Measured
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.upstream.api_token import Credential
 from stopline_worker.upstream.api_watch import ApiWatch
-from stopline_worker.upstream.verdict import CallErrorKind, NoReply, Reply, judge
+from stopline_worker.upstream.reply import CallErrorKind, NoReply, Reply
+from stopline_worker.upstream.verdict import judge
 
 GRANT = Grant("r1", Target("u", "t"), attempt=1, not_after=10**18, lease_end=10**18)
 

@@ -16,7 +16,7 @@ from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock
 from stopline_worker.engine.engine import Engine
 from stopline_worker.upstream.api_watch import ApiWatch
-from stopline_worker.upstream.verdict import Reply
+from stopline_worker.upstream.reply import Reply
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.worker import FixedLanes, NoToken
 

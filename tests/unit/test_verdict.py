@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stopline.contract import Verdict
-from stopline_worker.upstream.verdict import Blame, CallErrorKind, NoReply, Reply, judge
+from stopline_worker.upstream.reply import CallErrorKind, NoReply, Reply
+from stopline_worker.upstream.verdict import Blame, judge
 
 OK = b'{"status": "success", "code": 200, "message": "done"}'
 

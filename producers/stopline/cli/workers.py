@@ -62,7 +62,7 @@ def require_worker() -> None:
     Raises:
         InvalidSettingsError: the worker's packages are not installed.
     """
-    missing = [name for name in ("httpx", "pyreqwest", "uvloop") if find_spec(name) is None]
+    missing = [name for name in ("httpx", "uvloop") if find_spec(name) is None]
     if missing or find_spec("stopline_worker") is None:
         raise InvalidSettingsError(
             "The worker's packages are not installed: install the extra 'worker' (in a checkout: "

@@ -56,6 +56,15 @@ class Durability(StrEnum):
     """The server's append-only file is on disk before there is a receipt."""
 
 
+class HttpClientKind(StrEnum):
+    """What makes the calls."""
+
+    REQWEST = "reqwest"
+    """The Rust client, for speed."""
+    HTTPX = "httpx"
+    """Pure Python."""
+
+
 class Settings(BaseSettings):
     """Every setting with its default; times in seconds. Build it with `load()`."""
 
@@ -75,6 +84,8 @@ class Settings(BaseSettings):
     """Read again when the API says 401 or 403: the token may have been rotated."""
     api_proxy: SecretStr | None = None
     """A proxy for the calls; those of the environment (HTTPS_PROXY …) are not used."""
+    http_client: HttpClientKind | None = None
+    """What makes the calls. None: reqwest where its wheel is installed, else httpx."""
 
     # Redis and the broker.
     redis_url: SecretStr | None = None
@@ -182,11 +193,20 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return self
 
+    @field_validator("api_url")
+    @classmethod
+    def _is_base(cls, value: HttpUrl) -> HttpUrl:
+        if value.query or value.fragment or value.username or value.password:
+            msg = "an address without user, query or fragment: the path of the call is added to it"
+            raise ValueError(msg)
+        return value
+
     @field_validator("api_proxy")
     @classmethod
     def _is_proxy(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not _is_http_address(value.get_secret_value()):
-            msg = "a proxy is an http:// or https:// address"  # never the value: it has a password
+        if value and not _is_address(value.get_secret_value(), _PROXY_SCHEMES):
+            # Never the value: it has a password.
+            msg = "a proxy is an http://, https://, socks5:// or socks5h:// address"
             raise ValueError(msg)
         return value
 
@@ -263,12 +283,15 @@ class Settings(BaseSettings):
         return None if path is None else read_secret(path, f"{variable(field)}_FILE")
 
 
-def _is_http_address(url: str) -> bool:
+_PROXY_SCHEMES: Final = frozenset({"http", "https", "socks5", "socks5h"})
+
+
+def _is_address(url: str, schemes: frozenset[str]) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    return parts.scheme in schemes and bool(parts.hostname)
 
 
 _CHECKS: Final = {"redis_url": check_ledger_address, "broker_url": check_broker_address}

@@ -35,6 +35,7 @@ class SettingsFields(TypedDict, total=False):
     api_token: str | SecretStr | None
     api_token_file: Path | str | None
     api_proxy: str | SecretStr | None
+    http_client: str | None
     redis_url: str | SecretStr | None
     redis_url_file: Path | str | None
     redis_password: str | SecretStr | None

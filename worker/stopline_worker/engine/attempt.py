@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stopline.contract import OutcomeKind, Verdict
 from stopline.ledger.values import Cause, Ended, Grant, Record, Retry, Settlement
-from stopline_worker.upstream.verdict import CallErrorKind, Judgement, NoReply, Reply, judge
+from stopline_worker.upstream.reply import CallErrorKind, NoReply, Reply
+from stopline_worker.upstream.verdict import Judgement, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable

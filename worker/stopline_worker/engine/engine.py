@@ -26,7 +26,7 @@ from stopline_worker.engine.flight import Flight
 from stopline_worker.engine.settler import Settler
 from stopline_worker.engine.slots import Slots
 from stopline_worker.engine.suspects import Suspects
-from stopline_worker.upstream.verdict import CallErrorKind, NoReply
+from stopline_worker.upstream.reply import CallErrorKind, NoReply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

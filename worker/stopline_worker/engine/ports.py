@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from stopline.contract import Lane, Target
     from stopline.ledger.values import Command
     from stopline_worker.upstream.api_token import Credential
-    from stopline_worker.upstream.verdict import NoReply, Reply
+    from stopline_worker.upstream.reply import NoReply, Reply
 
 T = TypeVar("T")
 

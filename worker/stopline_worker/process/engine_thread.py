@@ -27,6 +27,7 @@ from stopline_worker.engine.engine import Engine
 from stopline_worker.liveness.heartbeat import engine_id, of_engine
 from stopline_worker.upstream.api_token import ApiToken
 from stopline_worker.upstream.api_watch import ApiWatch
+from stopline_worker.upstream.http_client import http_client_of
 from stopline_worker.upstream.task_stop import TaskStopApi
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class EngineThread:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         token = ApiToken.from_settings(self._settings)
-        api = TaskStopApi(self._settings)
+        api = TaskStopApi(http_client_of(self._settings), str(self._settings.api_url))
         watch = ApiWatch(time.monotonic)
         self._ledger = AsyncLedger(connect_async(self._ledger_server))
         jitter = random.Random()  # noqa: S311  # jitter is no secret

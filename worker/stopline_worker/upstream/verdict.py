@@ -22,7 +22,6 @@ replies that speak of this request and settle nothing are counted.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -32,11 +31,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from stopline.contract import Verdict
+from stopline_worker.upstream.reply import BODY_BYTES_MAX, CallErrorKind, NoReply, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BODY_BYTES_MAX: Final = 64 * 1024
 MESSAGE_CHARACTERS_MAX: Final = 200
 
 _INTEGER_MAX: Final = 1 << 63
@@ -54,48 +53,6 @@ _RETRY_STATUSES: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
 _TOKEN_STATUSES: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-
-
-class Reply(NamedTuple):
-    """What the API answered.
-
-    Attributes:
-        status: the HTTP status.
-        body: the body as it came, up to `BODY_BYTES_MAX`.
-        too_large: the body was longer.
-        encoded: the body has a content encoding, which was not asked for.
-        retry_after: the header, if any.
-        date: the `Date` header, if any: the API's clock, which its dates are meant by.
-    """
-
-    status: int
-    body: bytes = b""
-    too_large: bool = False
-    encoded: bool = False
-    retry_after: str | None = None
-    date: str | None = None
-
-
-class CallErrorKind(StrEnum):
-    """Why there was no reply."""
-
-    CONNECT = "connect"
-    READ = "read"
-    WRITE = "write"
-    TLS = "tls"
-    PROTOCOL = "protocol"
-    PROXY = "proxy"
-    TIMEOUT = "timeout"
-    INTERRUPTED = "interrupted"
-    INTERNAL = "internal"
-
-
-@dataclass(frozen=True, slots=True)
-class NoReply:
-    """A call that ended without a reply; `message` names the error for people."""
-
-    kind: CallErrorKind
-    message: str
 
 
 class Blame(StrEnum):

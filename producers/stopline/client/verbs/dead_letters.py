@@ -22,7 +22,7 @@ from stopline.ledger import commands, queries
 from stopline.ledger.values import Accepted, Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from stopline.ledger.limits import Limits
 
@@ -58,7 +58,13 @@ def dead_letter(letter_id: str) -> Verb[DeadLetter]:
     return letters[0]
 
 
-def redrive(limits: Limits, letters: Sequence[DeadLetter], by: str) -> Verb[dict[str, Receipt]]:
+def redrive(
+    limits: Limits,
+    letters: Sequence[DeadLetter],
+    by: str,
+    *,
+    new_id: Callable[[], str] = new_request_id,
+) -> Verb[dict[str, Receipt]]:
     """Send dead letters again, each as a new request; a quarantined message as it came.
 
     Returns:
@@ -76,7 +82,7 @@ def redrive(limits: Limits, letters: Sequence[DeadLetter], by: str) -> Verb[dict
     outcomes = [letter for letter in letters if isinstance(letter, Outcome)]
     for first in range(0, len(outcomes), MESSAGE_IDS_MAX):
         chunk = outcomes[first : first + MESSAGE_IDS_MAX]
-        pairs = [(letter.request_id, _again(letter, by)) for letter in chunk]
+        pairs = [(letter.request_id, _again(letter, by, new_id())) for letter in chunk]
         replies = yield from run(commands.redrive(limits, pairs))
         yield from dispatch(replies)
         for letter, reply in zip(chunk, replies, strict=True):
@@ -88,7 +94,7 @@ def redrive(limits: Limits, letters: Sequence[DeadLetter], by: str) -> Verb[dict
     return receipts
 
 
-def _again(letter: Outcome, by: str) -> Submission:
+def _again(letter: Outcome, by: str, request_id: str) -> Submission:
     """A new wish for the same target, issued now: the old one has its outcome for good."""
     request = StopRequest(
         user_id=letter.user_id,
@@ -97,7 +103,7 @@ def _again(letter: Outcome, by: str) -> Submission:
         lane=letter.lane,
         source=by,
         reason=letter.reason,
-        request_id=new_request_id(),
+        request_id=request_id,
     )
     return Submission(request, redrive_of=letter.request_id)
 
