@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import httpx
 import orjson
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +32,7 @@ from stopline_worker.engine.clock import LedgerClock
 from stopline_worker.engine.engine import Engine
 from stopline_worker.upstream.api_token import ApiToken
 from stopline_worker.upstream.api_watch import ApiWatch
+from stopline_worker.upstream.reply import Reply
 from stopline_worker.upstream.task_stop import TaskStopApi
 from tests.simulation.virtual_loop import VirtualLoop
 from tests.simulation.worker import FixedLanes
@@ -40,7 +40,7 @@ from tests.support.size import ledger_bytes
 from tests.support.valkey import Valkey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import redis
 
@@ -145,26 +145,25 @@ class _CountingLedger:
         return reply
 
 
-class _Confirming(httpx.AsyncBaseTransport):
-    """An API that confirms everything after 50 virtual milliseconds."""
+class _Confirming:
+    """An HTTP client whose API confirms everything after 50 virtual milliseconds."""
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        assert request.url.path.startswith("/agent-api/user/")
+    async def get(self, url: str, headers: Mapping[str, str]) -> Reply:
+        assert url.startswith("http://127.0.0.1:1/agent-api/user/")
+        assert headers["Authorization"] == "Bearer t0ken"
         await asyncio.sleep(_API_S)
-        body = b'{"status":"success","code":200,"message":"stopped"}'
-        return httpx.Response(
-            200,
-            headers=[("content-type", "application/json"), ("content-length", str(len(body)))],
-            stream=httpx.ByteStream(body),
-        )
+        return Reply(200, b'{"status":"success","code":200,"message":"stopped"}')
+
+    async def close(self) -> None:
+        pass
 
 
 def _engine(ledger: _CountingLedger, loop: VirtualLoop) -> Engine:
     token = ApiToken("t0ken")
-    api = TaskStopApi(Settings.load(api_url="http://127.0.0.1:1"), transport=_Confirming())
+    api = TaskStopApi(_Confirming(), "http://127.0.0.1:1")
     jitter = random.Random(17)
     attempts = Attempts(
-        api, token, Backoff(0.5, 60), jitter, ApiWatch(loop.time), monotonic=loop.time
+        api, token, Backoff(0.5, 60), jitter, ApiWatch(loop.time), LedgerClock(loop.time)
     )
     return Engine(
         ledger,
@@ -173,7 +172,6 @@ def _engine(ledger: _CountingLedger, loop: VirtualLoop) -> Engine:
         FixedLanes((Lane.BULK,)),
         max_in_flight=200,
         name="e",
-        clock=LedgerClock(loop.time),
         random=jitter,
     )
 

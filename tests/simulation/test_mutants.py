@@ -10,6 +10,7 @@ import pytest
 from stopline.ledger import scripts
 from stopline_worker.engine import attempt
 from stopline_worker.engine.engine import Engine
+from stopline_worker.engine.flight import Flight
 from stopline_worker.upstream.reply import NoReply, Reply
 from stopline_worker.upstream.verdict import Judgement, judge
 from tests.simulation.invariants import BrokenError
@@ -156,7 +157,7 @@ def test_a_broken_script_is_found(mutant: Mutant) -> None:
 
 
 def _never_looks_at_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Engine, "_lease_ended", lambda *_: False)
+    monkeypatch.setattr(Flight, "lease_ended", lambda *_: False)
 
 
 def _takes_no_reply_for_success(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ class Worker:
             backoff=self._backoff,
             random=world.random,
             watch=ApiWatch(world.monotonic),
-            monotonic=world.monotonic,
+            clock=LedgerClock(world.monotonic),
         )
         self._engine = Engine(
             self._connection,
@@ -103,7 +103,6 @@ class Worker:
             FixedLanes(tuple(self._lanes)),
             max_in_flight=self._max_in_flight,
             name=name,
-            clock=LedgerClock(world.monotonic),
             random=world.random,
         )
         self._process.tell("starts")

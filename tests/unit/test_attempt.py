@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from stopline.contract import OutcomeKind, Target
 from stopline.ledger.values import Cause, Ended, Grant, Retry, Settlement
-from stopline_worker.engine.attempt import INTERRUPTED, Attempts, Measured
+from stopline_worker.engine.attempt import INTERRUPTED, Attempts
 from stopline_worker.engine.backoff import Backoff
+from stopline_worker.engine.clock import LedgerClock
+from stopline_worker.engine.flight import Flight
 from stopline_worker.upstream.api_token import Credential
 from stopline_worker.upstream.api_watch import ApiWatch
 from stopline_worker.upstream.reply import CallErrorKind, NoReply, Reply
@@ -43,14 +45,17 @@ class _Token:
 
 
 def _attempts(result: Reply | NoReply, token: _Token) -> Attempts:
-    return Attempts(_Api(result), token, Backoff(1, 8), Random(7), ApiWatch(lambda: 0.0))
+    watch = ApiWatch(lambda: 0.0)
+    return Attempts(_Api(result), token, Backoff(1, 8), Random(7), watch, LedgerClock(lambda: 0.0))
 
 
 def _conclude(result: Reply | NoReply) -> tuple[Settlement, _Token]:
     token = _Token()
     attempts = _attempts(result, token)
-    measured = asyncio.run(attempts.call(GRANT))
-    return attempts.conclude(GRANT, measured), token
+    attempts.clock.observe(0, 0.0)
+    settlement = asyncio.run(attempts.make(Flight(GRANT, GRANT.lease_end, since=0.0)))
+    assert settlement is not None
+    return settlement, token
 
 
 def _cause(settlement: Settlement) -> Cause | None:
@@ -87,10 +92,9 @@ def test_a_token_that_the_api_echoes_is_not_recorded_escaped_or_not() -> None:
 def test_the_token_of_the_call_is_the_one_that_is_not_recorded() -> None:
     """It was rotated while the call was in flight."""
     token = _Token()
-    attempts = _attempts(Reply(401, b'{"code": 401, "message": "bad s3/cret"}'), token)
-    measured = asyncio.run(attempts.call(GRANT))
-    token.credential = Credential("another")
-    settlement = attempts.conclude(GRANT, measured)
+    reply = Reply(401, b'{"code": 401, "message": "bad s3/cret"}')
+    called_with, token.credential = token.credential, Credential("another")
+    settlement = _attempts(reply, token).conclude(GRANT, reply, called_with, 0.1)
     assert "s3/cret" not in str(settlement)
 
 
@@ -166,8 +170,9 @@ def test_a_reply_that_cannot_be_read_speaks_of_this_request() -> None:
 
 
 def test_an_interrupted_call_is_another_workers_at_once() -> None:
-    attempts = _attempts(INTERRUPTED, _Token())
-    settlement = attempts.conclude(GRANT, Measured(INTERRUPTED, 1.5))
+    token = _Token()
+    attempts = _attempts(INTERRUPTED, token)
+    settlement = attempts.conclude(GRANT, INTERRUPTED, token.credential, 1.5)
     assert isinstance(settlement, Retry)
     assert (settlement.cause, settlement.delay_us) == (Cause.INTERRUPTED, 0)
     assert settlement.record.duration_ms == 1500

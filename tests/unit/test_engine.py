@@ -101,7 +101,7 @@ class Bench:
         random = Random(17)
         watch = ApiWatch(loop.time)
         attempts = Attempts(
-            self.api, NoToken(), Backoff(0.1, 1), random, watch, monotonic=loop.time
+            self.api, NoToken(), Backoff(0.1, 1), random, watch, LedgerClock(loop.time)
         )
         self.engine = Engine(
             self.ledger,
@@ -110,7 +110,6 @@ class Bench:
             FixedLanes((Lane.BULK,)),
             max_in_flight=max_in_flight,
             name="e",
-            clock=LedgerClock(loop.time),
             random=random,
         )
 
@@ -274,7 +273,7 @@ def test_a_call_that_its_timeout_does_not_end_is_interrupted() -> None:
 
 def test_a_fault_while_settling_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(bench: Bench) -> None:
-        settled = bench.engine._settled
+        settled = bench.engine._calls._settled
         faults = iter([ValueError("of ours")])
 
         def fail_once(*arguments: Any) -> None:
@@ -282,7 +281,7 @@ def test_a_fault_while_settling_keeps_no_other_from_it(monkeypatch: pytest.Monke
             for fault in faults:
                 raise fault
 
-        monkeypatch.setattr(bench.engine, "_settled", fail_once)
+        monkeypatch.setattr(bench.engine._calls, "_settled", fail_once)
         await bench.engine.submit(["first"], 1000)
         await _until(lambda: not bench.engine.in_flight)
         await bench.engine.submit(["second"], 1000)

@@ -5,6 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 
+def join(user_id: str, task_id: str, sub_user_id: str | None) -> str:
+    """`user_id/task_id[/sub_user_id]`; ids have no slash, so it is unambiguous."""
+    if sub_user_id is None:
+        return f"{user_id}/{task_id}"
+    return f"{user_id}/{task_id}/{sub_user_id}"
+
+
 class Target(NamedTuple):
     """The task of a user, and of one of that user's sub-users where the API wants one.
 
@@ -16,10 +23,8 @@ class Target(NamedTuple):
     sub_user_id: str | None = None
 
     def __str__(self) -> str:
-        """`user_id/task_id[/sub_user_id]`; ids have no slash, so it is unambiguous."""
-        if self.sub_user_id is None:
-            return f"{self.user_id}/{self.task_id}"
-        return f"{self.user_id}/{self.task_id}/{self.sub_user_id}"
+        """As `join` has it."""
+        return join(*self)
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -1,39 +1,42 @@
-"""One attempt: check the deadline, call, judge, and say how it is to be settled."""
+"""One attempt, from its lease to what the ledger is to know of it."""
 
 from __future__ import annotations
 
-import time
+import asyncio
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from stopline.contract import OutcomeKind, Verdict
-from stopline.ledger.values import Cause, Ended, Grant, Record, Retry, Settlement
-from stopline_worker.upstream.reply import CallErrorKind, NoReply, Reply
-from stopline_worker.upstream.verdict import Judgement, judge
+from stopline.ledger.values import Cause, Ended, Record, Retry
+from stopline_worker.engine.flight import Phase
+from stopline_worker.upstream.reply import CallErrorKind, NoReply
+from stopline_worker.upstream.verdict import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from random import Random
 
+    from stopline.ledger.values import Grant, Settlement
     from stopline_worker.engine.backoff import Backoff
+    from stopline_worker.engine.clock import LedgerClock
+    from stopline_worker.engine.flight import Flight
     from stopline_worker.engine.ports import Api, Token
     from stopline_worker.upstream.api_token import Credential
     from stopline_worker.upstream.api_watch import ApiWatch
+    from stopline_worker.upstream.reply import Reply
+    from stopline_worker.upstream.verdict import Judgement
 
+_log = logging.getLogger(__name__)
+
+READY_S: Final = 1.0
+"""How long a claimed request may wait for its call. To those who cancel it or resume its target, it
+looks as if it were called already."""
 _OUTCOMES: Final = {
     Verdict.STOPPED: OutcomeKind.STOPPED,
     Verdict.REJECTED: OutcomeKind.REJECTED,
     Verdict.NOT_FOUND: OutcomeKind.NOT_FOUND,
 }
-INTERRUPTED = NoReply(CallErrorKind.INTERRUPTED, "the worker stopped before the reply came")
-
-
-class Measured(NamedTuple):
-    """What came of a call, how long it took by the monotonic clock, and the token that it used."""
-
-    result: Reply | NoReply
-    duration_s: float
-    credential: Credential | None = None
+INTERRUPTED: Final = NoReply(CallErrorKind.INTERRUPTED, "the worker stopped before the reply came")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,42 +48,94 @@ class Attempts:
     backoff: Backoff
     random: Random
     watch: ApiWatch
-    monotonic: Callable[[], float] = time.monotonic
+    clock: LedgerClock
 
-    async def call(self, grant: Grant) -> Measured:
-        """Make the call of an attempt."""
-        began = self.monotonic()
+    async def make(self, flight: Flight) -> Settlement | None:
+        """Check the lease, call, judge, and say how the attempt is to be settled.
+
+        Returns:
+            None where the lease is lost: then nothing is to be settled.
+        """
+        if flight.lease_ended(self.clock):
+            return None
+        if self._must_not_begin(flight):
+            return flight.released()
         credential = self.token.credential
-        result = await self.api.call(grant.target, credential)
-        return Measured(result, self.monotonic() - began, credential)
+        flight.phase, flight.since = Phase.CALLING, self.clock.monotonic()
+        result = await self._call(flight, credential)
+        if flight.phase is Phase.LOST:
+            return None
+        duration_s = self.clock.monotonic() - flight.since
+        try:
+            return self.conclude(flight.grant, result, credential, duration_s)
+        except Exception as error:  # noqa: BLE001  # a fault of ours, recorded as one
+            # Left alone it would look like a lost worker, three times over like poison.
+            failed = _internal_error(flight, error)
+            return self.conclude(flight.grant, failed, credential, duration_s)
 
-    def conclude(self, grant: Grant, measured: Measured) -> Settlement:
-        """Judge a call and say how its attempt is to be settled."""
-        credential = measured.credential or self.token.credential
-        judgement = judge(measured.result, credential.redact)
+    def waited_too_long(self, flight: Flight) -> bool:
+        """Whether a claimed request has waited for its call for so long that others may have it."""
+        return self.clock.monotonic() - flight.since > READY_S
+
+    def _must_not_begin(self, flight: Flight) -> bool:
+        """After a standstill the lease may be too short for a whole call."""
+        return (
+            flight.phase is Phase.INTERRUPTED
+            or self.waited_too_long(flight)
+            or self.clock.now_us() >= flight.grant.not_after
+        )
+
+    async def _call(self, flight: Flight, credential: Credential) -> Reply | NoReply:
+        try:
+            return await self.api.call(flight.grant.target, credential)
+        except asyncio.CancelledError:
+            if flight.phase is Phase.CALLING or flight.caller is None:
+                raise  # it is the caller that is to end
+            flight.caller.uncancel()
+            return INTERRUPTED
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not take the other calls with it
+            return _internal_error(flight, error)
+
+    def conclude(
+        self, grant: Grant, result: Reply | NoReply, credential: Credential, duration_s: float
+    ) -> Settlement:
+        """Judge a call and say how its attempt is to be settled.
+
+        Args:
+            grant: the right under which it was made.
+            result: what came of it.
+            credential: the token that it used, which is not recorded.
+            duration_s: how long it took.
+        """
+        judgement = judge(result, credential.redact)
         if judgement.token_refused:
             self.token.reread()
-        if measured.result is not INTERRUPTED:
+        if result is not INTERRUPTED:
             self.watch.saw(judgement)
-        record = _record(judgement, measured.duration_s)
+        record = _record(judgement, duration_s)
         outcome = _OUTCOMES.get(judgement.verdict)
         if outcome is not None:
             return Ended(grant.request_id, grant.token, record, outcome, judgement.detail)
-        delay_us = round(self.delay_s(grant, measured, judgement) * 1_000_000)
-        cause = _cause(measured, judgement)
-        return Retry(grant.request_id, grant.token, record, cause, delay_us)
+        cause, delay_s = self._again(grant, result, judgement)
+        return Retry(grant.request_id, grant.token, record, cause, round(delay_s * 1_000_000))
 
-    def delay_s(self, grant: Grant, measured: Measured, judgement: Judgement) -> float:
-        """How long to wait before the next attempt."""
-        if measured.result is INTERRUPTED:
-            return 0.0  # not the API's doing: another worker may call at once
-        return self.backoff.delay_s(grant.attempt, self.random, at_least_s=judgement.retry_after_s)
+    def _again(
+        self, grant: Grant, result: Reply | NoReply, judgement: Judgement
+    ) -> tuple[Cause, float]:
+        """Why another attempt follows, and after how many seconds."""
+        if result is INTERRUPTED:
+            return Cause.INTERRUPTED, 0.0  # not the API's doing: another worker may call at once
+        cause = Cause.FAILED if judgement.upstream_failed else Cause.ANSWERED
+        at_least_s = judgement.retry_after_s
+        return cause, self.backoff.delay_s(grant.attempt, self.random, at_least_s=at_least_s)
 
 
-def _cause(measured: Measured, judgement: Judgement) -> Cause:
-    if measured.result is INTERRUPTED:
-        return Cause.INTERRUPTED
-    return Cause.FAILED if judgement.upstream_failed else Cause.ANSWERED
+def _internal_error(flight: Flight, error: Exception) -> NoReply:
+    _log.exception(
+        "call failed inside Stopline",
+        extra={"action": "call_failed", "request_id": flight.grant.request_id},
+    )
+    return NoReply(CallErrorKind.INTERNAL, type(error).__name__)
 
 
 def _record(judgement: Judgement, duration_s: float) -> Record:

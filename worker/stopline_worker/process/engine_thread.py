@@ -116,15 +116,21 @@ class EngineThread:
         watch = ApiWatch(time.monotonic)
         self._ledger = AsyncLedger(connect_async(self._ledger_server))
         jitter = random.Random()  # noqa: S311  # jitter is no secret
-        backoff = Backoff(self._settings.backoff_base_s, self._settings.backoff_cap_s)
+        attempts = Attempts(
+            api=api,
+            token=token,
+            backoff=Backoff(self._settings.backoff_base_s, self._settings.backoff_cap_s),
+            random=jitter,
+            watch=watch,
+            clock=LedgerClock(),
+        )
         self._engine = Engine(
             self._ledger,
-            Attempts(api=api, token=token, backoff=backoff, random=jitter, watch=watch),
+            attempts,
             self.limits,
             self._lanes,
             max_in_flight=self._settings.max_in_flight,
             name=secrets.token_hex(4),
-            clock=LedgerClock(),
             random=jitter,
         )
         self._watch = watch

@@ -14,6 +14,7 @@ from stopline.contract import (
     StopRequest,
     to_microseconds,
 )
+from stopline.contract.targets import join
 from stopline.ledger import keys
 from stopline.ledger.commands.encoding import json_string, members, options, text
 from stopline.ledger.values import Accepted, Command, Submission
@@ -71,7 +72,7 @@ def _item(submission: Submission) -> str:
     """One request as `accept` reads it: a field a line, in the order of `_accept.lua`."""
     request, place, batch_id, alias, redrive_of = submission
     batch_id = batch_id or request.batch_id
-    target = str(request.target)
+    target = join(request.user_id, request.task_id, request.sub_user_id)
     more = _batch_member(batch_id)
     if request.idempotency_key or redrive_of:
         rare = {"idempotency_key": request.idempotency_key, "redrive_of": redrive_of}
