@@ -14,8 +14,9 @@ from kombu import Connection
 from stopline import Lane, Settings
 from stopline.contract import MESSAGE_IDS_MAX, STOP_TASK
 from stopline.dispatch.publisher import Publisher
-from stopline_worker.intake import redis_transport as transport
 from stopline_worker.intake.gathering import MARK, gathered, ids_of, is_dispatch
+from stopline_worker.intake.redis_transport import transport_class
+from tests.support.transports import Keeper, surroundings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,8 +81,14 @@ def test_what_is_more_than_ids_is_left_as_it_is(other: Any) -> None:
 
 
 @pytest.fixture
-def channel(redis_url: str) -> Iterator[Channel]:
-    with Connection(redis_url, transport=transport.Transport) as connection:
+def keeper() -> Keeper:
+    return Keeper()
+
+
+@pytest.fixture
+def channel(redis_url: str, keeper: Keeper) -> Iterator[Channel]:
+    transport = transport_class(surroundings_of(keeper))
+    with Connection(redis_url, transport=transport) as connection:
         channel = connection.channel()
         channel.queue_declare(QUEUE)
         yield channel
@@ -108,16 +115,14 @@ def test_a_request_is_not_popped_with_them_whatever_it_says(channel: Channel) ->
 
 
 def test_what_is_no_message_is_kept_and_takes_no_other_along(
-    channel: Channel, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    channel: Channel, redis_url: str, keeper: Keeper
 ) -> None:
-    kept: list[bytes] = []
-    monkeypatch.setattr(transport, "_keep", lambda entry, *_: kept.append(entry))
     broken = [f"{{ {MARK} no JSON".encode(), MARK.encode() + b"\xff"]
     with redis.Redis.from_url(redis_url) as client:
         for entry in (json.dumps(_dispatch("a")), *broken, json.dumps(_dispatch("b"))):
             client.lpush(QUEUE, entry)
     assert [ids_of(one) for one in channel.pop_dispatch(QUEUE)] == [["a"], ["b"]]
-    assert kept == broken
+    assert [one.body for one in keeper.kept] == broken
 
 
 def test_a_dispatch_message_is_not_noted_and_comes_back_when_its_worker_stops(

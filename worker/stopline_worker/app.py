@@ -1,42 +1,39 @@
 """The Celery app: `celery -A stopline_worker.app worker -Q stopline.default,stopline.bulk`.
 
-Importing it does no IO: settings are read when Celery first needs its configuration.
+Here a worker process is put together, and each part is handed what it works with. Importing it does
+no IO: settings are read when Celery first needs its configuration.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from celery import Celery, signals
+from celery import Celery
 
 from stopline.dispatch.broker import broker_options
-from stopline.errors import StoplineError, UnavailableError
-from stopline.logs import configure_logging
+from stopline.errors import StoplineError
+from stopline.exits import exit_code
 from stopline_worker.intake import control, redis_transport, tasks
-from stopline_worker.liveness.consumer_watch import WatchedWorker
-from stopline_worker.process.runtime import runtime
-from stopline_worker.process.supervisor_pipe import drain_with_supervisor
-from stopline_worker.upstream.api_token import ApiToken
+from stopline_worker.intake.consumer import consumer_class
+from stopline_worker.intake.quarantine import Quarantine
+from stopline_worker.intake.worker_life import WorkerLife
+from stopline_worker.liveness.consumption import Consumption
+from stopline_worker.process.runtime import Runtime
 
-_log = logging.getLogger(__name__)
-_SETTINGS_EXIT = 2
-_UNAVAILABLE_EXIT = 3
-_IN_PROCESS_POOLS = ("solo", "thread")
+if TYPE_CHECKING:
+    from stopline.settings.model import Settings
 
 
 def _configuration() -> dict[str, Any]:
     """Celery's configuration, each setting with its reason."""
     try:
-        settings, ledger = runtime.settings, runtime.ledger_server
+        settings, ledger = _runtime.settings, _runtime.ledger_server
     except StoplineError as error:
-        _exit(error)
-    broker = broker_options(settings, settings.queue_url(ledger.url))
-    # Our channel knows it, and options are told by `inspect stats`.
-    broker["broker_transport_options"].pop("sentinel_kwargs", None)
+        sys.stderr.write(f"stopline: {error}\n")
+        raise SystemExit(exit_code(error)) from None
     return {
-        **broker,
+        **_broker(settings, ledger.url),
         # Where the errors of bad `stopline.stop` messages go; outcomes the ledger writes itself.
         "result_backend": ledger.celery_url,
         "redis_backend_use_ssl": ledger.celery_ssl,
@@ -46,7 +43,7 @@ def _configuration() -> dict[str, Any]:
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": 25,
         # Keeps what stock Celery deletes.
-        "worker_consumer": "stopline_worker.intake.quarantine:QuarantiningConsumer",
+        "worker_consumer": f"{__name__}:WorkerConsumer",
         # One message ahead per process: what is prefetched cannot be taken by another worker.
         "worker_prefetch_multiplier": 1,
         # A broker that is away is waited for, at the start and later, without an end.
@@ -68,92 +65,38 @@ def _configuration() -> dict[str, Any]:
     }
 
 
-def _exit(error: StoplineError) -> None:
-    sys.stderr.write(f"stopline: {error}\n")
-    code = _UNAVAILABLE_EXIT if isinstance(error, UnavailableError) else _SETTINGS_EXIT
-    raise SystemExit(code)
+def _broker(settings: Settings, ledger_url: str) -> dict[str, Any]:
+    """The options for the queues; where these are in a Redis, with our own transport."""
+    options = broker_options(settings, settings.queue_url(ledger_url))
+    first, *others = str(options["broker_url"]).split(";")
+    scheme = first.partition("://")[0]
+    if scheme == "sentinel":
+        # Our channel knows all Sentinels, and how to ask them: options are told by `inspect stats`.
+        options["broker_transport_options"].pop("sentinel_kwargs", None)
+        return options | {
+            "broker_url": first if others else options["broker_url"],
+            "broker_transport": f"{__name__}:SentinelTransport",
+        }
+    if scheme in {"redis", "rediss"}:
+        return options | {"broker_transport": f"{__name__}:RedisTransport"}
+    return options
 
 
-def _check_token(**_: Any) -> None:
-    try:
-        ApiToken.from_settings(runtime.settings)
-    except StoplineError as error:
-        _exit(error)
+_runtime = Runtime()
+_quarantine = Quarantine(_runtime)
+_consumption = Consumption()
+_surroundings = redis_transport.Surroundings(
+    _quarantine, _consumption, lambda: _runtime.broker_server
+)
 
-
-def _check_pool(sender: Any, **_: Any) -> None:
-    pool = sender.pool_cls if isinstance(sender.pool_cls, str) else sender.pool_cls.__module__
-    if "gevent" in pool or "eventlet" in pool:
-        sys.stderr.write(
-            "stopline: the gevent and eventlet pools cannot run the engine's event loop; use "
-            "prefork (the default) or threads. Concurrency of calls is STOPLINE_MAX_IN_FLIGHT.\n"
-        )
-        raise SystemExit(_SETTINGS_EXIT)
-
-
-def _serve(**_: Any) -> None:
-    """The lanes of this worker's queues, as `-Q` chose them."""
-    runtime.lanes.serve(app.amqp.queues.consume_from)
-
-
-def _watch_supervisor(**_: Any) -> None:
-    drain_with_supervisor()
-
-
-def _start_engine(sender: Any, **_: Any) -> None:
-    worker = sender if isinstance(sender, str) else sender.hostname
-    if not runtime.lanes.served:  # the solo pool begins before the worker is set up
-        _serve()
-    try:
-        runtime.start_engine(worker)
-    except Exception:  # noqa: BLE001  # whatever it is, there is no engine
-        # Celery would log this and go on: a worker that takes messages and calls nobody.
-        _log.exception("the engine did not start", extra={"action": "engine_failed"})
-        raise SystemExit(1) from None
-
-
-def _start_engine_in_process(sender: Any, **_: Any) -> None:
-    if any(name in type(sender.pool).__module__ for name in _IN_PROCESS_POOLS):
-        _start_engine(sender)
-
-
-def _stop_engine(**_: Any) -> None:
-    runtime.stop_engine()
-
-
-def _watch(sender: Any, **_: Any) -> None:
-    watched.start(sender)
-
-
-def _watch_no_more(**_: Any) -> None:
-    watched.stop()
-
-
-def _leave(**_: Any) -> None:
-    watched.leave()
-
-
-def _configure_logging(loglevel: int | None = None, logfile: str | None = None, **_: Any) -> None:
-    configure_logging(loglevel, logfile)
-
+# Celery makes these itself, and is told their names above.
+WorkerConsumer = consumer_class(_runtime, _quarantine)
+RedisTransport = redis_transport.transport_class(_surroundings)
+SentinelTransport = redis_transport.sentinel_transport_class(_surroundings)
 
 redis_transport.install()
-control.install(runtime.lanes)
+control.install(_runtime.lanes)
 app = Celery("stopline", set_as_current=True)
 app.add_defaults(_configuration)
-tasks.register(app)
-watched = WatchedWorker(app)
-
-signals.setup_logging.connect(_configure_logging, weak=False)
-signals.celeryd_init.connect(_check_token, weak=False)
-signals.worker_init.connect(_check_pool, weak=False)
-signals.celeryd_after_setup.connect(_serve, weak=False)
-signals.worker_init.connect(_watch_supervisor, weak=False)
-# The prefork pool has an engine in each process, the in-process pools one in the worker itself.
-signals.worker_process_init.connect(_start_engine, weak=False)
-signals.worker_process_shutdown.connect(_stop_engine, weak=False)
-signals.worker_ready.connect(_start_engine_in_process, weak=False)
-signals.worker_shutdown.connect(_stop_engine, weak=False)
-signals.worker_ready.connect(_watch, weak=False)
-signals.worker_shutting_down.connect(_watch_no_more, weak=False)
-signals.worker_shutdown.connect(_leave, weak=False)
+tasks.register(app, _runtime, _quarantine)
+WorkerLife(app, _runtime, _consumption).connect()

@@ -26,14 +26,16 @@ import json
 import logging
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
+import redis
 from kombu import compression
-from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
 from redis.exceptions import RedisError
+from redis.sentinel import Sentinel
 
 from stopline.contract import MESSAGE_IDS_MAX, Lane
 from stopline_worker.intake.envelope import MalformedError, check_entry_text, entry
@@ -46,17 +48,14 @@ from stopline_worker.intake.gathering import (
     is_dispatch,
 )
 from stopline_worker.intake.quarantine import junk
-from stopline_worker.liveness.consumption import consumption
-from stopline_worker.process.runtime import runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-_ALIASES: Final = {
-    "redis": "stopline_worker.intake.redis_transport:Transport",
-    "rediss": "stopline_worker.intake.redis_transport:Transport",
-    "sentinel": "stopline_worker.intake.redis_transport:SentinelTransport",
-}
+    from stopline.servers.redis_server import RedisServer
+    from stopline_worker.intake.quarantine import Quarantine
+    from stopline_worker.liveness.consumption import Consumption
+
 _LANES: Final = frozenset(lane.queue for lane in Lane)
 """Other queues are Celery's own, of its remote control."""
 _LOGGED_BYTES_MAX: Final = 8 * 1024
@@ -87,13 +86,47 @@ def _loads_or_tell(text: Any) -> Any:
 
 
 def install() -> None:
-    """Use these transports for Redis, with and without Sentinel, in this process."""
-    TRANSPORT_ALIASES.update(_ALIASES)
+    """Mend of kombu what no class of ours can: how it parses what it popped, and decompresses."""
     # The module's own name for its parser: there is no other place to learn what was popped.
     kombu_redis.loads = _loads_or_tell
     for content_type in compression.encoders():
         encoder, _ = compression.get_encoder(content_type)
         compression.register(encoder, _refuse_to_decompress, content_type)
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What transports work with. kombu makes them, and channels, anew with each connection.
+
+    Attributes:
+        quarantine: keeps what is no message.
+        consumption: is told when they poll.
+        broker: where the queues are; asked when it is first needed.
+        owed: messages that were popped, are noted nowhere, and must go back.
+    """
+
+    quarantine: Quarantine
+    consumption: Consumption
+    broker: Callable[[], RedisServer]
+    owed: deque[_Owed] = field(default_factory=deque)
+
+    def keep(self, body: bytes, problem: str, queue: str | None = None) -> None:
+        """Keep an entry of a queue that is no message."""
+        reason = f"the queue's entry {problem}"
+        if not self.quarantine.keep(junk(body, reason, queue=queue, truncated=True)):
+            # It was popped, and there is no way to give it back: the log is all there is.
+            shown = base64.b64encode(body[:_LOGGED_BYTES_MAX]).decode()
+            _log.error("%s: %s", reason, shown, extra={"action": "quarantine_failed"})
+
+
+def transport_class(surroundings: Surroundings) -> type[Transport]:
+    """The class for Celery's `broker_transport`, where that is one Redis."""
+    return type(Transport.__name__, (Transport,), {"surroundings": surroundings})
+
+
+def sentinel_transport_class(surroundings: Surroundings) -> type[SentinelTransport]:
+    """The same where Sentinels name the Redis."""
+    return type(SentinelTransport.__name__, (SentinelTransport,), {"surroundings": surroundings})
 
 
 def _refuse_to_decompress(_body: bytes) -> bytes:
@@ -128,9 +161,6 @@ return taken
 """Takes the dispatch messages that are next in a queue. KEYS: the queue. ARGV: how many at most,
 the longest entry, what one has in it. Returns the entries."""
 
-_owed: deque[_Owed] = deque()
-"""Of all channels: a reconnect makes new ones."""
-
 
 class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
     """Notes what is unacknowledged, and goes on where Redis cannot."""
@@ -138,6 +168,7 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unnoted: dict[str, _Owed] = {}
+        self._owed: deque[_Owed] = self.channel.connection.surroundings.owed
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note a message that was popped."""
@@ -165,15 +196,15 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
 
     def restore_unacked(self, client: Any = None) -> None:
         """Put back what is not acknowledged when the channel closes."""
-        _owed.extend(self._unnoted.values())
+        self._owed.extend(self._unnoted.values())
         self._unnoted.clear()
         self.give_back_owed()
         super().restore_unacked(client)
 
     def give_back_owed(self) -> None:
         """Put back what no list of the broker's has."""
-        while _owed:
-            one = _owed[0]
+        while self._owed:
+            one = self._owed[0]
             try:
                 with self.channel.conn_or_acquire() as client:
                     self.channel._do_restore_message(  # noqa: SLF001  # kombu's own way to put one back
@@ -182,13 +213,13 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
             except _REDIS_ERRORS as error:
                 _log.warning("message not put back: %r", error, extra={"action": "restore_failed"})
                 return
-            _owed.popleft()
+            self._owed.popleft()
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # kombu's signature
         """Drop a message, or put it back."""
         unnoted = self._unnoted.pop(delivery_tag, None)
         if unnoted is not None and requeue:
-            _owed.append(unnoted)
+            self._owed.append(unnoted)
             virtual.QoS.ack(self, delivery_tag)
             self.give_back_owed()
             return
@@ -207,6 +238,10 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
 class Poller(kombu_redis.MultiChannelPoller):  # type: ignore[misc]  # kombu ships no types
     """Tells that the loop goes round."""
 
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__()
+        self._surroundings = surroundings
+
     def on_poll_start(self) -> None:
         """Called each time before the loop waits for its connections."""
         super().on_poll_start()
@@ -214,10 +249,11 @@ class Poller(kombu_redis.MultiChannelPoller):  # type: ignore[misc]  # kombu shi
             return  # pollers of former connections stay in the loop
         consuming = [channel for channel in self._channels if channel.active_queues]
         if not consuming:  # somebody told the worker to, as `control cancel_consumer` does
-            consumption.paused()
+            self._surroundings.consumption.paused()
             return
-        consumption.ticked(full=any(not channel.qos.can_consume() for channel in consuming))
-        if _owed:
+        full = any(not channel.qos.can_consume() for channel in consuming)
+        self._surroundings.consumption.ticked(full=full)
+        if self._surroundings.owed:
             consuming[0].qos.give_back_owed()
 
 
@@ -234,23 +270,36 @@ class _KeepingChannel:
         except _REDIS_ERRORS as error:
             _log.debug("no more taken: %r", error, extra={"action": "gather_failed"})
             return []
-        return [message for taken in entries if (message := _parsed(taken, queue)) is not None]
+        return [one for taken in entries if (one := self._parsed(taken, queue)) is not None]
+
+    def _parsed(self, taken: bytes, queue: str) -> Any:
+        """An entry that was popped, or None where it is no message, and kept as such."""
+        try:
+            return _loads_or_tell(taken)
+        except UnreadableEntryError as error:
+            self._surroundings.keep(error.entry, str(error), queue)
+            return None
+
+    @property
+    def _surroundings(self) -> Surroundings:
+        found: Surroundings = self.connection.surroundings  # type: ignore[attr-defined]  # kombu's, of our class
+        return found
 
     def _brpop_read(self, **options: Any) -> Any:
         self.connection.popping = self  # type: ignore[attr-defined]  # kombu's, of our class
         try:
             found = super()._brpop_read(**options)  # type: ignore[misc]  # kombu's, below in the order
         except Empty:
-            consumption.polled()
+            self._surroundings.consumption.polled()
             raise
         except UnreadableEntryError as error:
-            _keep(error.entry, str(error))
+            self._surroundings.keep(error.entry, str(error))
         except UnicodeDecodeError as error:
-            _keep(bytes(error.object), "is no UTF-8")
+            self._surroundings.keep(bytes(error.object), "is no UTF-8")
         else:
-            consumption.polled()
+            self._surroundings.consumption.polled()
             return found
-        consumption.polled()
+        self._surroundings.consumption.polled()
         raise Empty
 
 
@@ -259,22 +308,36 @@ class Channel(_KeepingChannel, kombu_redis.Channel):  # type: ignore[misc]  # ko
 
 
 class SentinelChannel(_KeepingChannel, kombu_redis.SentinelChannel):  # type: ignore[misc]  # kombu ships no types
-    """For the Redis that the Sentinels name."""
+    """For the Redis that the Sentinels name.
 
-    @property
-    def sentinel_kwargs(self) -> dict[str, Any]:
-        """The Sentinels' password, too, which `inspect stats` would tell were it an option."""
-        return runtime.broker_server.sentinel_options
+    kombu asks the addresses that its connection may fail over to, and on the way to another forgets
+    which transport it was told to use. So it knows one address only, and here all are asked.
+    """
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:  # kombu's signature
+        server = self._surroundings.broker()
+        assert server.sentinels is not None  # noqa: S101  # else this is not the transport
+        options = self._connparams(asynchronous)
+        options = {name: value for name, value in options.items() if name not in ("host", "port")}
+        # The Sentinels' password is no option of kombu's: `inspect stats` would tell it.
+        asked = Sentinel(server.sentinels.hosts, sentinel_kwargs=server.sentinel_options, **options)
+        if asynchronous:  # kept where kombu looks for it when it disconnects
+            self._async_sentinel_manager = asked
+        else:
+            self._sentinel_manager = asked
+        access = {name: options[name] for name in ("username", "password") if name in options}
+        return asked.master_for(server.sentinels.service, redis.Redis, **access).connection_pool
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no types
     """A transport that keeps what is no envelope of kombu's."""
 
     Channel = Channel
+    surroundings: ClassVar[Surroundings]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.cycle = Poller()
+        self.cycle = Poller(self.surroundings)
         self.popping: _KeepingChannel | None = None
 
     def _deliver(self, message: Any, queue: str) -> None:
@@ -290,7 +353,7 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no 
         try:
             clean = entry(message, queue) if queue in _LANES else message
         except MalformedError as error:
-            _keep(json.dumps(message).encode(), str(error), queue)
+            self.surroundings.keep(json.dumps(message).encode(), str(error), queue)
         else:
             super()._deliver(clean, queue)
 
@@ -300,20 +363,3 @@ class SentinelTransport(Transport):
 
     default_port = kombu_redis.SentinelTransport.default_port
     Channel = SentinelChannel
-
-
-def _keep(body: bytes, problem: str, queue: str | None = None) -> None:
-    reason = f"the queue's entry {problem}"
-    if not runtime.keep(junk(body, reason, queue=queue, truncated=True)):
-        # It was popped, and there is nothing to give back to the queue: the log is all there is.
-        shown = base64.b64encode(body[:_LOGGED_BYTES_MAX]).decode()
-        _log.error("%s: %s", reason, shown, extra={"action": "quarantine_failed"})
-
-
-def _parsed(taken: bytes, queue: str) -> Any:
-    """An entry that was popped, or None where it is no message, and kept as such."""
-    try:
-        return _loads_or_tell(taken)
-    except UnreadableEntryError as error:
-        _keep(error.entry, str(error), queue)
-        return None

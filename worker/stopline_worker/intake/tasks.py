@@ -21,65 +21,105 @@ from stopline.errors import IdempotencyConflictError, InvalidRequestError
 from stopline.ledger import commands
 from stopline.ledger.values import Accepted, Submission
 from stopline_worker.intake.quarantine import junk
-from stopline_worker.process.runtime import runtime
 
 if TYPE_CHECKING:
     from celery import Celery, Task
+
+    from stopline_worker.intake.quarantine import Quarantine
+    from stopline_worker.process.runtime import Runtime
 
 _log = logging.getLogger(__name__)
 _AWAY_S: Final = 1.0
 
 
-def register(app: Celery) -> None:
+def register(app: Celery, runtime: Runtime, quarantine: Quarantine) -> None:
     """Add the tasks to an app."""
+    work = _Work(runtime, quarantine)
+
     # Acknowledged when it begins: the ledger brings back what a crash interrupts.
-    app.task(name=DISPATCH_TASK, bind=True, acks_late=False)(_dispatch)
+    @app.task(name=DISPATCH_TASK, bind=True, acks_late=False)  # type: ignore[untyped-decorator]  # Celery ships no types
+    def dispatch(task: Task, /, *args: Any, **kwargs: Any) -> None:
+        work.dispatch(task, args, kwargs)
+
     # Acknowledged when the ledger has it: before that, the message is all there is.
-    app.task(
+    @app.task(  # type: ignore[untyped-decorator]  # Celery ships no types
         name=STOP_TASK,
         bind=True,
         typing=False,  # wrong arguments reach our own checks, whose errors name the field
         acks_late=True,
         reject_on_worker_lost=True,
         throws=(InvalidRequestError,),
-    )(_stop)
+    )
+    def stop(task: Task, /, *args: Any, **fields: Any) -> None:
+        work.stop(task, args, fields)
 
 
-def _dispatch(task: Task, /, *args: Any, **kwargs: Any) -> None:
-    """Hand ids to the engine; returns once they are claimed."""
-    match args:
-        case [list() as request_ids] if not kwargs and _are_ids(request_ids):
-            _submit(request_ids)
-        case _:
-            _keep(task, f"{DISPATCH_TASK} takes one list of at most {MESSAGE_IDS_MAX} ids")
+class _Work:
+    """What the tasks do."""
+
+    def __init__(self, runtime: Runtime, quarantine: Quarantine) -> None:
+        self._runtime = runtime
+        self._quarantine = quarantine
+
+    def dispatch(self, task: Task, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Hand ids to the engine; returns once they are claimed."""
+        match args:
+            case [list() as request_ids] if not kwargs and _are_ids(request_ids):
+                self._submit(request_ids)
+            case _:
+                self._keep(task, f"{DISPATCH_TASK} takes one list of at most {MESSAGE_IDS_MAX} ids")
+
+    def _submit(self, request_ids: list[str]) -> None:
+        try:
+            self._runtime.engine.submit(request_ids)
+        except Exception as error:  # noqa: BLE001  # the ledger has them: any engine's sweep will do
+            _log.warning("ids left to the sweep: %r", error, extra={"action": "dispatch_failed"})
+
+    def stop(self, task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
+        """Accept a request under its Celery task id, then hand it to the engine."""
+        try:
+            accepted = self._accept(_parse(task.request.id, args, fields))
+        except InvalidRequestError as error:
+            self._keep(task, str(error))
+            known = self._runtime.knows
+            if isinstance(error, IdempotencyConflictError) and known(task.request.id):
+                raise Ignore from error  # it is the id of another's request, whose outcome it has
+            raise  # so that the sender's AsyncResult.get() raises it too
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is, the message is all there is of this request: it stays.
+            _log.warning("request back to its queue: %r", error, extra={"action": "stop_requeued"})
+            _requeue(error)
+        if accepted.dispatch:
+            self._submit([accepted.receipt.request_id])
+
+    def _accept(self, request: StopRequest) -> Accepted:
+        submission = Submission(request, alias=True)
+        command = commands.accept(self._runtime.limits, [submission], expire_late=True)
+        (reply,) = self._runtime.engine.run(command)
+        if isinstance(reply, Refusal):
+            raise reply.as_error()
+        return reply
+
+    def _keep(self, task: Task, reason: str) -> None:
+        request = task.request
+        # Not orjson: it refuses lone surrogates and large integers, which JSON may hold.
+        body = json.dumps([request.args, request.kwargs, {}], default=repr).encode()
+        kept = self._quarantine.keep(
+            junk(
+                body,
+                reason,
+                queue=(request.delivery_info or {}).get("routing_key"),
+                content_type="application/json",
+                content_encoding="utf-8",
+                headers={"task": task.name, "id": request.id, "lang": "py", "argsrepr": ""},
+            )
+        )
+        if not kept and task.acks_late:
+            _requeue(InvalidRequestError(reason))
 
 
 def _are_ids(values: list[object]) -> bool:
     return len(values) <= MESSAGE_IDS_MAX and all(is_identifier(one) for one in values)
-
-
-def _submit(request_ids: list[str]) -> None:
-    try:
-        runtime.engine.submit(request_ids)
-    except Exception as error:  # noqa: BLE001  # the ledger has them: any engine's sweep will do
-        _log.warning("ids left to the sweep: %r", error, extra={"action": "dispatch_failed"})
-
-
-def _stop(task: Task, /, *args: Any, **fields: Any) -> None:
-    """Accept a request under its Celery task id, then hand it to the engine."""
-    try:
-        accepted = _accept(_parse(task.request.id, args, fields))
-    except InvalidRequestError as error:
-        _keep(task, str(error))
-        if isinstance(error, IdempotencyConflictError) and runtime.knows(task.request.id):
-            raise Ignore from error  # it is the id of another's request, whose outcome it has
-        raise  # so that the sender's AsyncResult.get() raises it too
-    except Exception as error:  # noqa: BLE001
-        # Whatever it is, the message is all there is of this request: it stays.
-        _log.warning("request back to its queue: %r", error, extra={"action": "stop_requeued"})
-        _requeue(error)
-    if accepted.dispatch:
-        _submit([accepted.receipt.request_id])
 
 
 def _requeue(error: Exception) -> NoReturn:
@@ -96,29 +136,3 @@ def _parse(task_id: str, args: tuple[Any, ...], fields: dict[str, Any]) -> StopR
             field="request_id",
         )
     return StopRequest.parse({**fields, "request_id": task_id})
-
-
-def _accept(request: StopRequest) -> Accepted:
-    command = commands.accept(runtime.limits, [Submission(request, alias=True)], expire_late=True)
-    (reply,) = runtime.engine.run(command)
-    if isinstance(reply, Refusal):
-        raise reply.as_error()
-    return reply
-
-
-def _keep(task: Task, reason: str) -> None:
-    request = task.request
-    # Not orjson: it refuses lone surrogates and large integers, which JSON may hold.
-    body = json.dumps([request.args, request.kwargs, {}], default=repr).encode()
-    kept = runtime.keep(
-        junk(
-            body,
-            reason,
-            queue=(request.delivery_info or {}).get("routing_key"),
-            content_type="application/json",
-            content_encoding="utf-8",
-            headers={"task": task.name, "id": request.id, "lang": "py", "argsrepr": ""},
-        )
-    )
-    if not kept and task.acks_late:
-        _requeue(InvalidRequestError(reason))

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from celery.bootsteps import RUN
 from celery.worker import state
 
-from stopline.ledger import commands
 from stopline_worker.liveness import heartbeat
-from stopline_worker.liveness.consumption import consumption
 from stopline_worker.liveness.watchdog import LIMIT_S, STILL_EXIT, Surroundings, Watchdog
-from stopline_worker.process.runtime import runtime
 
 if TYPE_CHECKING:
-    from celery import Celery
+    from collections.abc import Callable
+
+    from stopline.ledger.values import Beat
+    from stopline_worker.engine.ports import Lanes
+    from stopline_worker.liveness.consumption import Consumption
 
 _log = logging.getLogger(__name__)
 _SOLO_TICK_LIMIT_S: Final = 60.0
@@ -25,62 +26,80 @@ _PROBE_S: Final = 5.0
 _PROBE_KEY: Final = "stopline.watchdog"
 
 
-class WatchedWorker:
-    """The watchdog of this process's consumer, from its start to its shutdown."""
+class ConsumerWatch:
+    """The watchdog of this process's consumer, from its start to its shutdown.
 
-    def __init__(self, app: Celery) -> None:
-        self._app = app
-        self._watchdog: Watchdog | None = None
-        self._name = ""
+    Args:
+        consumer: Celery's, when it is ready.
+        consumption: tells when it last did something.
+        beat: writes down what it says of itself.
+        lanes: those that it serves.
+        drain_s: how long calls may go on when the process is to end.
+    """
 
-    def start(self, consumer: Any) -> None:
-        """Watch a consumer that is ready."""
-        if self._watchdog is not None:
-            return
-        self._name = consumer.hostname
-        pool = consumer.pool
-        is_solo = "solo" in type(pool).__module__
-
-        def beat(broker_reachable: bool) -> None:  # the watchdog's only word
-            said = heartbeat.of_consumer(
-                self._name,
-                runtime.lanes,
-                _engine_pids(pool),
-                consumption,
-                broker_reachable=broker_reachable,
-            )
-            runtime.tell(commands.beat(runtime.limits, said))
-
-        self._watchdog = Watchdog(
-            consumption,
-            Surroundings(
-                broker_answers=self._broker_answers,
-                has_work=lambda: bool(state.reserved_requests or state.active_requests),
-                is_stopping=lambda: _is_stopping(consumer),
-                beat=beat,
-                tick_limit_s=_SOLO_TICK_LIMIT_S if is_solo else LIMIT_S,
-            ),
-            drain_s=runtime.settings.drain_s,
+    def __init__(
+        self,
+        consumer: Any,
+        consumption: Consumption,
+        lanes: Lanes,
+        beat: Callable[[Beat], None],
+        *,
+        drain_s: float,
+    ) -> None:
+        self._consumer = consumer
+        self._consumption = consumption
+        self._lanes = lanes
+        self._beat = beat
+        self.name: str = consumer.hostname
+        """The worker's."""
+        is_solo = "solo" in type(consumer.pool).__module__
+        surroundings = Surroundings(
+            broker_answers=self._broker_answers,
+            has_work=lambda: bool(state.reserved_requests or state.active_requests),
+            is_stopping=self._is_stopping,
+            beat=self._say,
+            tick_limit_s=_SOLO_TICK_LIMIT_S if is_solo else LIMIT_S,
         )
+        self._watchdog = Watchdog(consumption, surroundings, drain_s=drain_s)
+
+    def start(self) -> None:
+        """Begin to look."""
         self._watchdog.start()
 
     def stop(self) -> None:
         """The worker shuts down: from here on it consumes nothing, rightly."""
-        if self._watchdog is not None:
-            self._watchdog.stop()
+        self._watchdog.stop()
 
-    def leave(self) -> None:
-        """The worker is gone."""
-        if self._watchdog is None:
-            return
-        runtime.tell(commands.leave(self._name))
+    def end_as_failed(self) -> None:
+        """Where it found a standstill, end the drained process so that it is started again.
+
+        For some supervisors only a failure is a reason.
+        """
         if self._watchdog.is_ending:
-            # Drained, and to be started again: for some supervisors only a failure is a reason.
             os._exit(STILL_EXIT)
+
+    def _say(self, broker_reachable: bool) -> None:  # the watchdog's only word
+        self._beat(
+            heartbeat.of_consumer(
+                self.name,
+                self._lanes,
+                _engine_pids(self._consumer.pool),
+                self._consumption,
+                broker_reachable=broker_reachable,
+            )
+        )
+
+    def _is_stopping(self) -> bool:
+        """Signals set the state, remote control (`control shutdown`) only the blueprint's."""
+        told = (state.should_stop, state.should_terminate)
+        return (
+            any(one is not None and one is not False for one in told)
+            or self._consumer.controller.blueprint.state != RUN
+        )
 
     def _broker_answers(self) -> bool:
         try:
-            with self._app.connection_for_read() as connection:
+            with self._consumer.app.connection_for_read() as connection:
                 connection.ensure_connection(max_retries=1, interval_start=0, timeout=_PROBE_S)
                 # A full or read-only Redis answers a PING, and lets nobody consume.
                 connection.default_channel.client.set(_PROBE_KEY, "1", ex=60)
@@ -88,15 +107,6 @@ class WatchedWorker:
             _log.debug("broker does not answer: %r", error, extra={"action": "broker_away"})
             return False
         return True
-
-
-def _is_stopping(consumer: Any) -> bool:
-    """Signals set the state, remote control (`celery control shutdown`) only the blueprint's."""
-    told = (state.should_stop, state.should_terminate)
-    return (
-        any(one is not None and one is not False for one in told)
-        or consumer.controller.blueprint.state != RUN
-    )
 
 
 def _engine_pids(pool: Any) -> list[int]:

@@ -45,7 +45,3 @@ class Consumption:
     def since_poll_s(self) -> float:
         """Seconds since the broker last answered."""
         return self._monotonic() - self._polled_at
-
-
-consumption = Consumption()
-"""This process's; kombu makes its transports itself, and offers no way to hand one in."""

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from stopline.errors import StoplineError
-from stopline.ledger import Ledger, commands, connect, queries
+from stopline.ledger import Ledger, connect, queries
 from stopline.servers.redis_server import RedisServer
 from stopline.settings.model import Settings
 from stopline.wiring import ledger_server_of, limits_of
@@ -16,7 +16,7 @@ from stopline_worker.process.served_lanes import ServedLanes
 
 if TYPE_CHECKING:
     from stopline.ledger.limits import Limits
-    from stopline.ledger.values import Command, Junk
+    from stopline.ledger.values import Command
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_S = 2.0
@@ -51,7 +51,11 @@ class Runtime:
         return limits_of(self.settings)
 
     @cached_property
-    def _ledger(self) -> Ledger:
+    def ledger(self) -> Ledger:
+        """The ledger, for the process's own thread.
+
+        The engine has another on its loop.
+        """
         # The consumer's loop waits for it: it must not look as if it stood still.
         return Ledger(connect(self.ledger_server, timeout_s=_TIMEOUT_S))
 
@@ -83,35 +87,13 @@ class Runtime:
     def tell(self, command: Command[None]) -> None:
         """Run a command that may as well be left out: a heartbeat."""
         try:
-            self._ledger.run(command)
+            self.ledger.run(command)
         except StoplineError as error:  # who looks for the heartbeat sees that it is missing
             _log.debug("heartbeat not written: %s", error, extra={"action": "beat_failed"})
 
     def knows(self, request_id: str) -> bool:
         """Whether the ledger knows a request of this id; also where it cannot tell."""
         try:
-            return self._ledger.run(queries.progress(request_id)) is not queries.Progress.UNKNOWN
+            return self.ledger.run(queries.progress(request_id)) is not queries.Progress.UNKNOWN
         except StoplineError:
             return True
-
-    def keep(self, junk: Junk) -> bool:
-        """Keep a message in quarantine; False if the ledger is away, or has no room for it."""
-        try:
-            made = self._ledger.run(commands.quarantine(self.limits, junk))
-        except Exception:  # noqa: BLE001  # see below
-            # Whatever it is, it must not end the consumer.
-            _log.exception("message not kept", extra={"action": "quarantine_failed"})
-            return False
-        what = {"message_id": junk.message_id, "queue": junk.queue, "reason": junk.reason}
-        _log.warning("message kept in quarantine", extra={"action": "quarantined", **what})
-        if made.cut or made.dropped:
-            _log.warning(
-                "to keep it, the bodies of %d older ones were cut, and %d were dropped",
-                made.cut,
-                made.dropped,
-                extra={"action": "quarantine_cut"},
-            )
-        return True
-
-
-runtime = Runtime()
