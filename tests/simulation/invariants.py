@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stopline.contract import OutcomeKind, ReceiptKind, Refusal
-from stopline.ledger import keys, queries
+from stopline.ledger import keys, layouts, queries
 from tests.simulation.world import START_US
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Invariants:
             self._world.tell(
                 actor, f"is granted attempt {grant.attempt} of {grant.request_id} ({grant.target})"
             )
-            record = queries.parse_record(self._record(grant.request_id))
+            record = layouts.RECORD.parse(self._record(grant.request_id))
             self._leases[actor, str(grant.target)] = (grant.request_id, grant.token)
             resumed_us = self._resumed.get(record["target_digest"], 0)
             if resumed_us >= int(record["wish_at"]) and int(record["began_at"]) > resumed_us:
@@ -183,7 +183,7 @@ class Invariants:
         if request_id in self.outcomes and result != self.outcomes[request_id]:
             raise BrokenError("a", f"the outcome of {request_id} changed")
         if record is not None:
-            self._open[request_id] = queries.parse_record(record)
+            self._open[request_id] = layouts.RECORD.parse(record)
         elif result is not None and request_id not in self.outcomes:
             self.outcomes[request_id] = result
             self._check_outcome(request_id, result)

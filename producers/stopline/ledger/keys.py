@@ -6,8 +6,8 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 
 | key | type | holds |
 |---|---|---|
-| `{stopline}:r:<request_id>` | string | an open request, one field a line (`scripts/_record.lua`) |
-| `{stopline}:t:<digest>` | string | what is known of a target, one field a line |
+| `{stopline}:r:<request_id>` | string | an open request (`RECORD` in `layouts.py`) |
+| `{stopline}:t:<digest>` | string | what is known of a target (`TARGET` in `layouts.py`) |
 | `{stopline}:due:<lane>` | sorted set | open requests by the moment when somebody must look again |
 | `{stopline}:i:<idempotency_key>` | string | request id and target, a line each |
 | `{stopline}:b:<batch_id>` | hash | counters of a batch |

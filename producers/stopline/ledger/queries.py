@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -24,7 +24,7 @@ from stopline.contract import (
     Target,
     from_microseconds,
 )
-from stopline.ledger import keys
+from stopline.ledger import keys, layouts
 from stopline.ledger.values import Command
 
 if TYPE_CHECKING:
@@ -33,33 +33,6 @@ if TYPE_CHECKING:
 
 def _text(value: bytes) -> str:
     return value.decode()
-
-
-_RECORD_FIELDS: Final = (
-    "state",
-    "target",
-    "target_digest",
-    "lane",
-    "issued_at",
-    "wish_at",
-    "accepted_at",
-    "not_after",
-    "body",
-    "batches",
-    "attempt",
-    "began_at",
-    "token",
-    "due_at",
-    "lost",
-    "attempts",
-    "joined",
-    "joined_count",
-    "aliases",
-    "cancelled",
-    "answered",
-    "failed",
-)
-"""As `FIELDS` in `scripts/_record.lua`; a test compares them."""
 
 
 def parse_result(raw: bytes) -> Outcome | None:
@@ -93,11 +66,6 @@ def _parse_list(model: type[Attempt | Join], objects: str) -> list[Attempt | Joi
     return [model.model_validate(value) for value in orjson.loads(f"[{objects}]")]
 
 
-def parse_record(raw: bytes) -> dict[str, str]:
-    """The fields of an open request by name, as text."""
-    return dict(zip(_RECORD_FIELDS, raw.decode().split("\n"), strict=False))
-
-
 @dataclass(frozen=True, slots=True)
 class Quarantine:
     """Bytes of all bodies, and how many bodies were cut and messages dropped to make room."""
@@ -123,7 +91,7 @@ def status(request_id: str) -> Command[Status | Alias | None]:
             return outcome
         if raw_record is None:
             return None
-        record = parse_record(raw_record)
+        record = layouts.RECORD.parse(raw_record)
         if record["state"] == "alias":
             return Alias(record["target"])
         return _parse_open(request_id, record)

@@ -1,8 +1,9 @@
 """The ledger's Lua scripts, put together from their files.
 
-A verb's file names the parts it needs in its first line (`-- requires: clock record`); parts are
-the files that begin with an underscore, in the order in which they build on each other. A second
-line may name flags (`-- flags: allow-oom`).
+A verb's file and each part (a file that begins with an underscore) name in their first line the
+parts whose names they use (`-- requires: clock record`); a script is the parts that its verb needs,
+each after those that it needs itself, and the verb. The part `layouts` is made by `layouts.py`. A
+second line may name flags (`-- flags: allow-oom`).
 
 What settles open requests may write although Redis is full; what takes in something new may not
 (https://redis.io/docs/latest/develop/programmability/eval-intro/).
@@ -12,17 +13,45 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from graphlib import TopologicalSorter
 from importlib import resources
 from typing import Final
 
+from stopline.ledger import layouts
 from stopline.ledger.keys import LUA_NAMES
 
-_REQUIRES: Final = re.compile(r"^-- requires: (?P<parts>[a-z ]+)$", re.MULTILINE)
+_REQUIRES: Final = re.compile(r"\A-- requires: (?P<parts>[a-z ]+)$", re.MULTILINE)
 _FLAGS: Final = re.compile(r"^-- flags: (?P<flags>[a-z,-]+)$", re.MULTILINE)
+_MADE: Final = "layouts"
 
 
-def _read(name: str) -> str:
+def read(name: str) -> str:
+    """The text of a file: a verb's, or a part's with its underscore."""
+    if name == f"_{_MADE}":
+        return f"-- requires: text\n{layouts.lua()}"
     return resources.files("stopline.ledger").joinpath("scripts", f"{name}.lua").read_text("utf-8")
+
+
+def required(text: str) -> list[str]:
+    """The parts that a file names itself."""
+    found = _REQUIRES.search(text)
+    return found["parts"].split() if found else []
+
+
+def parts_of(name: str) -> list[str]:
+    """The parts of a verb's script, in their order.
+
+    Raises:
+        graphlib.CycleError: parts need each other.
+    """
+    needs: dict[str, list[str]] = {}
+    waiting = required(read(name))
+    while waiting:
+        part = waiting.pop()
+        if part not in needs:
+            needs[part] = sorted(required(read(f"_{part}")))
+            waiting += needs[part]
+    return list(TopologicalSorter({part: needs[part] for part in sorted(needs)}).static_order())
 
 
 @cache
@@ -33,12 +62,10 @@ def source(name: str, *, flags: bool = True) -> str:
         name: the verb: its file's name without the ending.
         flags: whether the server knows script flags (Redis 7 and later, Valkey).
     """
-    verb = _read(name)
-    required = _REQUIRES.search(verb)
-    parts = required["parts"].split() if required else []
+    verb = read(name)
     names = [f"local {name} = '{prefix}'" for name, prefix in LUA_NAMES.items()]
     options = "local options = cjson.decode(ARGV[1])"
-    body = "\n".join([*names, options, *(_read(f"_{part}") for part in parts), verb])
+    body = "\n".join([*names, options, *(read(f"_{part}") for part in parts_of(name)), verb])
     return f"{_first_line(verb)}\n{body}" if flags else body
 
 

@@ -69,7 +69,7 @@ def _batch_member(batch_id: str | None) -> str:
 
 
 def _item(submission: Submission) -> str:
-    """One request as `accept` reads it: a field a line, in the order of `_accept.lua`."""
+    """One request as `accept` reads it: a field a line, in the order of `_item.lua`."""
     request, place, batch_id, alias, redrive_of = submission
     batch_id = batch_id or request.batch_id
     target = join(request.user_id, request.task_id, request.sub_user_id)

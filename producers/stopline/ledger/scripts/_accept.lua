@@ -1,114 +1,10 @@
--- What accept and redrive share: taking one request into the ledger, or finding the request that
--- already serves its wish.
+-- requires: clock record target batch finish replies earlier aliases
+-- The rules of causal dedup: taking one request into the ledger, or finding the one that already
+-- serves its wish (docs/semantics.md).
 local JOINED_MAX = 20
-local ALIASES_MAX = 1000
-local PLACES_A_CHUNK = 100
 -- What a request ahead of this one is reckoned to take: 5,000 a second.
 local TURN_US = 200
--- One request is one argument, a field a line: '' where there is none. `wish` is who asks and why,
--- `more` the other members of the body, each after a comma. The idempotency key comes last, because
--- it alone may hold a line break.
-local ITEM_FIELDS = '^' .. string.rep('([^\n]*)\n', 11) .. '(.*)$'
 local URGENCY = {emergency = 1, default = 2, bulk = 3}
-local replies = {}
-local chunks = {}
-
-local function read_item(raw)
-  local id, target, target_digest, lane, issued_at, not_after, wish, more, batch_id, place, alias,
-    idempotency_key = string.match(raw, ITEM_FIELDS)
-  return {
-    id = id, target = target, target_digest = target_digest, lane = lane,
-    issued_at = issued_at == '' and now or math.min(by_ledger(tonumber(issued_at)), now),
-    not_after = not_after == '' and now + options.deadline_us or by_ledger(tonumber(not_after)),
-    wish = wish, more = more, idempotency_key = present(idempotency_key),
-    batch_id = present(batch_id), place = tonumber(place), alias = present(alias),
-  }
-end
-
-local function reply(kind, id, lane, dispatch)
-  local last = #replies
-  replies[last + 1], replies[last + 2] = kind, id
-  replies[last + 3], replies[last + 4] = lane, dispatch and '1' or ''
-end
-
-local function refuse(why)
-  reply('refused', why, '', false)
-end
-
--- Where a batch keeps which request an item of it became: key and field.
-local function place_of(item)
-  if not item.place_key then
-    item.chunk = item.place and whole(math.floor(item.place / PLACES_A_CHUNK)) or 'loose'
-    item.place_key = BATCH .. item.batch_id .. ':' .. item.chunk
-    item.place_field = item.place and whole(item.place) or item.id
-  end
-  return item.place_key, item.place_field
-end
-
--- The outcome of an ended request, or nil. A failure that Celery wrote is none of ours.
-local function read_outcome(id)
-  local raw = redis.call('GET', RESULT .. id)
-  local outcome = raw and cjson.decode(raw).result
-  return type(outcome) == 'table' and outcome.outcome and outcome or nil, raw
-end
-
-local function target_of(outcome)
-  local target = outcome.user_id .. '/' .. outcome.task_id
-  return outcome.sub_user_id and target .. '/' .. outcome.sub_user_id or target
-end
-
--- The request behind an id that is known: its id and its target.
-local function find_by_id(id)
-  if redis.call('EXISTS', RECORD .. id, RESULT .. id) == 0 then return nil end
-  local request = load_record(id)
-  if request and request.state == 'alias' then request = load_record(request.target) end
-  if request then return request.id, request.target end
-  local outcome = read_outcome(id)
-  if outcome then return outcome.request_id, target_of(outcome) end
-end
-
--- A key or a place may be remembered for longer than the outcome of its request. Then nobody could
--- follow that id any more, so it counts for nothing.
-local function can_be_followed(id)
-  return redis.call('EXISTS', RECORD .. id, RESULT .. id) > 0
-end
-
--- The request that this item repeats: its id, whether the target is the same, and how it is
--- known (place, key, id). An id of another target comes first: its record must not be touched.
-local function find_earlier(item)
-  local known_id, known_target = find_by_id(item.id)
-  if known_id and known_target ~= item.target then return known_id, false, 'id' end
-  if item.batch_id then
-    local known = redis.call('HGET', place_of(item))
-    if known then
-      local id, of = string.match(known, '^(%S+) (%S+)$')
-      if can_be_followed(id) then
-        return id, of == string.sub(item.target_digest, 1, 6), 'place'
-      end
-    end
-  end
-  if item.idempotency_key then
-    local known = redis.call('GET', IDEMPOTENCY .. item.idempotency_key)
-    if known then
-      local id, of = string.match(known, '^([^\n]*)\n(.*)$')
-      if can_be_followed(id) then return id, of == item.target, 'key' end
-    end
-  end
-  if known_id then return known_id, true, 'id' end
-end
-
--- So that the same item is known when it comes again.
-local function remember(item, id)
-  if item.idempotency_key then
-    redis.call('SET', IDEMPOTENCY .. item.idempotency_key, id .. '\n' .. item.target,
-      'EX', options.idempotency_ttl_s)
-  end
-  if item.batch_id then
-    local key, field = place_of(item)
-    redis.call('HSET', key, field, id .. ' ' .. string.sub(item.target_digest, 1, 6))
-    chunks[key] = item
-  end
-end
 
 local function count_wish(item, kind)
   if item.batch_id then
@@ -116,21 +12,6 @@ local function count_wish(item, kind)
     count(item.batch_id, 'pending', 1)
     count(item.batch_id, 'receipt:' .. kind, 1)
   end
-end
-
-local function aliases_are_full(request)
-  local _, aliases = string.gsub(request.aliases or '', '[^,]+', '')
-  return aliases >= ALIASES_MAX
-end
-
--- A sender that knows only its own Celery id gets the outcome under that id too.
-local function add_alias(item, request)
-  if not item.alias or item.id == request.id then return end
-  if string.find(',' .. (request.aliases or '') .. ',', ',' .. item.id .. ',', 1, true) then
-    return
-  end
-  request.aliases = request.aliases and request.aliases .. ',' .. item.id or item.id
-  redis.call('SET', RECORD .. item.id, 'alias\n' .. request.id)
 end
 
 -- A more urgent wish takes the request to its lane. Whether it is to be dispatched there; nil if
@@ -286,13 +167,4 @@ local function accept(item)
   save_target(target)
   local at = math.max(now + options.look_again_us, active.due_at)
   create(item, math.min(at, item.not_after), false)
-end
-
-local function write_places()
-  for key, item in pairs(chunks) do
-    local index = BATCH .. item.batch_id .. ':chunks'
-    redis.call('EXPIRE', key, options.result_ttl_s)
-    redis.call('SADD', index, item.chunk)
-    redis.call('EXPIRE', index, options.result_ttl_s)
-  end
 end

@@ -1,3 +1,4 @@
+-- requires: text clock commit
 -- Batch counters change many times in one script; they are gathered and written once at its end.
 local changes = {}
 -- So many batches may wait for one request; each makes the record longer, and with it each join.
@@ -41,7 +42,7 @@ local function add_wish(batches, batch_id)
     .. string.sub(batches, first + #wishes)
 end
 
-local function write_batches()
+at_commit(function()
   for batch_id, batch in pairs(changes) do
     local key = BATCH .. batch_id
     for field, by in pairs(batch) do
@@ -55,4 +56,4 @@ local function write_batches()
     end
     redis.call('EXPIRE', key, options.result_ttl_s)
   end
-end
+end)

@@ -7,11 +7,6 @@
 -- after a step back, at the most; and when the server had caught up, by its own clock (0: not yet, or
 -- there was no step).
 
--- Lua's tostring rounds to 14 digits; microseconds have 16.
-local function whole(number)
-  return string.format('%d', number)
-end
-
 local server_now, now, stepped, caught_up
 do
   local time = redis.call('TIME')

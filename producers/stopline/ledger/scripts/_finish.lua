@@ -1,3 +1,4 @@
+-- requires: clock record target batch dead
 -- How a request ends. The outcome is one JSON text in the format of Celery's results backend
 -- (celery/backends/base.py, _get_result_meta), so AsyncResult reads it; PUBLISH wakes its get().
 -- Left out, as Celery reads them as null anyway: traceback and children.
@@ -40,12 +41,6 @@ local function outcome_json(request, outcome, detail, satisfied_by)
     '}',
   }
   return table.concat(parts)
-end
-
-local function bury(id)
-  redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', whole(now - options.dead_letter_ttl_s * 1000000))
-  redis.call('ZADD', DEAD, whole(now), id)
-  redis.call('EXPIRE', DEAD, options.dead_letter_ttl_s)
 end
 
 -- Writes the outcome under every id that waits for it, counts it, and forgets the open request.

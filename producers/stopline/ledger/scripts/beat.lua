@@ -1,10 +1,10 @@
--- requires: clock
+-- requires: text clock
 -- flags: allow-oom
 -- Writes down that a process lives, and when it last did what it is for. May write although Redis is
 -- full: each process has one, and without it a full Redis would look like dead workers.
 --
 -- KEYS    none: the index and the heartbeats are fixed names
--- ARGV    1 options (JSON): heartbeat_ttl_s
+-- ARGV    1 options (JSON): dead_letter_ttl_s, heartbeat_ttl_s, result_ttl_s
 --         2 process id, 3 what the process says of itself, its id included, as JSON members
 --         4… name of a moment, microseconds since then; for each moment
 -- returns nothing

@@ -1,10 +1,10 @@
--- requires: clock json record batch finish durable
+-- requires: record target commit finish durable
 -- flags: allow-oom
 -- Ends requests on somebody's word; a call in flight may finish, but no further one begins.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): detail (a JSON string: who cancelled), result_ttl_s,
---           dead_letter_ttl_s
+-- ARGV    1 options (JSON): detail, dead_letter_ttl_s, deadline_us, durable, result_ttl_s
+--           detail: who cancelled, as a JSON string
 --         2… request ids
 -- returns a word for each id (cancelled, no_further_attempt, already_finished, unknown),
 --         promoted (id, lane; flat)
@@ -28,5 +28,5 @@ end
 for index = 2, #ARGV do
   results[#results + 1] = cancel(ARGV[index])
 end
-write_batches()
+commit()
 return {results, promoted}

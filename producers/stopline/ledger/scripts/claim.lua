@@ -1,10 +1,11 @@
--- requires: clock json record batch finish attempt
+-- requires: text clock record commit finish grant
 -- flags: allow-oom
 -- Claims requests by id, for those that a dispatch message names.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): token, lease_us, attempts_max, claims_lost_max, look_again_us,
---           suspect_room, suspect_wait_us, result_ttl_s, dead_letter_ttl_s
+-- ARGV    1 options (JSON): token, suspect_room, attempts_max, claims_lost_max, dead_letter_ttl_s,
+--           deadline_us, lease_us, look_again_us, result_ttl_s, suspect_wait_us,
+--           upstream_failures_max
 --         2… request ids
 -- returns now, grants (id, target, attempt, not_after, lease's end, claims lost, token; flat),
 --         promoted (id, lane; flat)
@@ -12,5 +13,5 @@ for index = 2, #ARGV do
   local request = load_record(ARGV[index])
   if request and request.state ~= 'alias' then consider(request) end
 end
-write_batches()
+commit()
 return {whole(now), grants, promoted}

@@ -1,10 +1,13 @@
--- requires: clock json record batch finish attempt
+-- requires: text clock record commit finish grant
 -- flags: allow-oom
 -- Claims what is due in some lanes, the most urgent lane and the longest due first.
 --
 -- KEYS    none: they follow from the lanes (the ledger lives on one node)
--- ARGV    1 options (JSON): as for claim, and `limit`, the requests to look at; the token is
---           `engine:number`, and a sweep with the token of the engine's last one repeats that
+-- ARGV    1 options (JSON): token, suspect_room, limit, attempts_max, claims_lost_max,
+--           dead_letter_ttl_s, deadline_us, lease_us, look_again_us, result_ttl_s, suspect_wait_us,
+--           upstream_failures_max
+--           limit: of requests to look at; token: `engine:number`, and a sweep with the token of the
+--           engine's last one repeats that
 --         2… lanes, the most urgent first
 -- returns now, grants (id, target, attempt, not_after, lease's end, claims lost, token; flat),
 --         promoted (id, lane; flat), when the next request of these lanes is due, or ''
@@ -54,5 +57,5 @@ if #grants > 0 then
   for index = 1, #grants, GRANT_FIELDS do ids[#ids + 1] = grants[index] end
   redis.call('SET', last_sweep, table.concat(ids, '\n'), 'PX', math.ceil(options.lease_us / 1000))
 end
-write_batches()
+commit()
 return {whole(now), grants, promoted, next_due and whole(next_due) or ''}

@@ -1,4 +1,4 @@
--- requires: clock json record batch finish memory quarantine
+-- requires: text clock dead memory quarantine
 -- flags: allow-oom
 -- Keeps a queue message that no worker can handle, within the limits of _quarantine.lua. It may write
 -- although Redis is full: what was taken off its queue is nowhere else. Where memory is short, only

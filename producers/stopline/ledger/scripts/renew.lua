@@ -1,9 +1,9 @@
--- requires: clock record
+-- requires: text clock record
 -- flags: allow-oom
 -- Extends the leases of calls in flight.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): lease_us
+-- ARGV    1 options (JSON): dead_letter_ttl_s, lease_us, result_ttl_s
 --         2… request id, token; for each lease
 -- returns now, '1' for each lease that is extended, '' for one that is lost: somebody else may
 --         be calling for its request

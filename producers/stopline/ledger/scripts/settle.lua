@@ -1,9 +1,10 @@
--- requires: clock json record batch finish attempt
+-- requires: text clock record target commit finish attempt
 -- flags: allow-oom
 -- Records finished attempts. Without a valid lease nothing changes.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): attempts_max, upstream_failures_max, claims_lost_max, result_ttl_s, dead_letter_ttl_s
+-- ARGV    1 options (JSON): attempts_max, claims_lost_max, dead_letter_ttl_s, deadline_us,
+--           result_ttl_s, upstream_failures_max
 --         2… for each attempt: request id, token, what follows, the attempt's JSON members,
 --           argument; where what follows is
 --             end      argument: outcome, a line break, the detail as a JSON string
@@ -57,5 +58,5 @@ for index = 2, #ARGV, 5 do
   settled[#settled + 1] = settle(ARGV[index], ARGV[index + 1], ARGV[index + 2],
     ARGV[index + 3], ARGV[index + 4])
 end
-write_batches()
+commit()
 return {whole(now), settled, promoted}

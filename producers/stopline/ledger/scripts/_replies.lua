@@ -1,0 +1,12 @@
+-- What became of each request on its way in: receipts and refusals, flat.
+local replies = {}
+
+local function reply(kind, id, lane, dispatch)
+  local last = #replies
+  replies[last + 1], replies[last + 2] = kind, id
+  replies[last + 3], replies[last + 4] = lane, dispatch and '1' or ''
+end
+
+local function refuse(why)
+  reply('refused', why, '', false)
+end
