@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from stopline.contract import ApiState, Lane, ProcessRole, rfc3339
+from stopline.contract import ApiState, Lane, ProcessRole, rfc3339, worker_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -190,7 +190,7 @@ def _missing(processes: Iterable[Heartbeat], fresh: Iterable[Heartbeat]) -> Iter
         if beat.role is ProcessRole.CONSUMER:
             expected |= dict.fromkeys(beat.engines, ProcessRole.ENGINE)
         else:
-            expected[beat.process_id.rpartition("/")[0]] = ProcessRole.CONSUMER
+            expected[worker_of(beat.process_id)] = ProcessRole.CONSUMER
     for process_id, role in expected.items():
         if process_id not in known:
             yield Standstill(f"{role} {process_id}", "no heartbeat: it hangs, or is starting")

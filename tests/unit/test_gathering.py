@@ -14,7 +14,7 @@ from kombu import Connection
 from stopline import Lane, Settings
 from stopline.contract import MESSAGE_IDS_MAX, STOP_TASK
 from stopline.dispatch.publisher import Publisher
-from stopline_worker.intake.gathering import MARK, gathered, ids_of, is_dispatch
+from stopline_worker.intake.gathering import MARK, Entry, gathered, ids_of, is_dispatch
 from stopline_worker.intake.redis_transport import transport_class
 from tests.support.transports import Keeper, surroundings_of
 
@@ -44,14 +44,14 @@ def _dispatch(*ids: str, **headers: Any) -> dict[str, Any]:
 
 
 def test_dispatch_messages_become_one() -> None:
-    (one,) = gathered([_dispatch("a"), _dispatch("b", "c"), _dispatch("d")])
+    (one,) = gathered(map(Entry.of, [_dispatch("a"), _dispatch("b", "c"), _dispatch("d")]))
     assert ids_of(one) == ["a", "b", "c", "d"]
     assert one["properties"] == _dispatch("a")["properties"]
 
 
 def test_none_gets_more_ids_than_a_worker_takes() -> None:
     messages = [_dispatch(*(f"{n}-{i}" for i in range(60))) for n in range(10)]
-    found = [ids_of(one) for one in gathered(messages)]
+    found = [ids_of(one) for one in gathered(map(Entry.of, messages))]
     assert all(len(ids or ()) <= MESSAGE_IDS_MAX for ids in found)
     assert [one for ids in found for one in ids or ()] == [
         f"{n}-{i}" for n in range(10) for i in range(60)
@@ -75,7 +75,7 @@ def test_none_gets_more_ids_than_a_worker_takes() -> None:
 )
 def test_what_is_more_than_ids_is_left_as_it_is(other: Any) -> None:
     assert ids_of(other) is None
-    found = list(gathered([_dispatch("a"), other, _dispatch("b")]))
+    found = list(gathered(map(Entry.of, [_dispatch("a"), other, _dispatch("b")])))
     assert other in found
     assert [ids for one in found if (ids := ids_of(one))] == [["a", "b"]]
 

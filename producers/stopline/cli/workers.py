@@ -26,6 +26,7 @@ from stopline.health import examine
 from stopline.logs import configure_logging
 from stopline.servers.embedded import EmbeddedServer
 from stopline.settings.model import Durability, Settings
+from stopline.settings.names import API_TOKEN_FILE
 from stopline.settings.secret_files import read_secret
 
 Lanes = Annotated[
@@ -77,7 +78,7 @@ def require_token(settings: Settings) -> None:
         InvalidSettingsError: there is none, or its file cannot be read.
     """
     if settings.api_token_file is not None:
-        read_secret(settings.api_token_file, "STOPLINE_API_TOKEN_FILE")
+        read_secret(settings.api_token_file, API_TOKEN_FILE)
     elif settings.api_token is None:
         raise InvalidSettingsError(
             "No API token: set STOPLINE_API_TOKEN, or STOPLINE_API_TOKEN_FILE to a file with it. "

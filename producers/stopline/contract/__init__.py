@@ -22,7 +22,13 @@ from stopline.contract.outcomes import (
     Status,
     Verdict,
 )
-from stopline.contract.processes import ApiState, Heartbeat, ProcessRole
+from stopline.contract.processes import (
+    ApiState,
+    Heartbeat,
+    ProcessRole,
+    engine_id,
+    worker_of,
+)
 from stopline.contract.receipts import (
     CancelResult,
     Receipt,
@@ -79,10 +85,12 @@ __all__ = [
     "Verdict",
     "check_name",
     "describe",
+    "engine_id",
     "from_microseconds",
     "is_identifier",
     "new_request_id",
     "parse_moment",
     "rfc3339",
     "to_microseconds",
+    "worker_of",
 ]

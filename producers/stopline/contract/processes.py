@@ -28,10 +28,20 @@ class ProcessRole(StrEnum):
     """It makes calls."""
 
 
+def engine_id(worker: str, pid: int) -> str:
+    """The id of the engine in a process of a worker."""
+    return f"{worker}/{pid}"
+
+
+def worker_of(an_engine_id: str) -> str:
+    """The worker whose engine has this id."""
+    return an_engine_id.rpartition("/")[0]
+
+
 class Heartbeat(Recorded):
     """What a worker process last said of itself; times are the ledger's.
 
-    `engines` are the ids of a consumer's engines: its own, a slash and a pid. `consumed_at` is when
+    `engines` are the ids of a consumer's engines: see `engine_id`. `consumed_at` is when
     it last looked at its queues (null: paused, or its broker does not tell), `swept_at` when an
     engine last looked at what is due. `paused` are lanes whose messages somebody told it not to
     take. `api` is how the API is to its calls, `api_problem` what the last failed one said, and

@@ -7,8 +7,7 @@ but "look at these ids" are taken together; what differs in anything is left to 
 from __future__ import annotations
 
 import base64
-import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import orjson
 
@@ -24,6 +23,9 @@ ENTRY_BYTES_MAX: Final = 1200
 MARK: Final = f'"task": "{DISPATCH_TASK}"'
 """What such an entry has in its headers. No text of a sender's can look like it: in there, quotes
 have a backslash before them."""
+
+
+_NOTHING_LINKED: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 def is_dispatch(message: Any) -> bool:
@@ -55,12 +57,23 @@ def ids_of(message: Any) -> list[str] | None:
             return None
 
 
-def gathered(messages: Iterable[Any]) -> Iterator[Any]:
+class Entry(NamedTuple):
+    """An entry of a queue, decoded once: its ids where it is a dispatch message and nothing else."""
+
+    message: Any
+    ids: list[str] | None
+
+    @classmethod
+    def of(cls, message: Any) -> Self:
+        """The entry that this message is."""
+        return cls(message, ids_of(message))
+
+
+def gathered(entries: Iterable[Entry]) -> Iterator[Any]:
     """The messages, with dispatch messages joined up to `MESSAGE_IDS_MAX` ids."""
     first: Any = None
     together: list[str] = []
-    for message in messages:
-        ids = ids_of(message)
+    for message, ids in entries:
         if ids is None:
             yield message
             continue
@@ -74,7 +87,6 @@ def gathered(messages: Iterable[Any]) -> Iterator[Any]:
 
 
 def _with_ids(message: Any, ids: list[str]) -> Any:
-    content = json.loads(base64.b64decode(message["body"]))
-    body = base64.b64encode(orjson.dumps([[ids], *content[1:]])).decode()
+    body = base64.b64encode(orjson.dumps([[ids], {}, _NOTHING_LINKED])).decode()
     headers = {**message["headers"], "argsrepr": f"<{len(ids)} ids>"}
     return {**message, "body": body, "headers": headers}

@@ -43,8 +43,8 @@ from stopline_worker.intake.gathering import (
     ENTRIES_MAX,
     ENTRY_BYTES_MAX,
     MARK,
+    Entry,
     gathered,
-    ids_of,
     is_dispatch,
 )
 from stopline_worker.intake.quarantine import junk
@@ -342,11 +342,12 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no 
 
     def _deliver(self, message: Any, queue: str) -> None:
         """Hand a message that was popped to its consumer, with those that go together with it."""
-        ids = ids_of(message)
-        if ids is None or len(ids) == MESSAGE_IDS_MAX or self.popping is None:
+        first = Entry.of(message)
+        if first.ids is None or len(first.ids) == MESSAGE_IDS_MAX or self.popping is None:
             self._hand_over(message, queue)
             return
-        for one in gathered([message, *self.popping.pop_dispatch(queue)]):
+        more = map(Entry.of, self.popping.pop_dispatch(queue))
+        for one in gathered([first, *more]):
             self._hand_over(one, queue)
 
     def _hand_over(self, message: Any, queue: str) -> None:

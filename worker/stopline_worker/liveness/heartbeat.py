@@ -6,7 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from stopline.contract import ProcessRole
+from stopline.contract import ProcessRole, engine_id
 from stopline.ledger.values import Beat
 
 if TYPE_CHECKING:
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from stopline_worker.engine.ports import Lanes
     from stopline_worker.liveness.consumption import Consumption
     from stopline_worker.upstream.api_watch import ApiWatch
-
-
-def engine_id(worker: str, pid: int) -> str:
-    """The id of the engine in a process of a worker."""
-    return f"{worker}/{pid}"
 
 
 def of_consumer(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import uvloop
 
+from stopline.contract import engine_id
 from stopline.errors import StoplineError
 from stopline.health import BEAT_INTERVAL_S
 from stopline.ledger import AsyncLedger, commands, connect_async
@@ -24,7 +25,7 @@ from stopline_worker.engine.attempt import Attempts
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock
 from stopline_worker.engine.engine import Engine
-from stopline_worker.liveness.heartbeat import engine_id, of_engine
+from stopline_worker.liveness.heartbeat import of_engine
 from stopline_worker.upstream.api_token import ApiToken
 from stopline_worker.upstream.api_watch import ApiWatch
 from stopline_worker.upstream.http_client import http_client_of

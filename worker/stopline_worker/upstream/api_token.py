@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 import orjson
 
 from stopline.errors import InvalidSettingsError
+from stopline.settings.names import API_TOKEN_FILE
 from stopline.settings.secret_files import read_secret
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 """What may stand in a header without changing it: visible ASCII."""
-_FILE_VARIABLE: Final = "STOPLINE_API_TOKEN_FILE"
 
 
 _RUN: Final = 8
@@ -106,7 +106,7 @@ class ApiToken:
             return cls(settings.api_token.get_secret_value())
         if settings.api_token_file is not None:
             path = settings.api_token_file
-            return cls(read_secret(path, _FILE_VARIABLE), path)
+            return cls(read_secret(path, API_TOKEN_FILE), path)
         raise InvalidSettingsError(
             "No API token: set STOPLINE_API_TOKEN, or STOPLINE_API_TOKEN_FILE to a file with it."
         )
@@ -129,7 +129,7 @@ class ApiToken:
         """An unreadable file keeps the old token: it may be half way through its rotation."""
         try:
             assert self._path is not None  # noqa: S101  # else nobody began to read
-            value = _checked(read_secret(self._path, _FILE_VARIABLE))
+            value = _checked(read_secret(self._path, API_TOKEN_FILE))
         except InvalidSettingsError as error:
             _log.warning("%s", error, extra={"action": "token_unreadable"})
             return
