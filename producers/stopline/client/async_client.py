@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, assert_never
 
 from stopline.client import verbs
@@ -19,10 +19,10 @@ from stopline.client.arguments import (
     requests_of,
     target_of,
 )
+from stopline.client.async_listener import AsyncListener
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import Publisher
-from stopline.ledger import AsyncLedger, connect_async, keys, queries
-from stopline.ledger.executors import translated
+from stopline.ledger import AsyncLedger, connect_async, queries
 from stopline.settings.model import Settings
 from stopline.wiring import ledger_server_of, limits_of
 
@@ -43,34 +43,59 @@ if TYPE_CHECKING:
         StopRequest,
     )
     from stopline.ledger.values import Command, Submission
+    from stopline.servers.redis_server import RedisServer
 
 T = TypeVar("T")
 
-_left_to_parents: Final[list[AsyncLedger]] = []
+
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """What a client talks through, in one process."""
+
+    pid: int
+    ledger: AsyncLedger
+    listener: AsyncListener
+    publisher: Publisher
+
+    @classmethod
+    def to(cls, server: RedisServer, settings: Settings) -> Self:
+        ledger = AsyncLedger(connect_async(server))
+        publisher = Publisher(settings, settings.queue_url(server.url))
+        return cls(os.getpid(), ledger, AsyncListener(ledger), publisher)
+
+    async def close(self) -> None:
+        await self.listener.close()
+        await asyncio.to_thread(self.publisher.close)
+        await self.ledger.close()
+
+
+_left_to_parents: Final[list[_Wire]] = []
 """What a child got from its parent: kept, since who collects a connection closes it."""
 
 
 class AsyncStopClient:
     """`StopClient` for asyncio: the same verbs, with `await`. One per event loop.
 
-    After `os.fork()` each process goes on with connections, and an event loop, of its own.
+    It looks for its Redis when it is first asked for something: `NoServerError` comes then. After
+    `os.fork()` each process goes on with connections, and an event loop, of its own.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        settings = settings or Settings.load()
-        self._server = ledger_server_of(settings)
-        self._limits = limits_of(settings)
-        self._connected = AsyncLedger(connect_async(self._server))
-        self._pid = os.getpid()
-        self._publisher = Publisher(settings, settings.queue_url(self._server.url))
+        self._settings = settings or Settings.load()
+        self._limits = limits_of(self._settings)
+        self._made: _Wire | None = None
 
-    @property
-    def _ledger(self) -> AsyncLedger:
-        if self._pid != os.getpid():
+    async def _wire(self) -> _Wire:
+        if self._made is not None and self._made.pid != os.getpid():
             # redis-py's asyncio pool does not notice: the child would read its parent's replies.
-            _left_to_parents.append(self._connected)
-            self._connected, self._pid = AsyncLedger(connect_async(self._server)), os.getpid()
-        return self._connected
+            _left_to_parents.append(self._made)
+            self._made = None
+        if self._made is None:
+            # It reads files, and may look whether an embedded server runs: not on this loop.
+            server = await asyncio.to_thread(ledger_server_of, self._settings)
+            # Another task may have been here meanwhile.
+            self._made = self._made or _Wire.to(server, self._settings)
+        return self._made
 
     async def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
         """As `StopClient.stop`."""
@@ -180,8 +205,8 @@ class AsyncStopClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await asyncio.to_thread(self._publisher.close)
-        await self._ledger.close()
+        if self._made is not None and self._made.pid == os.getpid():
+            await self._made.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -196,6 +221,7 @@ class AsyncStopClient:
 
     async def _take(self, verb: Generator[verbs.Step, Any, T]) -> T:
         result: Any = None
+        wire = await self._wire()
         begun: list[asyncio.Task[Any]] = []
         try:
             while True:
@@ -203,55 +229,36 @@ class AsyncStopClient:
                     step = verb.send(result)
                 except StopIteration as end:
                     return end.value  # type: ignore[no-any-return]  # the generator's own return type
-                result = await self._step(step, begun)
+                result = await _step(wire, step, begun)
         finally:
             for task in begun:
                 task.cancel()
             await asyncio.gather(*begun, return_exceptions=True)
 
-    async def _step(self, step: verbs.Step, begun: list[asyncio.Task[Any]]) -> Any:
-        match step:
-            case verbs.Run(command):
-                return await self._ledger.run(command)
-            case verbs.Begin(command):
-                earlier = begun[-1] if begun else None
-                begun[:] = [task for task in begun if not task.done()]
-                begun.append(asyncio.create_task(self._run_after(earlier, command)))
-                return begun[-1]
-            case verbs.Finish(task):
-                return await task
-            case verbs.Dispatch(lane, request_ids):
-                # Celery has no asyncio producer; a thread keeps the loop free.
-                return await asyncio.to_thread(self._publisher.dispatch, lane, request_ids)
-            case verbs.Republish(message):
-                return await asyncio.to_thread(self._publisher.republish, message)
-            case verbs.Await(request_id, timeout_s):
-                return await self._await(request_id, timeout_s)
-            case _:
-                assert_never(step)
 
-    async def _run_after(self, earlier: asyncio.Task[Any] | None, command: Command[Any]) -> Any:
-        if earlier is not None:
-            await asyncio.wait([earlier])
-        return await self._ledger.run(command)
+async def _step(wire: _Wire, step: verbs.Step, begun: list[asyncio.Task[Any]]) -> Any:
+    match step:
+        case verbs.Run(command):
+            return await wire.ledger.run(command)
+        case verbs.Begin(command):
+            earlier = begun[-1] if begun else None
+            begun[:] = [task for task in begun if not task.done()]
+            begun.append(asyncio.create_task(_run_after(wire, earlier, command)))
+            return begun[-1]
+        case verbs.Finish(task):
+            return await task
+        case verbs.Dispatch(lane, request_ids):
+            # Celery has no asyncio producer; a thread keeps the loop free.
+            return await asyncio.to_thread(wire.publisher.dispatch, lane, request_ids)
+        case verbs.Republish(message):
+            return await asyncio.to_thread(wire.publisher.republish, message)
+        case verbs.Await(request_id, timeout_s):
+            return outcome_of(await wire.listener.wait(request_id, timeout_s))
+        case _:
+            assert_never(step)
 
-    async def _await(self, request_id: str, timeout_s: float | None) -> Outcome | None:
-        look = queries.progress(request_id)
-        found = await self._ledger.run(look)
-        if found is not queries.Progress.OPEN:
-            return outcome_of(found)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                return outcome_of(await self._watch(request_id))
-        return outcome_of(await self._ledger.run(look))
 
-    async def _watch(self, request_id: str) -> Outcome | queries.Progress:
-        # A timeout of Redis is an error here; that of the caller comes as a cancellation.
-        with translated():
-            async with self._ledger.client.pubsub() as channel:
-                await channel.subscribe(keys.result(request_id))
-                while True:
-                    await channel.get_message(timeout=verbs.LOOK_AGAIN_S)
-                    found = await self._ledger.run(queries.progress(request_id))
-                    if found is not queries.Progress.OPEN:
-                        return found
+async def _run_after(wire: _Wire, earlier: asyncio.Task[Any] | None, command: Command[Any]) -> Any:
+    if earlier is not None:
+        await asyncio.wait([earlier])
+    return await wire.ledger.run(command)

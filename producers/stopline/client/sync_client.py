@@ -9,7 +9,6 @@ with StopClient() as client:
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, assert_never
 
@@ -25,10 +24,10 @@ from stopline.client.arguments import (
     requests_of,
     target_of,
 )
+from stopline.client.sync_listener import Listener
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import Publisher
-from stopline.ledger import Ledger, connect, keys, queries
-from stopline.ledger.executors import translated
+from stopline.ledger import Ledger, connect, queries
 from stopline.ledger.stream import Stream
 from stopline.settings.model import Settings
 from stopline.wiring import ledger_server_of, limits_of
@@ -69,6 +68,7 @@ class StopClient:
         server = ledger_server_of(settings)
         self._limits = limits_of(settings)
         self._ledger = Ledger(connect(server))  # redis-py notices a fork by itself
+        self._listener = Listener(self._ledger)
         self._publisher = Publisher(settings, settings.queue_url(server.url))
 
     def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
@@ -226,6 +226,7 @@ class StopClient:
 
     def close(self) -> None:
         """Close all connections."""
+        self._listener.close()
         self._publisher.close()
         self._ledger.close()
 
@@ -263,24 +264,6 @@ class StopClient:
             case verbs.Republish(message):
                 return self._publisher.republish(message)
             case verbs.Await(request_id, timeout_s):
-                return self._await(request_id, timeout_s)
+                return outcome_of(self._listener.wait(request_id, timeout_s))
             case _:
                 assert_never(step)
-
-    def _await(self, request_id: str, timeout_s: float | None) -> Outcome | None:
-        """Look whenever the results backend says that something happened, or a second is over."""
-        look = queries.progress(request_id)
-        end = None if timeout_s is None else time.monotonic() + timeout_s
-        found = self._ledger.run(look)
-        if found is not queries.Progress.OPEN:
-            return outcome_of(found)
-        with translated(), self._ledger.client.pubsub() as channel:
-            channel.subscribe(keys.result(request_id))
-            while found is queries.Progress.OPEN:
-                left = verbs.LOOK_AGAIN_S if end is None else end - time.monotonic()
-                if left <= 0:
-                    break
-                # The first message confirms the subscription: nothing is missed from then on.
-                channel.get_message(timeout=min(left, verbs.LOOK_AGAIN_S))
-                found = self._ledger.run(look)
-        return outcome_of(found)

@@ -124,3 +124,8 @@ def heartbeat(process_id: str) -> str:
 def result(request_id: str) -> str:
     """The key, and the channel, of a request's outcome in Celery's results backend."""
     return RESULT + request_id
+
+
+def request_of_result(key: str) -> str:
+    """The request whose outcome has this key."""
+    return key.removeprefix(RESULT)

@@ -120,16 +120,24 @@ class Progress(Enum):
 
 def progress(request_id: str) -> Command[Outcome | Progress]:
     """The outcome of a request, or whether there will be one: what a waiter needs to know."""
+    of_all = progress_of([request_id])
+    return Command("MGET", of_all.arguments, lambda reply: of_all.parse(reply)[0], is_script=False)
 
-    def parse(reply: Sequence[bytes | None]) -> Outcome | Progress:
-        raw_result, raw_record = reply
-        if raw_result is not None and (outcome := parse_result(raw_result)) is not None:
-            return outcome
-        return Progress.UNKNOWN if raw_record is None else Progress.OPEN
 
-    return Command(
-        "MGET", (keys.result(request_id), keys.record(request_id)), parse, is_script=False
-    )
+def progress_of(request_ids: Sequence[str]) -> Command[tuple[Outcome | Progress, ...]]:
+    """The same of some requests, in their order."""
+    names = [key for one in request_ids for key in (keys.result(one), keys.record(one))]
+
+    def parse(reply: Sequence[bytes | None]) -> tuple[Outcome | Progress, ...]:
+        return tuple(map(_parse_progress, reply[::2], reply[1::2]))
+
+    return Command("MGET", tuple(names), parse, is_script=False)
+
+
+def _parse_progress(raw_result: bytes | None, raw_record: bytes | None) -> Outcome | Progress:
+    if raw_result is not None and (outcome := parse_result(raw_result)) is not None:
+        return outcome
+    return Progress.UNKNOWN if raw_record is None else Progress.OPEN
 
 
 def batch(batch_id: str) -> Command[Batch | None]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PREFIX: Final = "STOPLINE_"
-API_TOKEN_FILE: Final = "STOPLINE_API_TOKEN_FILE"
+API_TOKEN_FILE: Final = "STOPLINE_API_TOKEN_FILE"  # noqa: S105  # a variable's name
 SUPERVISED: Final = "STOPLINE_SUPERVISED"
 """Tells a worker that its stdin is a pipe of its supervisor's: when that closes, it drains."""
 SIMULATED_TOKEN: Final = "STOPLINE_SIMULATED_TOKEN"  # noqa: S105  # a variable's name

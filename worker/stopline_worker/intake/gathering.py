@@ -58,7 +58,7 @@ def ids_of(message: Any) -> list[str] | None:
 
 
 class Entry(NamedTuple):
-    """An entry of a queue, decoded once: its ids where it is a dispatch message and nothing else."""
+    """An entry of a queue, decoded once: its ids where it is a dispatch message and no more."""
 
     message: Any
     ids: list[str] | None

@@ -4,7 +4,6 @@ from stopline.client.verbs.dead_letters import dead_count, dead_letter, dead_pag
 from stopline.client.verbs.looking import Heartbeats, batch, heartbeats, now, outcome, status, wait
 from stopline.client.verbs.steering import cancel, cancel_batch, resumed
 from stopline.client.verbs.steps import (
-    LOOK_AGAIN_S,
     Await,
     Begin,
     Dispatch,
@@ -17,7 +16,6 @@ from stopline.client.verbs.steps import (
 from stopline.client.verbs.submitting import Take, stop, submit, submit_all, submit_many
 
 __all__ = [
-    "LOOK_AGAIN_S",
     "Await",
     "Begin",
     "Dispatch",

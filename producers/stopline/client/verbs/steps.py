@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from stopline.ledger.values import Command
 
 T = TypeVar("T")
-LOOK_AGAIN_S = 1.0
-"""How long a waiter trusts its subscription before it looks itself."""
 
 
 @dataclass(frozen=True, slots=True)
