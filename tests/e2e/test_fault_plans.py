@@ -166,6 +166,6 @@ def test_an_api_that_is_down_is_tried_again_until_it_is_up(stack: Stack) -> None
         assert time.monotonic() < end
         time.sleep(0.05)
     error = stack.client.status(receipt.request_id).attempts[0].error
-    assert str(error).startswith("connect: ConnectError")
+    assert str(error).startswith("connect: ")
     stack.client.cancel(receipt.request_id)
     assert stack.client.wait(receipt.request_id, 60).outcome is OutcomeKind.CANCELLED

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from stopline.client.ports import AsyncWaiting, Messages
     from stopline.client.verbs import Heartbeats
     from stopline.contract import (
         Batch,
@@ -49,27 +50,29 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Wire:
-    """What a client talks through, in one process."""
+class Wire:
+    """What an asyncio client talks through, in one process."""
 
     pid: int
     ledger: AsyncLedger
-    listener: AsyncListener
-    publisher: Publisher
+    listener: AsyncWaiting
+    publisher: Messages
 
     @classmethod
     def to(cls, server: RedisServer, settings: Settings) -> Self:
+        """One to a ledger's server; it connects when it is first used."""
         ledger = AsyncLedger(connect_async(server))
         publisher = Publisher(settings, settings.queue_url(server.url))
         return cls(os.getpid(), ledger, AsyncListener(ledger), publisher)
 
     async def close(self) -> None:
+        """Close all connections."""
         await self.listener.close()
         await asyncio.to_thread(self.publisher.close)
         await self.ledger.close()
 
 
-_left_to_parents: Final[list[_Wire]] = []
+_left_to_parents: Final[list[Wire]] = []
 """What a child got from its parent: kept, since who collects a connection closes it."""
 
 
@@ -83,9 +86,9 @@ class AsyncStopClient:
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings.load()
         self._limits = limits_of(self._settings)
-        self._made: _Wire | None = None
+        self._made: Wire | None = None
 
-    async def _wire(self) -> _Wire:
+    async def _wire(self) -> Wire:
         if self._made is not None and self._made.pid != os.getpid():
             # redis-py's asyncio pool does not notice: the child would read its parent's replies.
             _left_to_parents.append(self._made)
@@ -94,7 +97,7 @@ class AsyncStopClient:
             # It reads files, and may look whether an embedded server runs: not on this loop.
             server = await asyncio.to_thread(ledger_server_of, self._settings)
             # Another task may have been here meanwhile.
-            self._made = self._made or _Wire.to(server, self._settings)
+            self._made = self._made or Wire.to(server, self._settings)
         return self._made
 
     async def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
@@ -236,7 +239,7 @@ class AsyncStopClient:
             await asyncio.gather(*begun, return_exceptions=True)
 
 
-async def _step(wire: _Wire, step: verbs.Step, begun: list[asyncio.Task[Any]]) -> Any:
+async def _step(wire: Wire, step: verbs.Step, begun: list[asyncio.Task[Any]]) -> Any:
     match step:
         case verbs.Run(command):
             return await wire.ledger.run(command)
@@ -258,7 +261,7 @@ async def _step(wire: _Wire, step: verbs.Step, begun: list[asyncio.Task[Any]]) -
             assert_never(step)
 
 
-async def _run_after(wire: _Wire, earlier: asyncio.Task[Any] | None, command: Command[Any]) -> Any:
+async def _run_after(wire: Wire, earlier: asyncio.Task[Any] | None, command: Command[Any]) -> Any:
     if earlier is not None:
         await asyncio.wait([earlier])
     return await wire.ledger.run(command)

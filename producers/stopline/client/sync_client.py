@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from stopline.client.ports import Messages, Waiting
     from stopline.client.verbs import Heartbeats
     from stopline.contract import (
         Batch,
@@ -68,8 +69,8 @@ class StopClient:
         server = ledger_server_of(settings)
         self._limits = limits_of(settings)
         self._ledger = Ledger(connect(server))  # redis-py notices a fork by itself
-        self._listener = Listener(self._ledger)
-        self._publisher = Publisher(settings, settings.queue_url(server.url))
+        self._listener: Waiting = Listener(self._ledger)
+        self._publisher: Messages = Publisher(settings, settings.queue_url(server.url))
 
     def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
         """Ask for a target to be stopped.

@@ -3,13 +3,14 @@
 import os
 import signal
 
+from stopline.contract import Target
 from stopline_worker.upstream.task_stop import TaskStopApi
 
 _call = TaskStopApi.call
 
 
-async def _call_or_die(self: TaskStopApi, target: str, credential: object) -> object:
-    if "/poison" in target:
+async def _call_or_die(self: TaskStopApi, target: Target, credential: object) -> object:
+    if target.task_id.startswith("poison"):
         os.kill(os.getpid(), signal.SIGKILL)
     return await _call(self, target, credential)
 

@@ -1,0 +1,117 @@
+"""`stopline.testing`: the rules are the real ones, time passes when a test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from stopline import OutcomeKind, OutcomeTimeoutError, ReceiptKind, Target
+from stopline.ledger.limits import Limits
+from stopline.testing import Answer, AsyncFakeStopClient, FakeStopClient, World
+
+
+def test_a_worker_calls_for_what_was_asked() -> None:
+    client = FakeStopClient()
+    receipt = client.stop("u", "t", reason="over budget")
+    assert client.world.calls == []
+    assert client.world.work() == 1
+    assert client.world.stopped == [Target("u", "t")]
+    outcome = client.outcome(receipt.request_id)
+    assert outcome is not None
+    assert (outcome.outcome, outcome.reason) == (OutcomeKind.STOPPED, "over budget")
+
+
+def test_waiting_lets_time_pass() -> None:
+    client = FakeStopClient()
+    client.world.answer("u", "t", Answer.AWAY, Answer.AWAY)
+    before = client.world.now
+    outcome = client.wait(client.stop("u", "t").request_id)
+    assert outcome.outcome is OutcomeKind.STOPPED
+    assert [one.verdict for one in outcome.attempts] == ["RETRY", "RETRY", "STOPPED"]
+    assert timedelta(seconds=1.5) <= client.world.now - before < timedelta(seconds=2)
+
+
+def test_a_wait_ends_in_time() -> None:
+    client = FakeStopClient()
+    client.world.answer("u", "t", always=Answer.AWAY)
+    request_id = client.stop("u", "t").request_id
+    with pytest.raises(OutcomeTimeoutError, match="after 30 s"):
+        client.wait(request_id, 30)
+    assert len(client.world.calls) == 6
+    assert client.wait(request_id).outcome is OutcomeKind.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Answer.STOPPED, OutcomeKind.STOPPED),
+        (Answer.REJECTED, OutcomeKind.REJECTED),
+        (Answer.NOT_FOUND, OutcomeKind.NOT_FOUND),
+        (Answer.UNCLEAR, OutcomeKind.EXHAUSTED),
+    ],
+)
+def test_answers_lead_to_their_outcomes(answer: Answer, outcome: OutcomeKind) -> None:
+    client = FakeStopClient()
+    client.world.answer("u", "t", always=answer)
+    assert client.wait(client.stop("u", "t").request_id).outcome is outcome
+
+
+def test_the_rules_of_causal_dedup_are_the_real_ones() -> None:
+    client = FakeStopClient()
+    first, second = client.stop("u", "t"), client.stop("u", "t")
+    assert second.receipt is ReceiptKind.JOINED
+    client.world.work()
+    issued_at = client.world.now - timedelta(seconds=1)
+    client.resumed("u", "t")
+    late = client.stop("u", "t", issued_at=issued_at)
+    assert late.receipt is ReceiptKind.SUPERSEDED
+    assert client.stop("u", "t").receipt is ReceiptKind.ACCEPTED
+    assert client.outcome(first.request_id) is not None
+
+
+def test_limits_are_what_a_test_wants() -> None:
+    client = FakeStopClient(World(Limits(attempts_max=2)))
+    client.world.answer("u", "t", always=Answer.UNCLEAR)
+    assert len(client.wait(client.stop("u", "t").request_id).attempts) == 2
+
+
+def test_many_are_worked_on() -> None:
+    client = FakeStopClient()
+    client.stop_many([{"user_id": "u", "task_id": str(n)} for n in range(1000)], batch_id="b")
+    assert client.world.work() == 1000
+    assert client.batch("b").outcomes[OutcomeKind.STOPPED] == 1000
+
+
+def test_what_nobody_was_told_of_is_found_when_it_is_due() -> None:
+    """As when a producer dies between accepting a request and sending its message."""
+    client = FakeStopClient()
+    client.stop("u", "t")
+    client.world._messages.clear()
+    assert client.world.work() == 0
+    assert client.world.advance(10) == 1
+
+
+def test_clients_of_one_world_see_the_same() -> None:
+    world = World()
+    receipt = FakeStopClient(world).stop("u", "t")
+
+    async def run() -> None:
+        async with AsyncFakeStopClient(world) as client:
+            outcome = await client.wait(receipt.request_id)
+            assert outcome.outcome is OutcomeKind.STOPPED
+            again = await client.stop("u", "t2")
+            assert (await client.status(again.request_id)).state == "queued"  # type: ignore[union-attr]
+
+    asyncio.run(run())
+    assert world.work() == 1
+
+
+pytest_plugins = ["stopline.testing.plugin"]
+
+
+def test_the_fixtures_share_a_world(
+    stopline: FakeStopClient, async_stopline: AsyncFakeStopClient, stopline_world: World
+) -> None:
+    assert stopline.world is async_stopline.world is stopline_world
