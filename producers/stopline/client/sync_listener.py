@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from stopline.ledger import Ledger
 
 Found = Outcome | queries.Progress
+_WAKE: Final = "."
+"""No id of a request."""
 _left_to_parents: Final[list[Any]] = []
 """What a child got from its parent: kept, since who collects a connection closes it."""
 
@@ -113,6 +115,9 @@ class _Listening:
         with self._lock:
             self._has_ended = True
             thread = self._thread
+            # Its confirmation wakes the thread.
+            with suppress(StoplineError), translated():
+                self._channel.subscribe(keys.result(_WAKE))
         if thread is not None:
             thread.join(2 * LOOK_AGAIN_S)
 
@@ -133,7 +138,7 @@ class _Listening:
         looked_at = waited_at = time.monotonic()
         while not self._has_ended:
             told = heard(self._channel.get_message(timeout=LOOK_AGAIN_S))
-            if told is not None:
+            if told is not None and told[0] != _WAKE:
                 self._learn(*told)
             now = time.monotonic()
             if now - looked_at >= LOOK_AGAIN_S:
