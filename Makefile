@@ -7,12 +7,13 @@
 # make bench-smoke   what a stop costs, counted, against what is stored; WRITE=1: stores it
 # make growth  a million requests in one batch, five minutes
 # make check  formatting, lint, types, architecture
+# make map    the map of the source tree in docs/architecture.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test simulate chaos bench bench-smoke growth check time-to-stop format constraints clean
+.PHONY: demo test simulate chaos bench bench-smoke growth check time-to-stop format map constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -48,6 +49,9 @@ check: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+map: $(INSTALLED)
+	$(BIN)/python -m tests.support.source_map
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stopline needs Python 3.11 or later; set PYTHON=…")'

@@ -114,6 +114,11 @@ def test_each_fault_ends_as_the_verdict_table_says(
     busy = outcomes["busy"].attempts
     assert busy[0].retry_in_s is not None
     assert busy[0].retry_in_s >= 2
+    _assert_limits_held(outcomes)
+
+
+def _assert_limits_held(outcomes: dict[str, Outcome]) -> None:
+    busy = outcomes["busy"].attempts
     for outcome in outcomes.values():
         for attempt in outcome.attempts:
             assert attempt.duration_ms is not None

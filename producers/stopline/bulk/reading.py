@@ -1,4 +1,4 @@
-"""Batches from files: read line by line, checked line by line, sent in messages of 250.
+"""Reading a batch from a file: line by line, each checked by itself.
 
 Memory does not grow with the file. The default batch id is a hash of the content, and a line's
 number is its place in the batch: sending the same file again resumes it and doubles nothing.

@@ -55,12 +55,7 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
     as_json: AsJson = False,
 ) -> None:
     """Stop many tasks; the same file again resumes what was interrupted and doubles nothing."""
-    if batch_id is not None and not is_identifier(batch_id):
-        raise InvalidRequestError("--batch-id: 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -")
-    if timeout_s is not None and not wait:
-        raise InvalidRequestError("--timeout goes with --wait")
-    if rejected is not None and str(rejected) == _STDIN:
-        raise InvalidRequestError("--rejected names a file; - is for FILE alone")
+    _check_options(batch_id, rejected, waits=wait, limits_its_wait=timeout_s is not None)
     defaults = {"lane": lane, "source": source}
     if reason is not None:
         defaults["reason"] = reason
@@ -84,6 +79,17 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
         input_ = None if file == _STDIN else Path(file)
         with RejectedFile(place, is_named=rejected is not None, source=input_) as refused:
             job.run(refused, wait=wait, timeout_s=timeout_s, as_json=as_json)
+
+
+def _check_options(
+    batch_id: str | None, rejected: Path | None, *, waits: bool, limits_its_wait: bool
+) -> None:
+    if batch_id is not None and not is_identifier(batch_id):
+        raise InvalidRequestError("--batch-id: 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -")
+    if limits_its_wait and not waits:
+        raise InvalidRequestError("--timeout goes with --wait")
+    if rejected is not None and str(rejected) == _STDIN:
+        raise InvalidRequestError("--rejected names a file; - is for FILE alone")
 
 
 def _beside(name: str, batch_id: str) -> Path:

@@ -1,4 +1,4 @@
-"""The clients: the only way in for producers, the command line, and whatever comes later.
+"""`StopClient`: the way in for producers, the command line, and whatever comes later.
 
 from stopline import StopClient
 
