@@ -11,14 +11,16 @@ import pytest
 from pyreqwest import exceptions
 
 from stopline import InvalidSettingsError, Settings
-from stopline_worker.upstream import http_client, httpx_client, reqwest_client
-from stopline_worker.upstream.http_client import HttpClient, http_client_of
+from stopline_worker.upstream import client_choice, httpx_client, reqwest_client
+from stopline_worker.upstream.client_choice import http_client_of
 from stopline_worker.upstream.httpx_client import HttpxClient
 from stopline_worker.upstream.reqwest_client import ReqwestClient
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Iterator
+
+    from stopline_worker.upstream.http_client import HttpClient
 
     Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
     Make = Callable[..., HttpClient]
@@ -65,7 +67,7 @@ def test_no_class_stands_behind_its_base(module: object) -> None:
 def test_the_settings_choose(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(http_client_of(Settings.load()), ReqwestClient)
     assert isinstance(http_client_of(Settings.load(http_client="httpx")), HttpxClient)
-    monkeypatch.setattr(http_client, "find_spec", lambda _name: None)
+    monkeypatch.setattr(client_choice, "find_spec", lambda _name: None)
     assert isinstance(http_client_of(Settings.load()), HttpxClient)
     with pytest.raises(InvalidSettingsError, match="STOPLINE_HTTP_CLIENT: pyreqwest"):
         http_client_of(Settings.load(http_client="reqwest"))

@@ -28,7 +28,7 @@ from stopline_worker.engine.engine import Engine
 from stopline_worker.liveness.heartbeat import of_engine
 from stopline_worker.upstream.api_token import ApiToken
 from stopline_worker.upstream.api_watch import ApiWatch
-from stopline_worker.upstream.http_client import http_client_of
+from stopline_worker.upstream.client_choice import http_client_of
 from stopline_worker.upstream.task_stop import TaskStopApi
 
 if TYPE_CHECKING:
