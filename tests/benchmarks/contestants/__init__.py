@@ -83,23 +83,25 @@ def _nothing_due(server: redis.Redis) -> int:
     return 0 if any(server.zcard(keys.due(lane)) for lane in Lane) else ALL
 
 
-def _stopline(way: str, title: str) -> Contestant:
+_HTTPX_CONNECTIONS: Final = {0.0: 8, 50.0: 32, 500.0: 128}
+"""httpx's pool looks through all its connections for each request (encode/httpx#3215)."""
+
+
+def _stopline(way: str, title: str, *, httpx: bool = False) -> Contestant:
     return Contestant(
-        name=f"stopline-{way}",
+        name=f"stopline-{way}-httpx" if httpx else f"stopline-{way}",
         title=title,
         library=None,
         producer=[sys.executable, str(HERE / "stopline_peer.py"), way],
         workers=_stopline_workers,
         recorded=_nothing_due,
         lacks="—",
+        connections_max=_HTTPX_CONNECTIONS if httpx else {},
+        environment={"STOPLINE_HTTP_CLIENT": "httpx"} if httpx else {},
     )
 
 
 # --- Python peers ------------------------------------------------------------------------------
-
-
-_HTTPX_CONNECTIONS: Final = {0.0: 8, 50.0: 32, 500.0: 128}
-"""httpx's pool looks through all its connections for each request (encode/httpx#3215)."""
 
 
 def _program(library: str, name: str) -> str:
@@ -212,6 +214,7 @@ CONTESTANTS: Final = {
     one.name: one
     for one in (
         _stopline("bulk", "Stopline, bulk"),
+        _stopline("bulk", "Stopline, bulk, httpx", httpx=True),
         _stopline("client", "Stopline, `client.stop`"),
         _stopline("send-task", "Stopline, plain `send_task`"),
         _celery("prefork", 64),
