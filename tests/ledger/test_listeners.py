@@ -139,3 +139,99 @@ def test_closing_ends_the_listener_and_tells_who_waits(client: StopClient, redis
         with pytest.raises(UnavailableError, match="closed"):
             waiting.result()
     assert not [one for one in threading.enumerate() if one.name == "stopline-listener"]
+
+
+def test_what_is_no_outcome_spoils_nobody_elses_wait(client: StopClient, redis_url: str) -> None:
+    ids = [client.stop("u", str(number)).request_id for number in range(3)]
+    with ThreadPoolExecutor(3) as pool, redis.Redis.from_url(redis_url) as other:
+        waiting = [pool.submit(client.wait, one, 60) for one in ids]
+        wait_until(lambda: _subscriptions(redis_url) == [3], what="the subscription")
+        other.publish(f"celery-task-meta-{ids[0]}", b"no JSON")
+        other.set(f"celery-task-meta-{ids[0]}", b"no JSON")
+        client.cancel(ids[1])
+        client.cancel(ids[2])
+        assert waiting[1].result().outcome is OutcomeKind.CANCELLED
+        assert waiting[2].result().outcome is OutcomeKind.CANCELLED
+        with pytest.raises(ValueError, match="line 1"):
+            waiting[0].result()
+
+
+@pytest.mark.parametrize("kind", ["threads", "asyncio"])
+def test_subscriptions_that_are_cut_again_and_again_cost_time_and_nothing_else(
+    client: StopClient, redis_url: str, kind: str
+) -> None:
+    ids = _submitted(client)
+
+    async def wait_for_all() -> list[Outcome]:
+        async with AsyncStopClient(Settings.load(redis_url=redis_url)) as waiting:
+            return await asyncio.gather(*(waiting.wait(one, 60) for one in ids))
+
+    with ThreadPoolExecutor(_MANY + 1) as pool:
+        if kind == "asyncio":
+            all_of_them = pool.submit(asyncio.run, wait_for_all())
+        else:
+            each = [pool.submit(client.wait, one, 60) for one in ids]
+        for one in ids[::4]:
+            wait_until(lambda: _subscriptions(redis_url), what="a subscription")
+            _cut(redis_url)
+            client.cancel(one)
+        client.cancel_batch("b")
+        outcomes = (
+            all_of_them.result() if kind == "asyncio" else [future.result() for future in each]
+        )
+    assert [one.request_id for one in outcomes] == ids
+    assert client.batch("b").pending == 0  # the ledger's connections were not touched
+
+
+def test_who_gives_up_while_it_is_subscribed_to_keeps_no_other_from_it(
+    client: StopClient, redis_url: str
+) -> None:
+    request_id = client.stop("u", "t").request_id
+
+    async def run() -> Outcome:
+        async with AsyncStopClient(Settings.load(redis_url=redis_url)) as waiting:
+            impatient = [asyncio.create_task(waiting.wait(request_id, 60)) for _ in range(5)]
+            patient = asyncio.create_task(waiting.wait(request_id, 60))
+            for number, task in enumerate(impatient):
+                for _ in range(number):
+                    await asyncio.sleep(0)
+                task.cancel()
+            await asyncio.gather(*impatient, return_exceptions=True)
+            await asyncio.to_thread(client.cancel, request_id)
+            return await patient
+
+    assert asyncio.run(run()).outcome is OutcomeKind.CANCELLED
+
+
+def test_a_client_that_is_closed_at_once_leaves_nobody_waiting(
+    client: StopClient, redis_url: str
+) -> None:
+    request_id = client.stop("u", "t").request_id
+
+    async def run() -> list[object]:
+        waiting = AsyncStopClient(Settings.load(redis_url=redis_url))
+        await waiting.status(request_id)
+        tasks = [asyncio.create_task(waiting.wait(request_id, 60)) for _ in range(3)]
+        wire = await waiting._wire()
+        while not wire.listener._waiters:  # type: ignore[attr-defined]  # noqa: ASYNC110  # the moment in question
+            await asyncio.sleep(0)
+        await waiting.close()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert all(isinstance(one, UnavailableError) for one in asyncio.run(run()))
+
+
+def test_without_a_thread_nobody_waits_in_vain(
+    client: StopClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = client.stop("u", "t").request_id
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(UnavailableError, match="no thread"):
+            client.wait(request_id, 60)
+    client.cancel(request_id)
+    assert client.wait(request_id, 60).outcome is OutcomeKind.CANCELLED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stopline.servers.redis_server import RedisServer
-from stopline_worker.intake.redis_transport import Surroundings
+from stopline_worker.intake.redis_transport import Custody
 from stopline_worker.liveness.consumption import Consumption
 
 if TYPE_CHECKING:
@@ -25,6 +25,6 @@ class Keeper:
         return True
 
 
-def surroundings_of(quarantine: Quarantine | Keeper) -> Surroundings:
-    """Those of a transport whose broker is one Redis."""
-    return Surroundings(quarantine, Consumption(), lambda: RedisServer("redis://127.0.0.1:1"))
+def custody_of(quarantine: Quarantine | Keeper) -> Custody:
+    """That of a transport whose broker is one Redis."""
+    return Custody(quarantine, Consumption(), lambda: RedisServer("redis://127.0.0.1:1"))

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stopline.contract import OutcomeKind, Target
+from stopline.contract import OutcomeKind, Target, Verdict
 from stopline.ledger.values import Cause, Ended, Grant, Retry, Settlement
+from stopline_worker.engine import attempt
 from stopline_worker.engine.attempt import INTERRUPTED, Attempts
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock
@@ -60,6 +61,11 @@ def _conclude(result: Reply | NoReply) -> tuple[Settlement, _Token]:
 
 def _cause(settlement: Settlement) -> Cause | None:
     return settlement.cause if isinstance(settlement, Retry) else None
+
+
+def test_every_verdict_leads_to_an_outcome_or_to_another_attempt() -> None:
+    """One without either would be tried again and again."""
+    assert set(attempt._OUTCOMES) == set(Verdict) - {Verdict.RETRY}
 
 
 def test_a_success_ends_it() -> None:

@@ -27,7 +27,7 @@ def test_the_page_on_testing_holds() -> None:
     for block in _blocks(ROOT / "docs" / "testing.md"):
         exec(compile(block, "docs/testing.md", "exec"), namespace)  # our own page
     tests = [one for name, one in namespace.items() if name.startswith("test_")]
-    assert len(tests) == 3
+    assert len(tests) >= 3
     fixtures = {"async_stopline": AsyncFakeStopClient, "stopline": FakeStopClient}
     for test in tests:
         test(*(fixtures[name]() for name in inspect.signature(test).parameters))

@@ -16,7 +16,7 @@ from stopline.contract import MESSAGE_IDS_MAX, STOP_TASK
 from stopline.dispatch.publisher import Publisher
 from stopline_worker.intake.gathering import MARK, Entry, gathered, ids_of, is_dispatch
 from stopline_worker.intake.redis_transport import transport_class
-from tests.support.transports import Keeper, surroundings_of
+from tests.support.transports import Keeper, custody_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def keeper() -> Keeper:
 
 @pytest.fixture
 def channel(redis_url: str, keeper: Keeper) -> Iterator[Channel]:
-    transport = transport_class(surroundings_of(keeper))
+    transport = transport_class(custody_of(keeper))
     with Connection(redis_url, transport=transport) as connection:
         channel = connection.channel()
         channel.queue_declare(QUEUE)

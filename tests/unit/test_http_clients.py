@@ -332,6 +332,31 @@ def test_a_system_without_certificates_trusts_mozillas(
     assert _kind(asyncio.run(_ask_over_tls(make, _tls()[1]))) is CallErrorKind.TLS
 
 
+def test_a_reply_over_tls_that_does_not_come_is_a_timeout_all_the_same(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    authority, context = _tls()
+    file = tmp_path_factory.mktemp("tls") / "authority.pem"
+    file.write_bytes(authority.cert_pem.bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+
+    async def ask(read_s: float) -> Reply | NoReply:
+        async with _server(_answering(b"", then="hang"), context) as port:
+            client = make(Timeouts(connect_s=0.5, read_s=read_s, total_s=0.5))
+            return await _get(client, f"https://127.0.0.1:{port}/")
+
+    for read_s in (0.2, 0.5):
+        assert _kind(asyncio.run(ask(read_s))) is CallErrorKind.TIMEOUT
+
+
+def test_a_system_with_an_empty_directory_of_certificates_trusts_mozillas(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("empty")))
+    assert _ask(make, _answering(GOOD)) == Reply(200, b"{}")
+
+
 def test_a_certificate_of_nobody_we_know_is_a_tls_error(make: Make) -> None:
     result = asyncio.run(_ask_over_tls(make, _tls()[1]))
     assert _kind(result) is CallErrorKind.TLS

@@ -14,7 +14,7 @@ from redis.exceptions import OutOfMemoryError
 from stopline_worker.intake.quarantine import Quarantine
 from stopline_worker.intake.redis_transport import transport_class
 from stopline_worker.process.runtime import Runtime
-from tests.support.transports import Keeper, surroundings_of
+from tests.support.transports import Keeper, custody_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,15 +27,15 @@ def test_what_cannot_be_kept_is_in_the_log(
 ) -> None:
     """It was popped from its queue, and the ledger is away: nothing else has it."""
     monkeypatch.setenv("STOPLINE_REDIS_URL", "redis://127.0.0.1:1/0")
-    surroundings = surroundings_of(Quarantine(Runtime()))
-    surroundings.keep(b"garbage{", "is no JSON", "stopline.default")
+    custody = custody_of(Quarantine(Runtime()))
+    custody.keep(b"garbage{", "is no JSON", "stopline.default")
     assert base64.b64encode(b"garbage{").decode() in caplog.text
 
 
 @pytest.fixture
 def channel(redis_url: str) -> Iterator[Channel]:
     """A channel with room for one message, and one message on its queue."""
-    transport = transport_class(surroundings_of(Keeper()))
+    transport = transport_class(custody_of(Keeper()))
     with Connection(redis_url, transport=transport) as connection:
         channel = connection.channel()
         channel.basic_qos(0, 1, False)

@@ -7,8 +7,16 @@ from importlib import resources
 
 import pytest
 
-from stopline.contract import Lane, OutcomeKind, ReceiptKind, RefusalKind, StopRequest
-from stopline.ledger import commands, layouts, scripts, values
+from stopline.contract import (
+    DEAD_OUTCOMES,
+    Lane,
+    OutcomeKind,
+    ReceiptKind,
+    RefusalKind,
+    StopRequest,
+    Target,
+)
+from stopline.ledger import commands, keys, layouts, scripts, values
 from stopline.ledger.commands import accepting
 from stopline.ledger.limits import Limits
 
@@ -17,6 +25,27 @@ FILES = sorted(
     for entry in resources.files("stopline.ledger").joinpath("scripts").iterdir()
 )
 VERBS = [name for name in FILES if not name.startswith("_")]
+_LIMITS = Limits(durable=True, upstream_failures_max=1)
+_REQUEST = values.Submission(StopRequest(user_id="u", task_id="t"))
+DURABLE = {
+    command.name
+    for command in (
+        commands.accept(_LIMITS, [_REQUEST]),
+        commands.redrive(_LIMITS, [("r", _REQUEST)]),
+        commands.cancel(_LIMITS, ["r"], "me"),
+        commands.resume(_LIMITS, Target("u", "t"), None),
+        commands.claim(_LIMITS, ["r"], "e:1"),
+        commands.claim_due(_LIMITS, list(Lane), "e:1", limit=1),
+        commands.renew(_LIMITS, [("r", "e:1.1")]),
+        commands.settle(_LIMITS, [values.Released("r", "e:1.1")]),
+        commands.discard(["r"]),
+        commands.quarantine(_LIMITS, values.Junk("m", "junk", b"")),
+        commands.leave("p"),
+        commands.read_clock(_LIMITS),
+    )
+    if command.durable
+}
+"""The verbs whose replies are promises; in their scripts there must be something to wait for."""
 PARTS = [name for name in FILES if name.startswith("_")]
 
 
@@ -58,7 +87,7 @@ def test_a_file_names_the_parts_that_it_uses_and_no_other(name: str) -> None:
     used = _used(name)
     parts = [part for part in [*PARTS, "_layouts"] if part != name]
     expected = {part.removeprefix("_") for part in parts if used & _defined(part)}
-    if name in {"accept", "redrive", "cancel", "resume"}:
+    if name in DURABLE:
         expected.add("durable")  # says what it has to when the others commit
     assert set(scripts.required(scripts.read(name))) == expected
 
@@ -164,6 +193,34 @@ def test_lua_speaks_the_contracts_words() -> None:
     for word in (*OutcomeKind, *(kind for kind in ReceiptKind), *Lane):
         if word not in (OutcomeKind.REJECTED, OutcomeKind.NOT_FOUND):  # the worker's words
             assert f"'{word}'" in text or f"{word} =" in text, word
+
+
+def test_what_needs_a_look_is_the_same_on_both_sides() -> None:
+    found = re.search(r"local DEAD_OUTCOMES = {(.*?)}", scripts.source("settle"), re.DOTALL)
+    assert found is not None
+    assert set(re.findall(r"(\w+) = true", found[1])) == set(DEAD_OUTCOMES)
+
+
+def test_records_of_the_version_before_are_read() -> None:
+    """Fields are added at the end: a worker that is new reads what one that is old has written."""
+    assert [field.name for field in layouts.RECORD.fields[:22]] == [
+        *("state", "target", "target_digest", "lane", "issued_at", "wish_at", "accepted_at"),
+        *("not_after", "body", "batches", "attempt", "began_at", "token", "due_at", "lost"),
+        *("attempts", "joined", "joined_count", "aliases", "cancelled", "answered", "failed"),
+    ]
+    first = ["active", "next", "succeeded_at", "succeeded_by", "resumed_at"]
+    assert [field.name for field in layouts.TARGET.fields[:5]] == first
+
+
+def test_a_settlement_has_as_many_arguments_as_the_script_reads() -> None:
+    command = commands.settle(_LIMITS, [values.Released("r", "e:1.1")])
+    assert f"for index = 2, #ARGV, {len(command.arguments) - 1} do" in scripts.read("settle")
+
+
+def test_every_key_is_in_the_catalogue() -> None:
+    catalogue = keys.__doc__ or ""
+    for prefix in keys.LUA_NAMES.values():
+        assert f"`{prefix}" in catalogue, prefix
 
 
 def test_settle_speaks_the_ledgers_words() -> None:

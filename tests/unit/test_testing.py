@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 
 from stopline import OutcomeKind, OutcomeTimeoutError, ReceiptKind, Target
+from stopline.contract import CancelResult
+from stopline.errors import InvalidRequestError, LedgerFullError, UnavailableError
 from stopline.ledger.limits import Limits
 from stopline.testing import Answer, AsyncFakeStopClient, FakeStopClient, World
 
@@ -106,6 +108,56 @@ def test_clients_of_one_world_see_the_same() -> None:
 
     asyncio.run(run())
     assert world.work() == 1
+
+
+def test_a_moment_of_the_worlds_is_the_ledgers() -> None:
+    client = FakeStopClient()
+    at = client.world.now
+    client.resumed("u", "t")
+    assert client.stop("u", "t", issued_at=at).receipt is ReceiptKind.SUPERSEDED
+    assert timedelta(0) <= client.now() - client.world.now < timedelta(microseconds=5)
+
+
+def test_a_wait_without_a_timeout_ends_with_the_request() -> None:
+    client = FakeStopClient()
+    client.world.answer("u", "t", always=Answer.AWAY)
+    not_after = client.world.now + timedelta(days=3)
+    outcome = client.wait(client.stop("u", "t", not_after=not_after).request_id)
+    assert outcome.outcome is OutcomeKind.EXPIRED
+    assert client.world.now >= not_after
+
+
+def test_redis_may_be_away_or_full() -> None:
+    client = FakeStopClient()
+    request_id = client.stop("u", "t").request_id
+    with client.world.redis_is_away(), pytest.raises(UnavailableError):
+        client.status(request_id)
+    with client.world.redis_is_full():
+        assert client.outcome(request_id) is None
+        with pytest.raises(LedgerFullError):
+            client.stop("u", "t")
+    assert client.stop("u", "t").receipt is ReceiptKind.JOINED
+
+
+def test_calls_may_be_in_flight() -> None:
+    client = FakeStopClient()
+    receipt = client.stop("u", "t")
+    with client.world.calls_in_flight() as targets:
+        assert targets == [Target("u", "t")]
+        assert client.stop("u", "t").receipt is ReceiptKind.ACCEPTED  # the next one
+        assert client.cancel(receipt.request_id) is CancelResult.NO_FURTHER_ATTEMPT
+        assert client.resumed("u", "t").in_flight == receipt.request_id
+    outcome = client.outcome(receipt.request_id)
+    assert outcome is not None
+    assert outcome.outcome is OutcomeKind.STOPPED
+
+
+def test_what_cannot_be_scripted_is_an_error_at_once() -> None:
+    world = World()
+    with pytest.raises(InvalidRequestError, match="task_id"):
+        world.answer("u", "no slash/")
+    with pytest.raises(ValueError, match="gone"):
+        world.answer("u", "t", "gone")  # type: ignore[arg-type]  # that is the point
 
 
 pytest_plugins = ["stopline.testing.plugin"]

@@ -7,7 +7,7 @@ no IO: settings are read when Celery first needs its configuration.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import Celery
 
@@ -21,9 +21,6 @@ from stopline_worker.intake.worker_life import WorkerLife
 from stopline_worker.liveness.consumption import Consumption
 from stopline_worker.process.runtime import Runtime
 
-if TYPE_CHECKING:
-    from stopline.settings.model import Settings
-
 
 def _configuration() -> dict[str, Any]:
     """Celery's configuration, each setting with its reason."""
@@ -32,8 +29,11 @@ def _configuration() -> dict[str, Any]:
     except StoplineError as error:
         sys.stderr.write(f"stopline: {error}\n")
         raise SystemExit(exit_code(error)) from None
+    broker = broker_options(settings, settings.queue_url(ledger.url))
+    # Our channel knows it, and options are told by `inspect stats`.
+    broker["broker_transport_options"].pop("sentinel_kwargs", None)
     return {
-        **_broker(settings, ledger.url),
+        **broker,
         # Where the errors of bad `stopline.stop` messages go; outcomes the ledger writes itself.
         "result_backend": ledger.celery_url,
         "redis_backend_use_ssl": ledger.celery_ssl,
@@ -65,36 +65,19 @@ def _configuration() -> dict[str, Any]:
     }
 
 
-def _broker(settings: Settings, ledger_url: str) -> dict[str, Any]:
-    """The options for the queues; where these are in a Redis, with our own transport."""
-    options = broker_options(settings, settings.queue_url(ledger_url))
-    first, *others = str(options["broker_url"]).split(";")
-    scheme = first.partition("://")[0]
-    if scheme == "sentinel":
-        # Our channel knows all Sentinels, and how to ask them: options are told by `inspect stats`.
-        options["broker_transport_options"].pop("sentinel_kwargs", None)
-        return options | {
-            "broker_url": first if others else options["broker_url"],
-            "broker_transport": f"{__name__}:SentinelTransport",
-        }
-    if scheme in {"redis", "rediss"}:
-        return options | {"broker_transport": f"{__name__}:RedisTransport"}
-    return options
-
-
 _runtime = Runtime()
 _quarantine = Quarantine(_runtime)
 _consumption = Consumption()
-_surroundings = redis_transport.Surroundings(
-    _quarantine, _consumption, lambda: _runtime.broker_server
-)
+_custody = redis_transport.Custody(_quarantine, _consumption, lambda: _runtime.broker_server)
 
-# Celery makes these itself, and is told their names above.
+# Celery and kombu make these themselves, and are told their names.
 WorkerConsumer = consumer_class(_runtime, _quarantine)
-RedisTransport = redis_transport.transport_class(_surroundings)
-SentinelTransport = redis_transport.sentinel_transport_class(_surroundings)
+RedisTransport = redis_transport.transport_class(_custody)
+SentinelTransport = redis_transport.sentinel_transport_class(_custody)
 
-redis_transport.install()
+redis_transport.install(
+    redis=f"{__name__}:RedisTransport", sentinel=f"{__name__}:SentinelTransport"
+)
 control.install(_runtime.lanes)
 app = Celery("stopline", set_as_current=True)
 app.add_defaults(_configuration)

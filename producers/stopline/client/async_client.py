@@ -209,7 +209,8 @@ class AsyncStopClient:
     async def close(self) -> None:
         """Close all connections."""
         if self._made is not None and self._made.pid == os.getpid():
-            await self._made.close()
+            made, self._made = self._made, None
+            await made.close()
 
     async def __aenter__(self) -> Self:
         return self

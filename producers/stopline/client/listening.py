@@ -1,78 +1,48 @@
-"""Who waits for which outcome: what both clients' listeners share. Pure.
-
-A client has one subscription for all of its waiters, on a connection of its own. The channel of an
-outcome is its key in the results backend, and the message its value. A subscription may miss what
-happens while it is cut, so what is waited for is also looked at once a second, all of it at once.
-"""
+"""Who waits for which outcome: the tickets of all who wait through one client. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
+from stopline.contract import Outcome
 from stopline.errors import UnavailableError
 from stopline.ledger import keys, queries
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable
 
-    from stopline.contract import Outcome
-
-LOOK_AGAIN_S: Final = 1.0
-"""How long a waiter trusts its subscription before somebody looks."""
-IDLE_S: Final = 10.0
-"""How long a listener stays when nobody waits."""
 LOOKED_AT_ONCE: Final = 250
 
-
-class Ticket(Protocol):
-    """A future, of threads or of asyncio."""
-
-    def done(self) -> bool:
-        """Whether somebody set it, or gave up."""
-
-    def set_result(self, result: Outcome | queries.Progress, /) -> None:
-        """Set what was found."""
-
-    def set_exception(self, exception: Exception, /) -> None:
-        """Set what kept anybody from finding it."""
+Found = Outcome | queries.Progress
 
 
-F = TypeVar("F", bound=Ticket)
-
-
-class Waiters(Generic[F]):
+class Waiters:
     """The tickets of those who wait, by request."""
 
     def __init__(self) -> None:
-        self._tickets: dict[str, list[F]] = {}
+        self._tickets: dict[str, list[asyncio.Future[Found]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._tickets)
 
-    def add(self, request_id: str, ticket: F) -> bool:
-        """Add a ticket; whether it is the first for its request."""
-        tickets = self._tickets.setdefault(request_id, [])
-        tickets.append(ticket)
-        return len(tickets) == 1
+    @property
+    def wanted(self) -> set[str]:
+        """The requests that are waited for."""
+        return set(self._tickets)
 
-    def remove(self, request_id: str, ticket: F) -> bool:
-        """Remove a ticket; whether it was the last for its request."""
-        tickets = self._tickets.get(request_id, [])
-        if ticket in tickets:
-            tickets.remove(ticket)
-        if tickets or request_id not in self._tickets:
-            return False
-        del self._tickets[request_id]
-        return True
+    def add(self, request_id: str, ticket: asyncio.Future[Found]) -> None:
+        """Wait for a request."""
+        self._tickets.setdefault(request_id, []).append(ticket)
 
-    def chunks(self) -> list[list[str]]:
-        """Every request that is waited for, as many at a time as are looked at at once."""
-        ids = list(self._tickets)
-        return [ids[at : at + LOOKED_AT_ONCE] for at in range(0, len(ids), LOOKED_AT_ONCE)]
+    def remove(self, request_id: str, ticket: asyncio.Future[Found]) -> None:
+        """Wait no longer."""
+        tickets = self._tickets[request_id]
+        tickets.remove(ticket)
+        if not tickets:
+            del self._tickets[request_id]
 
-    def resolve(
-        self, request_ids: Iterable[str], found: Iterable[Outcome | queries.Progress]
-    ) -> None:
+    def resolve(self, request_ids: Iterable[str], found: Iterable[Found]) -> None:
         """Tell who waits what was found; what is still open is left."""
         for request_id, one in zip(request_ids, found, strict=True):
             if one is queries.Progress.OPEN:
@@ -81,12 +51,18 @@ class Waiters(Generic[F]):
                 if not ticket.done():
                     ticket.set_result(one)
 
-    def fail(self, error: Exception) -> None:
-        """Tell all who wait that nobody can look."""
-        for tickets in self._tickets.values():
-            for ticket in tickets:
+    def fail(self, request_ids: Iterable[str], error: Exception) -> None:
+        """Tell who waits for these that nobody can look."""
+        for request_id in request_ids:
+            for ticket in self._tickets.get(request_id, ()):
                 if not ticket.done():
                     ticket.set_exception(error)
+
+
+def chunked(request_ids: Iterable[str]) -> list[list[str]]:
+    """Ids, as many together as are looked at at once."""
+    ids = list(request_ids)
+    return [ids[at : at + LOOKED_AT_ONCE] for at in range(0, len(ids), LOOKED_AT_ONCE)]
 
 
 def closed() -> UnavailableError:
@@ -94,16 +70,22 @@ def closed() -> UnavailableError:
     return UnavailableError("The client was closed while somebody waited for an outcome.")
 
 
-def heard(message: dict[str, object] | None) -> tuple[str, Outcome | None] | None:
+def heard(message: Any) -> tuple[str, Outcome | None] | None:
     """The request that a message of a subscription is about, and its outcome if that is in it.
 
     Without an outcome it is to be looked at: the subscription has just begun, so that nothing is
-    missed from then on; or another than a worker wrote there.
+    missed from then on; or somebody wrote there what is no outcome of ours.
     """
-    if message is None or message["type"] not in ("subscribe", "message"):
+    match message:
+        case [b"subscribe" | b"message" as kind, bytes(channel), data]:
+            request_id = keys.request_of_result(channel.decode("utf-8", "replace"))
+            return request_id, _outcome_in(data) if kind == b"message" else None
+        case _:
+            return None
+
+
+def _outcome_in(data: bytes) -> Outcome | None:
+    try:
+        return queries.parse_result(data)
+    except (ValueError, LookupError, TypeError):
         return None
-    channel, data = message["channel"], message["data"]
-    name = channel.decode() if isinstance(channel, bytes) else str(channel)
-    request_id = keys.request_of_result(name)
-    outcome = queries.parse_result(data) if isinstance(data, bytes) else None
-    return request_id, outcome

@@ -69,7 +69,7 @@ class StopClient:
         server = ledger_server_of(settings)
         self._limits = limits_of(settings)
         self._ledger = Ledger(connect(server))  # redis-py notices a fork by itself
-        self._listener: Waiting = Listener(self._ledger)
+        self._listener: Waiting = Listener(self._ledger, server)
         self._publisher: Messages = Publisher(settings, settings.queue_url(server.url))
 
     def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
@@ -227,9 +227,11 @@ class StopClient:
 
     def close(self) -> None:
         """Close all connections."""
-        self._listener.close()
-        self._publisher.close()
-        self._ledger.close()
+        try:
+            self._listener.close()
+        finally:
+            self._publisher.close()
+            self._ledger.close()
 
     def __enter__(self) -> Self:
         return self

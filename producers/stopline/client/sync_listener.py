@@ -1,37 +1,37 @@
-"""One subscription for all threads that wait for outcomes through one client."""
+"""The listener of a client without an event loop: a thread with one, once somebody waits."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
-import time
-from concurrent.futures import Future
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from stopline.client.listening import IDLE_S, LOOK_AGAIN_S, Waiters, closed, heard
-from stopline.contract import Outcome
-from stopline.errors import StoplineError
-from stopline.ledger import keys, queries
-from stopline.ledger.executors import translated
+from stopline.client.async_listener import AsyncListener
+from stopline.client.listening import closed
+from stopline.errors import UnavailableError
+from stopline.ledger import AsyncLedger, connect_async, queries
 
 if TYPE_CHECKING:
+    from stopline.client.listening import Found
     from stopline.ledger import Ledger
+    from stopline.servers.redis_server import RedisServer
 
-Found = Outcome | queries.Progress
-_WAKE: Final = "."
-"""No id of a request."""
+_CLOSE_S: Final = 2.0
 _left_to_parents: Final[list[Any]] = []
 """What a child got from its parent: kept, since who collects a connection closes it."""
 
 
 class Listener:
-    """Waits for outcomes. A thread of its own listens while anybody waits."""
+    """Waits for outcomes, for any number of threads."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, server: RedisServer) -> None:
         self._ledger = ledger
-        self._listening: _Listening | None = None
-        self._lock = threading.Lock()
+        self._server = server
+        self._starting = threading.Lock()
+        self._thread: _ListenerThread | None = None
         self._pid = os.getpid()
 
     def wait(self, request_id: str, timeout_s: float | None) -> Found:
@@ -44,126 +44,67 @@ class Listener:
         found = self._ledger.run(look)
         if found is not queries.Progress.OPEN or timeout_s == 0:
             return found
-        ticket: Future[Found] = Future()
-        listening = self._join(request_id, ticket)
-        try:
-            return ticket.result(timeout_s)
-        except TimeoutError:
-            return self._ledger.run(look)
-        finally:
-            listening.leave(request_id, ticket)
+        found = self._of_this_process().listen(request_id, timeout_s)
+        return found if found is not queries.Progress.OPEN else self._ledger.run(look)
 
-    def _join(self, request_id: str, ticket: Future[Found]) -> _Listening:
-        if self._pid != os.getpid():  # a lock and a subscription of the parent's
-            _left_to_parents.append((self._lock, self._listening))
-            self._lock, self._listening, self._pid = threading.Lock(), None, os.getpid()
-        with self._lock:
-            while self._listening is None or not self._listening.join(request_id, ticket):
-                self._listening = _Listening(self._ledger)
-            return self._listening
+    def _of_this_process(self) -> _ListenerThread:
+        if self._pid != os.getpid():  # the parent's thread is not here, and its lock may be held
+            _left_to_parents.append((self._starting, self._thread))
+            self._starting, self._thread = threading.Lock(), None
+            self._pid = os.getpid()
+        with self._starting:
+            if self._thread is None:
+                self._thread = _ListenerThread(self._server)
+            return self._thread
 
     def close(self) -> None:
-        """Listen no more; who waits still is told that the client was closed."""
-        if self._pid == os.getpid() and self._listening is not None:
-            self._listening.end()
+        """Listen no more; who still waits is told that the client was closed."""
+        if self._thread is not None and self._pid == os.getpid():
+            thread, self._thread = self._thread, None
+            thread.close()
 
 
-class _Listening:
-    """One subscription, from its first waiter until it is idle or fails."""
+class _ListenerThread:
+    """An event loop in a thread of its own, with a listener."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._channel = ledger.client.pubsub()
-        self._waiters: Waiters[Future[Found]] = Waiters()
-        self._lock = threading.Lock()
-        self._has_ended = False
-        self._thread: threading.Thread | None = None
-
-    def join(self, request_id: str, ticket: Future[Found]) -> bool:
-        """Wait for a request; False where this has ended, and another is to be begun."""
-        with self._lock:
-            if self._has_ended:
-                return False
-            is_first = self._waiters.add(request_id, ticket)
-            try:
-                with translated():
-                    if is_first:
-                        self._channel.subscribe(keys.result(request_id))
-            except Exception:
-                self._waiters.remove(request_id, ticket)
-                self._has_ended = True
-                raise
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._listen, name="stopline-listener", daemon=True
-                )
-                self._thread.start()
-        if not is_first:  # else the thread looks when the subscription has begun
-            self._look([request_id])
-        return True
-
-    def leave(self, request_id: str, ticket: Future[Found]) -> None:
-        """Wait no longer."""
-        with self._lock:
-            if self._waiters.remove(request_id, ticket) and not self._has_ended:
-                # Who waited has what it waited for; what is wrong with Redis, others see.
-                with suppress(StoplineError), translated():
-                    self._channel.unsubscribe(keys.result(request_id))
-
-    def end(self) -> None:
-        """Listen no more."""
-        with self._lock:
-            self._has_ended = True
-            thread = self._thread
-            # Its confirmation wakes the thread.
-            with suppress(StoplineError), translated():
-                self._channel.subscribe(keys.result(_WAKE))
-        if thread is not None:
-            thread.join(2 * LOOK_AGAIN_S)
-
-    def _listen(self) -> None:
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._loop: asyncio.AbstractEventLoop
+        self._listener: AsyncListener
+        self._stop: asyncio.Event
+        self._ready = threading.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main()), name="stopline-listener", daemon=True
+        )
         try:
-            with translated():
-                self._listen_while_needed()
-        except Exception as error:  # noqa: BLE001  # whoever waits is told, whatever it is
-            with self._lock:
-                self._has_ended = True
-                self._waiters.fail(error)
+            self._thread.start()
+        except RuntimeError as error:
+            raise UnavailableError(f"Nobody can wait: no thread can be started ({error})") from None
+        self._ready.wait()
+
+    async def _main(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        ledger = AsyncLedger(connect_async(self._server))
+        self._listener = AsyncListener(ledger)
+        self._ready.set()
+        await self._stop.wait()
+        await self._listener.close()
+        await ledger.close()
+
+    def listen(self, request_id: str, timeout_s: float | None) -> Found:
+        """As `AsyncListener.listen`."""
+        listening = asyncio.run_coroutine_threadsafe(
+            self._listener.listen(request_id, timeout_s), self._loop
+        )
+        try:
+            return listening.result()
+        except CancelledError:
+            raise closed() from None
         finally:
-            self._channel.close()
-            with self._lock:
-                self._waiters.fail(closed())  # those that have nothing yet
+            listening.cancel()  # where Ctrl-C ended the wait
 
-    def _listen_while_needed(self) -> None:
-        looked_at = waited_at = time.monotonic()
-        while not self._has_ended:
-            told = heard(self._channel.get_message(timeout=LOOK_AGAIN_S))
-            if told is not None and told[0] != _WAKE:
-                self._learn(*told)
-            now = time.monotonic()
-            if now - looked_at >= LOOK_AGAIN_S:
-                looked_at = now
-                self._look_at_all()
-            with self._lock:
-                if self._waiters:
-                    waited_at = now
-                elif now - waited_at > IDLE_S:
-                    self._has_ended = True
-
-    def _learn(self, request_id: str, outcome: Outcome | None) -> None:
-        if outcome is None:
-            self._look([request_id])
-        else:
-            with self._lock:
-                self._waiters.resolve([request_id], [outcome])
-
-    def _look_at_all(self) -> None:
-        with self._lock:
-            chunks = self._waiters.chunks()
-        for ids in chunks:
-            self._look(ids)
-
-    def _look(self, request_ids: list[str]) -> None:
-        found = self._ledger.run(queries.progress_of(request_ids))
-        with self._lock:
-            self._waiters.resolve(request_ids, found)
+    def close(self) -> None:
+        """End the listener and its thread; a Redis that is silent is not waited for."""
+        with suppress(RuntimeError):  # its loop has ended already
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(_CLOSE_S)

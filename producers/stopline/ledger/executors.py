@@ -52,7 +52,8 @@ _PASSING = (ReadOnlyError, MasterDownError, TryAgainError)
 _PASSING_CODES = ("NOREPLICAS", "MISCONF", "BUSY", "CLUSTERDOWN", "LOADING", "UNBLOCKED")
 """What a server answers that cannot serve right now; any other refusal is a fault of ours."""
 _RETRIES = 3
-"""Every verb may be repeated: accepting knows its request ids, and the rest needs a lease."""
+"""Every verb may be repeated: accepting knows its request ids, settling needs a lease, and what
+cancel and resume did once they find done."""
 
 
 def _connection_options(timeout_s: float) -> dict[str, Any]:

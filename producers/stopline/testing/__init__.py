@@ -13,7 +13,13 @@ as in production, on fakeredis. Time is virtual and passes only when a test says
 sent, and no process started. It needs the extra `testing`.
 """
 
+from importlib.util import find_spec
+
+if find_spec("fakeredis") is None or find_spec("lupa") is None:
+    raise ImportError("stopline.testing needs fakeredis and lupa: pip install 'stopline[testing]'")
+
+from stopline.ledger.limits import Limits
 from stopline.testing.clients import AsyncFakeStopClient, FakeStopClient
 from stopline.testing.world import Answer, Call, World
 
-__all__ = ["Answer", "AsyncFakeStopClient", "Call", "FakeStopClient", "World"]
+__all__ = ["Answer", "AsyncFakeStopClient", "Call", "FakeStopClient", "Limits", "World"]

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import fakeredis
 
+from stopline.client import verbs
 from stopline.client.async_client import AsyncStopClient, Wire
 from stopline.client.sync_client import StopClient
 from stopline.contract import Lane
 from stopline.ledger import AsyncLedger
 from stopline.testing.world import World, source
 
+T = TypeVar("T")
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stopline.contract import DeadMessage, Outcome
     from stopline.ledger.queries import Progress
+    from stopline.ledger.stream import Stream
+    from stopline.ledger.values import Command
 
 
 class FakeStopClient(StopClient):
@@ -36,6 +41,15 @@ class FakeStopClient(StopClient):
         self._publisher = _Messages(self.world)
         self._listener = _Waiting(self.world)
 
+    def _step(self, step: verbs.Step, stream: Stream) -> Any:
+        match step:  # nothing is sent ahead: each command has a moment of its own
+            case verbs.Begin(command):
+                return self._ledger.run(command)
+            case verbs.Finish(begun):
+                return begun
+            case _:
+                return super()._step(step, stream)
+
     def close(self) -> None:
         """There is nothing to close: the world goes on."""
 
@@ -50,14 +64,25 @@ class AsyncFakeStopClient(AsyncStopClient):
 
     async def _wire(self) -> Wire:
         if self._made is None:
-            redis = fakeredis.FakeAsyncRedis(server=self.world.server)
-            ledger = AsyncLedger(redis, source=source)
+            ledger = _WorldsAsyncLedger(self.world)
             messages, waiting = _Messages(self.world), _AsyncWaiting(self.world)
             self._made = Wire(os.getpid(), ledger, waiting, messages)
         return self._made
 
     async def close(self) -> None:
         """There is nothing to close: the world goes on."""
+
+
+class _WorldsAsyncLedger(AsyncLedger):
+    """The ledger of a world, for asyncio."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(fakeredis.FakeAsyncRedis(server=world.server), source=source)
+        self._world = world
+
+    async def run(self, command: Command[T]) -> T:
+        self._world.step(command)
+        return await super().run(command)
 
 
 class _Messages:

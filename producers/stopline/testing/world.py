@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -16,17 +17,19 @@ from stopline.contract import (
     Lane,
     Outcome,
     OutcomeKind,
+    StopRequest,
     Target,
     Verdict,
     from_microseconds,
     to_microseconds,
 )
+from stopline.errors import LedgerFullError, StoplineError, UnavailableError
 from stopline.ledger import Ledger, commands, queries, scripts
 from stopline.ledger.limits import Limits
 from stopline.ledger.values import Cause, Ended, Record, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from stopline.ledger.values import Command, Grant, Settlement
@@ -40,6 +43,7 @@ _READS_CLOCK: Final = (
     "return {string.sub(at, 1, -7), string.sub(at, -6)} end)()"
 )
 _US: Final = 1_000_000
+_TAKES_IN: Final = frozenset({"accept", "redrive"})
 _AT_ONCE: Final = MESSAGE_IDS_MAX
 _BACKOFF_BASE_S, _BACKOFF_CAP_S = 0.5, 60.0
 """The worker waits before another attempt as long as a real one does at most, which draws lots."""
@@ -121,12 +125,13 @@ class World:
         self.republished: list[DeadMessage] = []
         """Quarantined messages that were sent again."""
         self.server = fakeredis.FakeServer()
-        self.ledger = Ledger(fakeredis.FakeRedis(server=self.server), source=source)
+        self.ledger: Ledger = _WorldsLedger(self)
         self._answers: defaultdict[Target, deque[Answer]] = defaultdict(deque)
         self._always: dict[Target, Answer] = {}
         self._claims = 0
         self._messages: deque[str] = deque()
         self._due_us: int | None = None
+        self._trouble: StoplineError | None = None
         self._now_us = to_microseconds(now) if now else time.time_ns() // 1000
         self._write_clock()
 
@@ -148,8 +153,15 @@ class World:
         self._write_clock()
         return made
 
-    def _tick(self) -> None:
-        """Two steps of a ledger never happen in one microsecond."""
+    def step(self, command: Command[T]) -> None:
+        """Before each command: two steps of a ledger never happen in one microsecond.
+
+        Raises:
+            StoplineError: as `redis_is_away` and `redis_is_full` have it.
+        """
+        is_full = isinstance(self._trouble, LedgerFullError)
+        if self._trouble is not None and (command.name in _TAKES_IN or not is_full):
+            raise self._trouble
         self._now_us += 1
         self._write_clock()
 
@@ -157,6 +169,24 @@ class World:
         self.ledger.client.set(_CLOCK, self._now_us)
 
     # --- API ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def redis_is_away(self) -> Iterator[None]:
+        """Everything that clients ask meanwhile raises `UnavailableError`."""
+        self._trouble = UnavailableError("The ledger cannot be reached: the test has it so.")
+        try:
+            yield
+        finally:
+            self._trouble = None
+
+    @contextmanager
+    def redis_is_full(self) -> Iterator[None]:
+        """What clients ask to be stopped meanwhile raises `LedgerFullError`."""
+        self._trouble = LedgerFullError("Redis is close to its maxmemory: the test has it so.")
+        try:
+            yield
+        finally:
+            self._trouble = None
 
     def answer(
         self,
@@ -166,10 +196,16 @@ class World:
         sub_user_id: str | None = None,
         always: Answer = Answer.STOPPED,
     ) -> None:
-        """Script what the API says to the next calls for a target, and what it says after them."""
-        target = Target(user_id, task_id, sub_user_id)
-        self._answers[target] = deque(answers)
-        self._always[target] = always
+        """Script what the API says to the next calls for a target, and what it says after them.
+
+        Raises:
+            InvalidRequestError: there can be no such target.
+            ValueError: an answer is none.
+        """
+        fields = {"user_id": user_id, "task_id": task_id, "sub_user_id": sub_user_id}
+        target = StopRequest.parse(fields).target
+        self._answers[target] = deque(Answer(one) for one in answers)
+        self._always[target] = Answer(always)
 
     @property
     def stopped(self) -> list[Target]:
@@ -192,6 +228,17 @@ class World:
             self._messages += [one.request_id for one in settled.promoted]
             made += len(grants)
         return made
+
+    @contextmanager
+    def calls_in_flight(self) -> Iterator[list[Target]]:
+        """Begin the calls that there are to make now, and end them when the block does.
+
+        Meanwhile what is cancelled or resumed is told that a call is in flight.
+        """
+        grants = self._claim()
+        yield [one.target for one in grants]
+        settled = self.run(commands.settle(self.limits, [self._attempt(one) for one in grants]))
+        self._messages += [one.request_id for one in settled.promoted]
 
     def dispatch(self, request_ids: Iterable[str]) -> None:
         """Tell the worker of requests, as a message does."""
@@ -225,20 +272,32 @@ class World:
 
     def run(self, command: Command[T]) -> T:
         """Run a ledger command."""
-        self._tick()
         return self.ledger.run(command)
 
     def wait(self, request_id: str, timeout_s: float | None) -> Outcome | queries.Progress:
         """Let time pass until a request has its outcome, or the timeout is over; see `advance`."""
-        limit_s = timeout_s if timeout_s is not None else self.limits.deadline_s * 2
-        end_us = self._now_us + round(limit_s * _US)
-        self.work()
+        end_us = None if timeout_s is None else self._now_us + round(timeout_s * _US)
+        if timeout_s != 0:
+            self.work()
         while (found := self.run(queries.progress(request_id))) is queries.Progress.OPEN:
-            due_us = end_us if self._due_us is None else min(self._due_us, end_us)
-            self.advance(max(0, due_us - self._now_us) / _US)
-            if self._now_us >= end_us:
-                return self.run(queries.progress(request_id))
+            if end_us is not None and self._now_us >= end_us:
+                break
+            # Without a timeout it ends all the same: every request has a deadline.
+            stops = [at for at in (self._due_us, end_us) if at is not None]
+            self.advance(max(1, min(stops) - self._now_us) / _US)
         return found
+
+
+class _WorldsLedger(Ledger):
+    """A ledger in memory, whose clock is its world's."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(fakeredis.FakeRedis(server=world.server), source=source)
+        self._world = world
+
+    def run(self, command: Command[T]) -> T:
+        self._world.step(command)
+        return super().run(command)
 
 
 def source(name: str) -> str:

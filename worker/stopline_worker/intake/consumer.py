@@ -17,7 +17,7 @@ from celery.worker.consumer import Consumer
 from stopline.contract import DISPATCH_TASK, STOP_TASK
 from stopline_worker.intake import envelope
 from stopline_worker.intake.envelope import MalformedError
-from stopline_worker.intake.quarantine import junk_message
+from stopline_worker.intake.quarantine import junk_of_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,7 +173,7 @@ class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no t
         self._quarantine(message, f"invalid task: {type(exc).__name__}: {exc}")
 
     def _quarantine(self, message: Message, reason: str) -> None:
-        if self.quarantine.keep(junk_message(message, reason)):
+        if self.quarantine.keep(junk_of_message(message, reason)):
             message.ack_log_error(_log, self.connection_errors)
         else:
             # Not to spin while the ledger is away and the broker is not.

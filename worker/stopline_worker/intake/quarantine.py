@@ -26,12 +26,12 @@ _REASON_CHARACTERS_MAX: Final = 200
 _TEXT_CHARACTERS_MAX: Final = 255
 
 
-def junk_message(message: Message, reason: str) -> Junk:
+def junk_of_message(message: Message, reason: str) -> Junk:
     """A message of kombu's, to be kept."""
     body = message.body
     raw = body.encode("utf-8", "replace") if isinstance(body, str) else bytes(body or b"")
     headers = _plain(message.headers)
-    return junk(
+    return junk_of(
         raw,
         reason,
         queue=(message.delivery_info or {}).get("routing_key"),
@@ -42,7 +42,7 @@ def junk_message(message: Message, reason: str) -> Junk:
     )
 
 
-def junk(
+def junk_of(
     body: bytes, reason: str, *, queue: object = None, truncated: bool = False, **fields: Any
 ) -> Junk:
     """A body to be kept, cut off at the cap."""

@@ -30,12 +30,10 @@ from dataclasses import dataclass, field
 from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-import redis
 from kombu import compression
+from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as kombu_redis
-from kombu.transport import virtual
 from redis.exceptions import RedisError
-from redis.sentinel import Sentinel
 
 from stopline.contract import MESSAGE_IDS_MAX, Lane
 from stopline_worker.intake.envelope import MalformedError, check_entry_text, entry
@@ -47,7 +45,7 @@ from stopline_worker.intake.gathering import (
     gathered,
     is_dispatch,
 )
-from stopline_worker.intake.quarantine import junk
+from stopline_worker.intake.quarantine import junk_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,8 +83,17 @@ def _loads_or_tell(text: Any) -> Any:
         raise UnreadableEntryError(text, f"is no JSON ({type(error).__name__})") from error
 
 
-def install() -> None:
-    """Mend of kombu what no class of ours can: how it parses what it popped, and decompresses."""
+def install(*, redis: str, sentinel: str) -> None:
+    """Have kombu use our transports in this process, and mend of it what no class of ours can.
+
+    Not by Celery's `broker_transport`: kombu goes by the address again when it fails over to
+    another one, as with several Sentinels it does, and tells the name in banners and `inspect`.
+
+    Args:
+        redis: where the class is for one Redis, as `module:name`.
+        sentinel: the same for Sentinel.
+    """
+    TRANSPORT_ALIASES.update({"redis": redis, "rediss": redis, "sentinel": sentinel})
     # The module's own name for its parser: there is no other place to learn what was popped.
     kombu_redis.loads = _loads_or_tell
     for content_type in compression.encoders():
@@ -95,8 +102,10 @@ def install() -> None:
 
 
 @dataclass(slots=True)
-class Surroundings:
-    """What transports work with. kombu makes them, and channels, anew with each connection.
+class Custody:
+    """What transports work with, so that nothing they took is lost.
+
+    kombu makes them, and channels, anew with each connection.
 
     Attributes:
         quarantine: keeps what is no message.
@@ -113,20 +122,20 @@ class Surroundings:
     def keep(self, body: bytes, problem: str, queue: str | None = None) -> None:
         """Keep an entry of a queue that is no message."""
         reason = f"the queue's entry {problem}"
-        if not self.quarantine.keep(junk(body, reason, queue=queue, truncated=True)):
+        if not self.quarantine.keep(junk_of(body, reason, queue=queue, truncated=True)):
             # It was popped, and there is no way to give it back: the log is all there is.
             shown = base64.b64encode(body[:_LOGGED_BYTES_MAX]).decode()
             _log.error("%s: %s", reason, shown, extra={"action": "quarantine_failed"})
 
 
-def transport_class(surroundings: Surroundings) -> type[Transport]:
-    """The class for Celery's `broker_transport`, where that is one Redis."""
-    return type(Transport.__name__, (Transport,), {"surroundings": surroundings})
+def transport_class(custody: Custody) -> type[Transport]:
+    """The class of transports for one Redis."""
+    return type(Transport.__name__, (Transport,), {"custody": custody})
 
 
-def sentinel_transport_class(surroundings: Surroundings) -> type[SentinelTransport]:
-    """The same where Sentinels name the Redis."""
-    return type(SentinelTransport.__name__, (SentinelTransport,), {"surroundings": surroundings})
+def sentinel_transport_class(custody: Custody) -> type[SentinelTransport]:
+    """The class of transports where Sentinels name the Redis."""
+    return type(SentinelTransport.__name__, (SentinelTransport,), {"custody": custody})
 
 
 def _refuse_to_decompress(_body: bytes) -> bytes:
@@ -168,7 +177,7 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unnoted: dict[str, _Owed] = {}
-        self._owed: deque[_Owed] = self.channel.connection.surroundings.owed
+        self._owed: deque[_Owed] = self.channel.connection.custody.owed
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note a message that was popped."""
@@ -238,9 +247,9 @@ class QoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu ships no types
 class Poller(kombu_redis.MultiChannelPoller):  # type: ignore[misc]  # kombu ships no types
     """Tells that the loop goes round."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, custody: Custody) -> None:
         super().__init__()
-        self._surroundings = surroundings
+        self._custody = custody
 
     def on_poll_start(self) -> None:
         """Called each time before the loop waits for its connections."""
@@ -249,11 +258,11 @@ class Poller(kombu_redis.MultiChannelPoller):  # type: ignore[misc]  # kombu shi
             return  # pollers of former connections stay in the loop
         consuming = [channel for channel in self._channels if channel.active_queues]
         if not consuming:  # somebody told the worker to, as `control cancel_consumer` does
-            self._surroundings.consumption.paused()
+            self._custody.consumption.paused()
             return
         full = any(not channel.qos.can_consume() for channel in consuming)
-        self._surroundings.consumption.ticked(full=full)
-        if self._surroundings.owed:
+        self._custody.consumption.ticked(full=full)
+        if self._custody.owed:
             consuming[0].qos.give_back_owed()
 
 
@@ -277,12 +286,12 @@ class _KeepingChannel:
         try:
             return _loads_or_tell(taken)
         except UnreadableEntryError as error:
-            self._surroundings.keep(error.entry, str(error), queue)
+            self._custody.keep(error.entry, str(error), queue)
             return None
 
     @property
-    def _surroundings(self) -> Surroundings:
-        found: Surroundings = self.connection.surroundings  # type: ignore[attr-defined]  # kombu's, of our class
+    def _custody(self) -> Custody:
+        found: Custody = self.connection.custody  # type: ignore[attr-defined]  # kombu's, of our class
         return found
 
     def _brpop_read(self, **options: Any) -> Any:
@@ -290,16 +299,16 @@ class _KeepingChannel:
         try:
             found = super()._brpop_read(**options)  # type: ignore[misc]  # kombu's, below in the order
         except Empty:
-            self._surroundings.consumption.polled()
+            self._custody.consumption.polled()
             raise
         except UnreadableEntryError as error:
-            self._surroundings.keep(error.entry, str(error))
+            self._custody.keep(error.entry, str(error))
         except UnicodeDecodeError as error:
-            self._surroundings.keep(bytes(error.object), "is no UTF-8")
+            self._custody.keep(bytes(error.object), "is no UTF-8")
         else:
-            self._surroundings.consumption.polled()
+            self._custody.consumption.polled()
             return found
-        self._surroundings.consumption.polled()
+        self._custody.consumption.polled()
         raise Empty
 
 
@@ -308,36 +317,23 @@ class Channel(_KeepingChannel, kombu_redis.Channel):  # type: ignore[misc]  # ko
 
 
 class SentinelChannel(_KeepingChannel, kombu_redis.SentinelChannel):  # type: ignore[misc]  # kombu ships no types
-    """For the Redis that the Sentinels name.
+    """For the Redis that the Sentinels name."""
 
-    kombu asks the addresses that its connection may fail over to, and on the way to another forgets
-    which transport it was told to use. So it knows one address only, and here all are asked.
-    """
-
-    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:  # kombu's signature
-        server = self._surroundings.broker()
-        assert server.sentinels is not None  # noqa: S101  # else this is not the transport
-        options = self._connparams(asynchronous)
-        options = {name: value for name, value in options.items() if name not in ("host", "port")}
-        # The Sentinels' password is no option of kombu's: `inspect stats` would tell it.
-        asked = Sentinel(server.sentinels.hosts, sentinel_kwargs=server.sentinel_options, **options)
-        if asynchronous:  # kept where kombu looks for it when it disconnects
-            self._async_sentinel_manager = asked
-        else:
-            self._sentinel_manager = asked
-        access = {name: options[name] for name in ("username", "password") if name in options}
-        return asked.master_for(server.sentinels.service, redis.Redis, **access).connection_pool
+    @property
+    def sentinel_kwargs(self) -> dict[str, Any]:
+        """The Sentinels' password, too, which `inspect stats` would tell were it an option."""
+        return self._custody.broker().sentinel_options
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no types
     """A transport that keeps what is no envelope of kombu's."""
 
     Channel = Channel
-    surroundings: ClassVar[Surroundings]
+    custody: ClassVar[Custody]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.cycle = Poller(self.surroundings)
+        self.cycle = Poller(self.custody)
         self.popping: _KeepingChannel | None = None
 
     def _deliver(self, message: Any, queue: str) -> None:
@@ -354,7 +350,7 @@ class Transport(kombu_redis.Transport):  # type: ignore[misc]  # kombu ships no 
         try:
             clean = entry(message, queue) if queue in _LANES else message
         except MalformedError as error:
-            self.surroundings.keep(json.dumps(message).encode(), str(error), queue)
+            self.custody.keep(json.dumps(message).encode(), str(error), queue)
         else:
             super()._deliver(clean, queue)
 

@@ -20,7 +20,7 @@ from stopline.contract import (
 from stopline.errors import IdempotencyConflictError, InvalidRequestError
 from stopline.ledger import commands
 from stopline.ledger.values import Accepted, Submission
-from stopline_worker.intake.quarantine import junk
+from stopline_worker.intake.quarantine import junk_of
 
 if TYPE_CHECKING:
     from celery import Celery, Task
@@ -105,7 +105,7 @@ class _Work:
         # Not orjson: it refuses lone surrogates and large integers, which JSON may hold.
         body = json.dumps([request.args, request.kwargs, {}], default=repr).encode()
         kept = self._quarantine.keep(
-            junk(
+            junk_of(
                 body,
                 reason,
                 queue=(request.delivery_info or {}).get("routing_key"),

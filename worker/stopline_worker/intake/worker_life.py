@@ -15,6 +15,7 @@ from stopline.logs import configure_logging
 from stopline_worker.liveness.consumer_watch import ConsumerWatch
 from stopline_worker.process.supervisor_pipe import drain_with_supervisor
 from stopline_worker.upstream.api_token import ApiToken
+from stopline_worker.upstream.client_choice import check_http_client
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -40,7 +41,7 @@ class WorkerLife:
         """Begin to listen."""
         for signal, answer in (
             (signals.setup_logging, _configure_logging),
-            (signals.celeryd_init, self._check_token),
+            (signals.celeryd_init, self._check_settings),
             (signals.worker_init, _check_pool),
             (signals.celeryd_after_setup, self._serve),
             (signals.worker_init, _watch_supervisor),
@@ -55,9 +56,10 @@ class WorkerLife:
         ):
             signal.connect(answer, weak=False)
 
-    def _check_token(self, **_: Any) -> None:
+    def _check_settings(self, **_: Any) -> None:
         try:
             ApiToken.from_settings(self._runtime.settings)
+            check_http_client(self._runtime.settings)
         except StoplineError as error:
             sys.stderr.write(f"stopline: {error}\n")
             raise SystemExit(exit_code(error)) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import certifi
@@ -37,6 +38,9 @@ ERROR_KINDS: Final[tuple[tuple[type[BaseException], CallErrorKind], ...]] = (
 """Every error that httpx or the socket can raise; a test walks their classes."""
 
 
+_MERELY_WAITING: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
 def kind_of(error: BaseException) -> CallErrorKind | None:
     """What kind of failed call an exception stands for, or None if it is no failed call."""
     for known, kind in ERROR_KINDS:
@@ -45,13 +49,14 @@ def kind_of(error: BaseException) -> CallErrorKind | None:
     return None
 
 
-def _is_of_tls(error: BaseException | None) -> bool:
-    """Whether TLS was what failed: httpx tells it in the causes of a failed connect only."""
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _is_of_tls(error: BaseException) -> bool:
+    """Whether TLS was what failed: of a failed connect, httpx tells it in the causes only."""
+    if not isinstance(error, httpx.ConnectError):
+        return False
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None and not isinstance(cause, _MERELY_WAITING)
 
 
 class HttpxClient:
@@ -106,7 +111,7 @@ def _trusted() -> ssl.SSLContext:
     """What the system trusts, or Mozilla's list on a system that has none."""
     context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
-    if not (paths.cafile or paths.capath):
+    if not (paths.cafile or (paths.capath and any(Path(paths.capath).iterdir()))):
         context.load_verify_locations(certifi.where())
     return context
 

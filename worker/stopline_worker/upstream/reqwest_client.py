@@ -35,7 +35,7 @@ _CONNECTING: Final = "client error (Connect)"
 _BY_CAUSE: Final = (
     # reqwest tells where it failed in its chain of causes only. The first match counts.
     ("tunnel error", CallErrorKind.PROXY),
-    ("socks", CallErrorKind.PROXY),
+    ("socks proxy", CallErrorKind.PROXY),
     ("certificate", CallErrorKind.TLS),
     ("handshake", CallErrorKind.TLS),
     (_CONNECTING, CallErrorKind.CONNECT),

@@ -59,8 +59,8 @@ def claim(
     suspect_room: SuspectRoom | None = None,
 ) -> Command[Claimed]:
     """Claim requests by id; those that cannot be called for now are left as they are."""
-    options = _claim_options(limits, token, suspect_room)
-    return Command("claim", (options, *request_ids), _parse_claimed)
+    given = _claim_options(limits, token, suspect_room)
+    return Command("claim", (given, *request_ids), _parse_claimed)
 
 
 def claim_due(
@@ -76,8 +76,8 @@ def claim_due(
     The token is `engine:number`; the token of the engine's last sweep repeats that sweep.
     """
     ordered = sorted(lanes, key=lambda lane: lane.urgency)
-    options = _claim_options(limits, token, suspect_room, limit=limit)
-    return Command("claim_due", (options, *ordered), _parse_claimed)
+    given = _claim_options(limits, token, suspect_room, limit=limit)
+    return Command("claim_due", (given, *ordered), _parse_claimed)
 
 
 def _claim_options(
