@@ -168,7 +168,8 @@ def _takes_no_reply_for_success(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _never_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def idle(_engine: Engine) -> float:
+    async def idle(engine: Engine) -> float:
+        engine._look_now.clear()  # else it would look again and again in no time
         return 1.0
 
     monkeypatch.setattr(Engine, "_sweep", idle)
