@@ -121,7 +121,7 @@ class AsyncListener:
             try:
                 await self._subscription.want(self._waiters.wanted)
                 message = await self._subscription.next(self._changed, LOOK_AGAIN_S)
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, looks go on
                 _log.debug("not subscribed: %r", error, extra={"action": "listen_failed"})
                 await self._subscription.drop()
                 message = None
