@@ -14,6 +14,7 @@ from stopline import (
     AsyncStopClient,
     Outcome,
     OutcomeKind,
+    OutcomeTimeoutError,
     Settings,
     StopClient,
     UnavailableError,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MANY = 40
+_CROWD = 300
+"""More than redis-py has connections for by default."""
 
 
 @pytest.fixture
@@ -68,6 +71,23 @@ def test_tasks_share_a_subscription(client: StopClient, redis_url: str) -> None:
             return await asyncio.gather(*tasks)
 
     assert [one.request_id for one in asyncio.run(run())] == ids
+
+
+def test_a_crowd_is_not_told_that_redis_is_away(redis_url: str) -> None:
+    """redis-py refuses the 101st connection, in the words of an outage."""
+
+    async def run() -> list[str]:
+        async with AsyncStopClient(Settings.load(redis_url=redis_url)) as client:
+            stops = [client.stop("u", str(number)) for number in range(_CROWD)]
+            ids = [receipt.request_id for receipt in await asyncio.gather(*stops)]
+            await asyncio.gather(*(client.status(one) for one in ids))
+            over = await asyncio.gather(
+                *(client.wait(one, 0) for one in ids), return_exceptions=True
+            )
+            assert {type(one) for one in over} == {OutcomeTimeoutError}
+            return ids
+
+    assert len(set(asyncio.run(run()))) == _CROWD
 
 
 def test_several_may_wait_for_one_request(client: StopClient, redis_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import timedelta
 
 import pytest
@@ -33,6 +34,28 @@ def test_waiting_lets_time_pass() -> None:
     assert outcome.outcome is OutcomeKind.STOPPED
     assert [one.verdict for one in outcome.attempts] == ["RETRY", "RETRY", "STOPPED"]
     assert timedelta(seconds=1.5) <= client.world.now - before < timedelta(seconds=2)
+
+
+def test_a_wait_that_may_last_for_ever_ends_with_the_outcome() -> None:
+    client = FakeStopClient()
+    assert client.wait(client.stop("u", "t").request_id, math.inf).outcome is OutcomeKind.STOPPED
+
+
+def test_a_wait_whose_time_is_over_does_no_work() -> None:
+    client = FakeStopClient()
+    request_id = client.stop("u", "t").request_id
+    with pytest.raises(OutcomeTimeoutError):
+        client.wait(request_id, -1)
+    assert client.world.calls == []
+
+
+def test_trouble_in_trouble_ends_by_itself() -> None:
+    client = FakeStopClient()
+    with client.world.redis_is_away():
+        with client.world.redis_is_full():
+            pass
+        with pytest.raises(UnavailableError):
+            client.stop("u", "t")
 
 
 def test_a_wait_ends_in_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -48,6 +49,10 @@ ScriptSource = Callable[[str], str]
 """Gives the text of a verb's script."""
 
 _TIMEOUT_S = 5.0
+_CONNECTIONS_MAX = 10_000
+"""As many as threads ask at a time. redis-py refuses the 101st, as if Redis were away."""
+_AT_ONCE = 50
+"""Commands of an asyncio ledger under way: the others wait for their turn, not for connections."""
 _PASSING = (ReadOnlyError, MasterDownError, TryAgainError)
 _PASSING_CODES = ("NOREPLICAS", "MISCONF", "BUSY", "CLUSTERDOWN", "LOADING", "UNBLOCKED")
 """What a server answers that cannot serve right now; any other refusal is a fault of ours."""
@@ -63,6 +68,7 @@ def _connection_options(timeout_s: float) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 25,
         "protocol": 2,
+        "max_connections": _CONNECTIONS_MAX,
     }
 
 
@@ -267,6 +273,7 @@ class AsyncLedger:
         self._source = source
         self._scripts: dict[str, AsyncScript] = {}
         self._can_sync = False
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     @property
     def client(self) -> redis.asyncio.Redis:
@@ -275,6 +282,10 @@ class AsyncLedger:
 
     async def run(self, command: Command[T]) -> T:
         """Run one command and parse its reply."""
+        async with self._turns:
+            return await self._run(command)
+
+    async def _run(self, command: Command[T]) -> T:
         with translated():
             reply = await self._call(command)
         return command.parse(reply)
@@ -313,13 +324,13 @@ class AsyncLedger:
     async def _check_durability(self) -> None:
         with durability_refused():
             await self._client.execute_command(*durability.PROBE)
-        server = await self.run(queries.info("server"))
+        server = await self._run(queries.info("server"))
         durability.check_server(server, await self._told(queries.config("appendfsync")))
         self._can_sync = True
 
     async def _told(self, command: Command[str | None]) -> str | None:
         try:
-            return await self.run(command)
+            return await self._run(command)
         except (ResponseError, InvalidSettingsError):
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict, deque
 from contextlib import contextmanager
@@ -173,20 +174,26 @@ class World:
     @contextmanager
     def redis_is_away(self) -> Iterator[None]:
         """Everything that clients ask meanwhile raises `UnavailableError`."""
-        self._trouble = UnavailableError("The ledger cannot be reached: the test has it so.")
-        try:
+        with self._in_trouble(
+            UnavailableError("The ledger cannot be reached: the test has it so.")
+        ):
             yield
-        finally:
-            self._trouble = None
 
     @contextmanager
     def redis_is_full(self) -> Iterator[None]:
         """What clients ask to be stopped meanwhile raises `LedgerFullError`."""
-        self._trouble = LedgerFullError("Redis is close to its maxmemory: the test has it so.")
+        with self._in_trouble(
+            LedgerFullError("Redis is close to its maxmemory: the test has it so.")
+        ):
+            yield
+
+    @contextmanager
+    def _in_trouble(self, error: StoplineError) -> Iterator[None]:
+        before, self._trouble = self._trouble, error
         try:
             yield
         finally:
-            self._trouble = None
+            self._trouble = before
 
     def answer(
         self,
@@ -276,8 +283,9 @@ class World:
 
     def wait(self, request_id: str, timeout_s: float | None) -> Outcome | queries.Progress:
         """Let time pass until a request has its outcome, or the timeout is over; see `advance`."""
-        end_us = None if timeout_s is None else self._now_us + round(timeout_s * _US)
-        if timeout_s != 0:
+        limit_s = math.inf if timeout_s is None else timeout_s
+        end_us = None if limit_s == math.inf else self._now_us + round(limit_s * _US)
+        if limit_s > 0:
             self.work()
         while (found := self.run(queries.progress(request_id))) is queries.Progress.OPEN:
             if end_us is not None and self._now_us >= end_us:

@@ -1,11 +1,11 @@
 """The seam to HTTP: what a call needs of a client.
 
-There are two (`client_choice.py`), under one suite of tests (`tests/unit/test_http_clients.py`):
+There are two (`client_choice.py`), under one suite of tests (`tests/unit/test_http_clients*.py`):
 
 | client | for |
 |---|---|
-| reqwest (`reqwest_client.py`) | speed: the default where its wheel is installed |
-| httpx (`httpx_client.py`) | everywhere, and with any transport that httpx can be given |
+| reqwest (`reqwest_client.py`) | speed, and kept connections: the default where its wheel is |
+| httpx (`httpx_client.py`) | everywhere, with any transport of httpx's; a connection a call |
 
 Both speak HTTP/1.1 and follow no redirects, keep no cookies, decode no bodies, send nothing twice
 and read no proxies from the environment; what their users must not do, they cannot.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait, in seconds: for a connection, for the next piece of a reply, in all."""
+    """How long to wait, in seconds: for a connection, for a reply to begin or go on, in all."""
 
     connect_s: float
     read_s: float
@@ -32,7 +32,7 @@ class Timeouts:
 
 
 class HttpClient(Protocol):
-    """Makes calls over kept connections. For one event loop; `close()` it."""
+    """Makes calls. For one event loop; `close()` it."""
 
     async def get(self, url: str, headers: Mapping[str, str]) -> Reply | NoReply:
         """Make one call; what ends it without a reply is a `NoReply`, not an exception.

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from stopline_worker.upstream.http_client import Timeouts
 
-_KEEPALIVE_S: Final = 15.0
-
 ERROR_KINDS: Final[tuple[tuple[type[BaseException], CallErrorKind], ...]] = (
     # The first match counts: each class stands before its bases.
     (httpx.TimeoutException, CallErrorKind.TIMEOUT),
@@ -84,8 +82,10 @@ class HttpxClient:
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
+            # A connection for each call: what is left over of one reply, httpx would take for the
+            # reply to the next call, and a target would be stopped which nobody stopped.
             # The engine bounds the calls at a time; a second bound would only make them wait.
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEPALIVE_S),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
 
     async def get(self, url: str, headers: Mapping[str, str]) -> Reply | NoReply:
