@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,8 @@ from stopline import (
     StopClient,
     UnavailableError,
 )
+from stopline.client.async_listener import AsyncListener
+from stopline.ledger import queries
 from tests.conftest import wait_until
 from tests.support.valkey import Valkey
 
@@ -255,3 +259,47 @@ def test_without_a_thread_nobody_waits_in_vain(
             client.wait(request_id, 60)
     client.cancel(request_id)
     assert client.wait(request_id, 60).outcome is OutcomeKind.CANCELLED
+
+
+class _DeafConnection:
+    """A connection whose read hears of no cancellation, as redis-py's may not; only of its end."""
+
+    def __init__(self) -> None:
+        self._ended = asyncio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        return not self._ended.is_set()
+
+    async def connect(self) -> None:
+        pass
+
+    async def send_command(self, *_: str, check_health: bool) -> None:
+        pass
+
+    async def read_response(self, **_: object) -> None:
+        while self.is_open:
+            with suppress(asyncio.CancelledError):
+                await self._ended.wait()
+
+    async def disconnect(self, **_: object) -> None:
+        self._ended.set()
+
+
+def test_a_connection_is_closed_whatever_its_reader_hears() -> None:
+    """It once stayed open where the reader's cancellation was lost, and the client was closed."""
+
+    async def run() -> None:
+        connection = _DeafConnection()
+        pool = SimpleNamespace(make_connection=lambda: connection)
+
+        async def nothing(_command: object) -> list[queries.Progress]:
+            return [queries.Progress.OPEN]
+
+        ledger: Any = SimpleNamespace(client=SimpleNamespace(connection_pool=pool), run=nothing)
+        listener = AsyncListener(ledger)
+        assert await listener.listen("r", 0.05) is queries.Progress.OPEN
+        await listener.close()
+        assert not connection.is_open
+
+    asyncio.run(run())

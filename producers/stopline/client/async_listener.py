@@ -224,12 +224,15 @@ class _Subscription:
         self._subscribed = set()
         if reading is not None:
             reading.cancel()
-            await asyncio.wait({reading})
-            if not reading.cancelled():
-                reading.exception()  # looked at, since nobody else will
         if connection is not None:
+            # First, since who waits for the reader may wait long: redis-py may lose a cancellation,
+            # and who is cancelled meanwhile leaves the connection open.
             with suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
+        if reading is not None:
+            await asyncio.wait({reading}, timeout=_CLOSE_S)
+            if reading.done() and not reading.cancelled():
+                reading.exception()  # looked at, since nobody else will
 
 
 async def _happens(event: asyncio.Event, timeout_s: float) -> None:
