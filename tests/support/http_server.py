@@ -83,7 +83,7 @@ def ask_with(make: Make, answer: Answer, *, total_s: float = 5.0) -> Reply | NoR
     return asyncio.run(ask())
 
 
-def kind_of(result: Reply | NoReply) -> CallErrorKind:
+def error_kind(result: Reply | NoReply) -> CallErrorKind:
     assert isinstance(result, NoReply)
     assert result.message
     return result.kind

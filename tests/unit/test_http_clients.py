@@ -13,25 +13,18 @@ from stopline_worker.upstream.http_client import Timeouts
 from stopline_worker.upstream.httpx_client import HttpxClient
 from stopline_worker.upstream.reply import BODY_BYTES_MAX, CallErrorKind, NoReply, Reply
 from tests.support.http_server import (
-    CLIENTS,
     GOOD,
     HEADERS,
     TIMEOUTS,
     answering,
     ask_with,
+    error_kind,
     get,
-    kind_of,
     serving,
 )
 
 if TYPE_CHECKING:
     from tests.support.http_server import Answer, Make
-
-
-@pytest.fixture(params=CLIENTS)
-def make(request: pytest.FixtureRequest) -> Make:
-    """One of the two clients' classes."""
-    return CLIENTS[request.param]
 
 
 def test_status_headers_and_body_come_through(make: Make) -> None:
@@ -147,7 +140,7 @@ _ENDED = {CallErrorKind.READ, CallErrorKind.PROTOCOL}
 def test_a_bad_reply_is_an_error_of_its_kind(
     make: Make, answer: Answer, kinds: set[CallErrorKind]
 ) -> None:
-    assert kind_of(ask_with(make, answer)) in kinds
+    assert error_kind(ask_with(make, answer)) in kinds
 
 
 @pytest.mark.parametrize(
@@ -159,7 +152,8 @@ def test_a_bad_reply_is_an_error_of_its_kind(
 )
 def test_a_reply_that_does_not_come_is_a_timeout(make: Make, raw: bytes) -> None:
     assert (
-        kind_of(ask_with(make, answering(raw, then="hang"), total_s=0.3)) is CallErrorKind.TIMEOUT
+        error_kind(ask_with(make, answering(raw, then="hang"), total_s=0.3))
+        is CallErrorKind.TIMEOUT
     )
 
 
@@ -179,7 +173,7 @@ def test_a_reply_that_drips_is_over_at_the_total_timeout(make: Make) -> None:
 
 def test_a_refused_connection_is_a_connect_error(make: Make) -> None:
     result = asyncio.run(get(make(TIMEOUTS), "http://127.0.0.1:1/"))
-    assert kind_of(result) is CallErrorKind.CONNECT
+    assert error_kind(result) is CallErrorKind.CONNECT
 
 
 def test_a_proxy_that_refuses_is_a_proxy_error_and_the_environment_has_none(
@@ -192,7 +186,7 @@ def test_a_proxy_that_refuses_is_a_proxy_error_and_the_environment_has_none(
 
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    assert kind_of(asyncio.run(ask())) is CallErrorKind.PROXY
+    assert error_kind(asyncio.run(ask())) is CallErrorKind.PROXY
     assert ask_with(make, answering(GOOD)) == Reply(200, b"{}")
 
 
@@ -271,7 +265,7 @@ def test_a_connection_that_was_closed_is_no_second_request(make: Make) -> None:
 
     requests, results = asyncio.run(ask())
     assert requests == 2
-    assert kind_of(results[1]) in _ENDED
+    assert error_kind(results[1]) in _ENDED
 
 
 @pytest.mark.parametrize("value", ["成功".encode(), b"\xff\xfe", "caf\xe9".encode("latin-1")])

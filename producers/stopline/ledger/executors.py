@@ -53,6 +53,8 @@ _CONNECTIONS_MAX = 10_000
 """As many as threads ask at a time. redis-py refuses the 101st, as if Redis were away."""
 _AT_ONCE = 50
 """Commands of an asyncio ledger under way: the others wait for their turn, not for connections."""
+_TURN_S = 20.0
+"""How long one waits for its turn: about as long as a command of a silent Redis takes to fail."""
 _PASSING = (ReadOnlyError, MasterDownError, TryAgainError)
 _PASSING_CODES = ("NOREPLICAS", "MISCONF", "BUSY", "CLUSTERDOWN", "LOADING", "UNBLOCKED")
 """What a server answers that cannot serve right now; any other refusal is a fault of ours."""
@@ -282,8 +284,21 @@ class AsyncLedger:
 
     async def run(self, command: Command[T]) -> T:
         """Run one command and parse its reply."""
-        async with self._turns:
+        await self._turn()
+        try:
             return await self._run(command)
+        finally:
+            self._turns.release()
+
+    async def _turn(self) -> None:
+        try:
+            async with asyncio.timeout(_TURN_S if self._turns.locked() else None):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise UnavailableError(
+                f"The ledger had no time for this within {_TURN_S:g} s: {_AT_ONCE} other calls of "
+                "this client are under way. Is Redis up, and does it keep up?"
+            ) from None
 
     async def _run(self, command: Command[T]) -> T:
         with translated():

@@ -31,6 +31,7 @@ from stopline.ledger.values import Cause, Ended, Record, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from stopline.ledger.values import Command, Grant, Settlement
@@ -171,21 +172,17 @@ class World:
 
     # --- API ----------------------------------------------------------------------------------
 
-    @contextmanager
-    def redis_is_away(self) -> Iterator[None]:
+    def redis_is_away(self) -> AbstractContextManager[None]:
         """Everything that clients ask meanwhile raises `UnavailableError`."""
-        with self._in_trouble(
+        return self._in_trouble(
             UnavailableError("The ledger cannot be reached: the test has it so.")
-        ):
-            yield
+        )
 
-    @contextmanager
-    def redis_is_full(self) -> Iterator[None]:
+    def redis_is_full(self) -> AbstractContextManager[None]:
         """What clients ask to be stopped meanwhile raises `LedgerFullError`."""
-        with self._in_trouble(
+        return self._in_trouble(
             LedgerFullError("Redis is close to its maxmemory: the test has it so.")
-        ):
-            yield
+        )
 
     @contextmanager
     def _in_trouble(self, error: StoplineError) -> Iterator[None]:
