@@ -27,7 +27,7 @@ from tests.conftest import wait_until
 from tests.support.valkey import Valkey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _MANY = 40
@@ -286,20 +286,49 @@ class _DeafConnection:
         self._ended.set()
 
 
+def _listener(connection: _DeafConnection, run: Callable[[object], Any]) -> AsyncListener:
+    """One to a ledger whose commands do what a test says."""
+    pool = SimpleNamespace(make_connection=lambda: connection)
+    ledger: Any = SimpleNamespace(client=SimpleNamespace(connection_pool=pool), run=run)
+    return AsyncListener(ledger)
+
+
 def test_a_connection_is_closed_whatever_its_reader_hears() -> None:
     """It once stayed open where the reader's cancellation was lost, and the client was closed."""
 
+    async def nothing(_command: object) -> list[queries.Progress]:
+        return [queries.Progress.OPEN]
+
     async def run() -> None:
         connection = _DeafConnection()
-        pool = SimpleNamespace(make_connection=lambda: connection)
-
-        async def nothing(_command: object) -> list[queries.Progress]:
-            return [queries.Progress.OPEN]
-
-        ledger: Any = SimpleNamespace(client=SimpleNamespace(connection_pool=pool), run=nothing)
-        listener = AsyncListener(ledger)
+        listener = _listener(connection, nothing)
         assert await listener.listen("r", 0.05) is queries.Progress.OPEN
         await listener.close()
         assert not connection.is_open
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("way", ["wait", "listen"])
+def test_who_closes_a_listener_finds_nothing_of_it_under_way(way: str) -> None:
+    """A command that outlives it opens a connection again in a pool that is closed already."""
+
+    async def run() -> None:
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        async def hang(_command: object) -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        listener = _listener(_DeafConnection(), hang)
+        waiting = asyncio.create_task(getattr(listener, way)("r", 60))
+        await begun.wait()
+        await listener.close()
+        assert ended.is_set()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
 
     asyncio.run(run())

@@ -21,7 +21,7 @@ from stopline.errors import UnavailableError
 from stopline.ledger import keys, queries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from redis.asyncio.connection import AbstractConnection
 
@@ -103,13 +103,7 @@ class AsyncListener:
         owner, self._owner = self._owner, None
         self._waiters.fail(self._waiters.wanted, closed())
         self._changed.set()
-        if self._looks:
-            await asyncio.wait(self._looks, timeout=_CLOSE_S)
-        if owner is not None:
-            # It ends by itself. What redis-py holds up, or loses of a cancellation, is not waited
-            # for.
-            await asyncio.wait({owner}, timeout=_CLOSE_S)
-            owner.cancel()
+        await _all_ended(self._looks | ({owner} if owner is not None else set()))
         await self._subscription.drop()
 
     # --- the owner ----------------------------------------------------------------------------
@@ -233,6 +227,21 @@ class _Subscription:
             await asyncio.wait({reading}, timeout=_CLOSE_S)
             if reading.done() and not reading.cancelled():
                 reading.exception()  # looked at, since nobody else will
+
+
+async def _all_ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Wait until tasks end: by themselves, or because they are told to.
+
+    Whoever asks Redis when the ledger is closed connects again, and nobody closes that connection.
+    What redis-py holds up longer, or loses of a cancellation, is not waited for.
+    """
+    late = set(tasks)
+    for is_told in (False, True):
+        if not late:
+            return
+        for task in late if is_told else ():
+            task.cancel()
+        _, late = await asyncio.wait(late, timeout=_CLOSE_S)
 
 
 async def _happens(event: asyncio.Event, timeout_s: float) -> None:
