@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -11,10 +12,19 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
+import psutil
 import pytest
 from redis.exceptions import RedisError
 
-from stopline import Lane, OutcomeKind, Settings, StopClient, StopRequest
+from stopline import (
+    AsyncStopClient,
+    Lane,
+    OutcomeKind,
+    OutcomeTimeoutError,
+    Settings,
+    StopClient,
+    StopRequest,
+)
 from stopline.contract import new_request_id
 from stopline.errors import UnavailableError, UnknownRequestError
 from tests.conftest import wait_until
@@ -255,6 +265,39 @@ def test_a_failover_under_load_loses_nothing_that_was_replicated(
     for text in (shown, *(worker.log for worker in workers)):
         assert _PASSWORD not in text
         assert _SENTINEL_PASSWORD not in text
+
+
+def _open_to(servers: Guarded) -> list[int]:
+    """The ports of Redis and of Sentinels that this process has connections to."""
+    ports = {one.port for one in (servers.master, servers.replica, *servers.sentinels)}
+    remotes = [one.raddr for one in psutil.Process().net_connections("tcp") if one.raddr]
+    return [remote.port for remote in remotes if remote.port in ports]
+
+
+@pytest.mark.parametrize("kind", ["threads", "asyncio"])
+def test_a_client_that_is_closed_leaves_no_connection(
+    guarded: tuple[Stack, Guarded], kind: str
+) -> None:
+    """redis-py closes those to the Sentinels only where it is told to."""
+    _, servers = guarded
+    settings = Settings.load(redis_url=servers.url, sentinel_password=_SENTINEL_PASSWORD)
+
+    def use() -> None:
+        with StopClient(settings) as client, pytest.raises(OutcomeTimeoutError):
+            client.wait(client.stop("u", "t").request_id, 0.2)
+
+    async def use_asyncio() -> None:
+        async with AsyncStopClient(settings) as client:
+            with pytest.raises(OutcomeTimeoutError):
+                await client.wait((await client.stop("u", "t")).request_id, 0.2)
+            assert _open_to(servers)
+
+    before = _open_to(servers)
+    if kind == "threads":
+        use()
+    else:
+        asyncio.run(use_asyncio())
+    wait_until(lambda: _open_to(servers) == before, what="the end of its connections", limit_s=5)
 
 
 def _inspect(stack: Stack, what: str) -> str:

@@ -127,6 +127,11 @@ def _master_options(server: RedisServer, sentinels: Sentinels) -> dict[str, Any]
     }
 
 
+def _sentinels_of(client: redis.Redis | redis.asyncio.Redis) -> Any:
+    """What asks the Sentinels for a client, if it has some: closing the client leaves them open."""
+    return getattr(client.connection_pool, "sentinel_manager", None)
+
+
 def _is_passing(error: ResponseError) -> bool:
     return isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES)
 
@@ -263,6 +268,8 @@ class Ledger:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+        if (sentinels := _sentinels_of(self._client)) is not None:
+            sentinels.close()
 
 
 class AsyncLedger:
@@ -352,3 +359,5 @@ class AsyncLedger:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+        if (sentinels := _sentinels_of(self._client)) is not None:
+            await sentinels.aclose()
