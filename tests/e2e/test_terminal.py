@@ -15,9 +15,10 @@ import pytest
 
 from stopline import Lane, OutcomeKind, StopRequest, UnknownRequestError
 from stopline.contract import Verdict, new_request_id
-from stopline.ledger import Ledger, commands, connect
+from stopline.ledger import Ledger, commands
 from stopline.ledger.limits import Limits
 from stopline.ledger.values import Ended, Junk, Record, Submission
+from stopline.servers.connecting import connect
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:

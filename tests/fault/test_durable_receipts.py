@@ -18,9 +18,10 @@ import pytest
 
 from stopline.contract import StopRequest, new_request_id
 from stopline.errors import InvalidSettingsError, StoplineError
-from stopline.ledger import Ledger, commands, connect, keys
+from stopline.ledger import Ledger, commands, keys
 from stopline.ledger.limits import Limits
 from stopline.ledger.values import Accepted, Submission
+from stopline.servers.connecting import connect
 from tests.support.valkey import Valkey
 
 if TYPE_CHECKING:

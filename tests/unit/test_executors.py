@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from stopline import UnavailableError
-from stopline.ledger import AsyncLedger, connect, queries
+from stopline.ledger import AsyncLedger, queries
+from stopline.servers.connecting import connect
 from tests.simulation.virtual_loop import VirtualLoop
 
 _CROWD = 150

@@ -22,7 +22,8 @@ from stopline.client.arguments import (
 from stopline.client.async_listener import AsyncListener
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import Publisher
-from stopline.ledger import AsyncLedger, connect_async, queries
+from stopline.ledger import AsyncLedger, queries
+from stopline.servers.connecting import connect_async
 from stopline.settings.model import Settings
 from stopline.wiring import ledger_server_of, limits_of
 

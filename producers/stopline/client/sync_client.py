@@ -27,8 +27,9 @@ from stopline.client.arguments import (
 from stopline.client.sync_listener import Listener
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import Publisher
-from stopline.ledger import Ledger, connect, queries
+from stopline.ledger import Ledger, queries
 from stopline.ledger.stream import Stream
+from stopline.servers.connecting import connect
 from stopline.settings.model import Settings
 from stopline.wiring import ledger_server_of, limits_of
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from stopline.client.async_listener import AsyncListener
 from stopline.client.listening import closed
 from stopline.errors import UnavailableError
-from stopline.ledger import AsyncLedger, connect_async, queries
+from stopline.ledger import AsyncLedger, queries
+from stopline.servers.connecting import connect_async
 
 if TYPE_CHECKING:
     from stopline.client.listening import Found

@@ -7,11 +7,6 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import redis
-import redis.asyncio
-import redis.asyncio.sentinel
-import redis.sentinel
-from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     AuthenticationError,
     MasterDownError,
@@ -23,7 +18,6 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
-from redis.retry import Retry
 
 from stopline.errors import (
     InvalidRequestError,
@@ -32,15 +26,15 @@ from stopline.errors import (
     UnavailableError,
 )
 from stopline.ledger import durability, queries, scripts
-from stopline.servers.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import redis
+    import redis.asyncio
     from redis.commands.core import AsyncScript, Script
 
     from stopline.ledger.values import Command
-    from stopline.settings.sentinel import Sentinels
 
 T = TypeVar("T")
 
@@ -48,9 +42,6 @@ Arguments = tuple[str | bytes | int, ...]
 ScriptSource = Callable[[str], str]
 """Gives the text of a verb's script."""
 
-_TIMEOUT_S = 5.0
-_CONNECTIONS_MAX = 10_000
-"""As many as threads ask at a time. redis-py refuses the 101st, as if Redis were away."""
 _AT_ONCE = 50
 """Commands of an asyncio ledger under way: the others wait for their turn, not for connections."""
 _TURN_S = 20.0
@@ -58,73 +49,6 @@ _TURN_S = 20.0
 _PASSING = (ReadOnlyError, MasterDownError, TryAgainError)
 _PASSING_CODES = ("NOREPLICAS", "MISCONF", "BUSY", "CLUSTERDOWN", "LOADING", "UNBLOCKED")
 """What a server answers that cannot serve right now; any other refusal is a fault of ours."""
-_RETRIES = 3
-"""Every verb may be repeated: accepting knows its request ids, settling needs a lease, and what
-cancel and resume did once they find done."""
-
-
-def _connection_options(timeout_s: float) -> dict[str, Any]:
-    return {
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": timeout_s,
-        "socket_keepalive": True,
-        "health_check_interval": 25,
-        "protocol": 2,
-        "max_connections": _CONNECTIONS_MAX,
-    }
-
-
-def connect(server: RedisServer | str, *, timeout_s: float = _TIMEOUT_S) -> redis.Redis:
-    """A client for the ledger, by server or plain URL; it connects when first used."""
-    server = _server(server)
-    options = {
-        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES),
-        **_connection_options(timeout_s),
-        **server.connection_options,
-    }
-    if server.sentinels is None:
-        return redis.Redis.from_url(server.url, **options)
-    asked = {**_connection_options(timeout_s), **server.sentinel_options}
-    sentinel = redis.sentinel.Sentinel(server.sentinels.hosts, sentinel_kwargs=asked)
-    client: redis.Redis = sentinel.master_for(
-        server.sentinels.service, **options, **_master_options(server, server.sentinels)
-    )
-    return client
-
-
-def connect_async(
-    server: RedisServer | str, *, timeout_s: float = _TIMEOUT_S
-) -> redis.asyncio.Redis:
-    """An asyncio client for the ledger; it connects when first used."""
-    server = _server(server)
-    options = {
-        "retry": redis.asyncio.retry.Retry(
-            ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES
-        ),
-        **_connection_options(timeout_s),
-        **server.connection_options,
-    }
-    if server.sentinels is None:
-        return redis.asyncio.Redis.from_url(server.url, **options)
-    asked = {**_connection_options(timeout_s), **server.sentinel_options}
-    sentinel = redis.asyncio.sentinel.Sentinel(server.sentinels.hosts, sentinel_kwargs=asked)
-    client: redis.asyncio.Redis = sentinel.master_for(
-        server.sentinels.service, **options, **_master_options(server, server.sentinels)
-    )
-    return client
-
-
-def _server(server: RedisServer | str) -> RedisServer:
-    return RedisServer(server) if isinstance(server, str) else server
-
-
-def _master_options(server: RedisServer, sentinels: Sentinels) -> dict[str, Any]:
-    return {
-        "db": sentinels.database,
-        "username": sentinels.username,
-        "password": sentinels.password,
-        "ssl": server.tls is not None,
-    }
 
 
 def _sentinels_of(client: redis.Redis | redis.asyncio.Redis) -> Any:

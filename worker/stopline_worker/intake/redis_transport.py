@@ -15,8 +15,8 @@ What is wrong with the stock one (kombu 5.7):
   and that it is to be decompressed (389 KB became 850 MB). Here its envelope is made anew
   (`envelope.py`), and nothing is decompressed.
 - It takes three round trips and half a millisecond for a message of one id. Here dispatch messages
-  that wait behind each other are popped together and become one (`gathering.py`), and are not
-  noted: the ledger has their ids, and its sweep finds what a crash loses.
+  that wait behind each other are popped together and become one (`dispatch_entries.py`), and are
+  not noted: the ledger has their ids, and its sweep finds what a crash loses.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ from kombu.transport import redis as kombu_redis
 from redis.exceptions import RedisError
 
 from stopline.contract import MESSAGE_IDS_MAX, Lane
-from stopline_worker.intake.envelope import MalformedError, check_entry_text, entry
-from stopline_worker.intake.gathering import (
+from stopline_worker.intake.dispatch_entries import (
     ENTRIES_MAX,
     ENTRY_BYTES_MAX,
     MARK,
@@ -45,6 +44,7 @@ from stopline_worker.intake.gathering import (
     gathered,
     is_dispatch,
 )
+from stopline_worker.intake.envelope import MalformedError, check_entry_text, entry
 from stopline_worker.intake.quarantine import junk_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ import uvloop
 from stopline.contract import engine_id
 from stopline.errors import StoplineError
 from stopline.health import BEAT_INTERVAL_S
-from stopline.ledger import AsyncLedger, commands, connect_async
+from stopline.ledger import AsyncLedger, commands
+from stopline.servers.connecting import connect_async
 from stopline.wiring import limits_of
 from stopline_worker.engine.attempt import Attempts
 from stopline_worker.engine.backoff import Backoff

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from stopline.errors import StoplineError
-from stopline.ledger import Ledger, connect, queries
+from stopline.ledger import Ledger, queries
+from stopline.servers.connecting import connect
 from stopline.servers.redis_server import RedisServer
 from stopline.settings.model import Settings
 from stopline.wiring import ledger_server_of, limits_of

@@ -14,7 +14,7 @@ from kombu import Connection
 from stopline import Lane, Settings
 from stopline.contract import MESSAGE_IDS_MAX, STOP_TASK
 from stopline.dispatch.publisher import Publisher
-from stopline_worker.intake.gathering import MARK, Entry, gathered, ids_of, is_dispatch
+from stopline_worker.intake.dispatch_entries import MARK, Entry, gathered, ids_of, is_dispatch
 from stopline_worker.intake.redis_transport import transport_class
 from tests.support.transports import Keeper, custody_of
 
