@@ -257,9 +257,16 @@ def _workers(settings: Settings) -> Iterator[Finding]:
 def _broker(settings: Settings, ledger_url: str) -> Iterator[Finding]:
     publisher = Publisher(settings, settings.queue_url(ledger_url))
     try:
-        yield _depths(publisher.depths())
+        depths = publisher.depths()
+        yield _depths(depths)
+        if None in depths.values():
+            lost = "plain Celery's messages to a queue that is not there yet are lost"
+            yield Finding(Level.WARNING, "broker", lost, "start a worker for each lane once")
         for queue in publisher.queues_of_another_kind():
-            advice = "stop the workers, delete it, start them: they make it as they need it"
+            advice = (
+                "let it run empty, delete it (its messages go with it): workers make it anew. How: "
+                "docs/celery.md"
+            )
             yield Finding(
                 Level.PROBLEM, f"queue {queue}", "of another kind than workers need", advice
             )
@@ -268,8 +275,8 @@ def _broker(settings: Settings, ledger_url: str) -> Iterator[Finding]:
                 Level.WARNING,
                 f"queue {queue}",
                 f"{count} messages, among them some of Stopline's tasks, and no worker serves it",
-                "their sender left out queue=, or misspelt it; send them again to "
-                f"queue={Lane.DEFAULT.queue}, then delete this one",
+                f"their sender left out queue={Lane.DEFAULT.queue}, or misspelt it. When it sends "
+                f"there: celery -A stopline_worker.app purge -Q {queue}",
             )
     except StoplineError as error:
         yield Finding(Level.UNREACHABLE, "broker", str(error))

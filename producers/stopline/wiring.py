@@ -24,6 +24,7 @@ def limits_of(settings: Settings) -> Limits:
         dead_letter_ttl_s=settings.dead_letter_ttl_s,
         idempotency_ttl_s=settings.idempotency_ttl_s,
         durable=settings.durability is Durability.FSYNC,
+        queues_here=not settings.has_broker_of_its_own,
     )
 
 

@@ -46,6 +46,8 @@ DURABLE = {
     if command.durable
 }
 """The verbs whose replies are promises; in their scripts there must be something to wait for."""
+TELLING = {"accept", "redrive"}
+"""The verbs that put messages on the lanes' queues."""
 PARTS = [name for name in FILES if name.startswith("_")]
 
 
@@ -85,10 +87,12 @@ def _used(name: str) -> set[str]:
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_names_the_parts_that_it_uses_and_no_other(name: str) -> None:
     used = _used(name)
-    parts = [part for part in [*PARTS, "_layouts"] if part != name]
+    parts = [part for part in [*PARTS, "_layouts", "_queues"] if part != name]
     expected = {part.removeprefix("_") for part in parts if used & _defined(part)}
     if name in DURABLE:
         expected.add("durable")  # says what it has to when the others commit
+    if name in TELLING:
+        expected.add("tell")  # the same
     assert set(scripts.required(scripts.read(name))) == expected
 
 
@@ -159,7 +163,7 @@ def test_options_are_those_that_scripts_read() -> None:
     }
     limits = Limits(durable=True, upstream_failures_max=1).to_options()
     assert set(limits) <= read
-    own = {"token", "suspect_room", "limit", "detail", "expire_late"}
+    own = {"token", "suspect_room", "limit", "detail", "expire_late", "queues_here"}
     assert read == set(limits) | own
 
 

@@ -8,7 +8,13 @@ from stopline.contract.batches import Batch
 from stopline.contract.dead_letters import DeadLetter, DeadMessage
 from stopline.contract.document import Document
 from stopline.contract.lanes import Lane
-from stopline.contract.messages import DISPATCH_TASK, MESSAGE_IDS_MAX, STOP_TASK
+from stopline.contract.messages import (
+    DISPATCH_TASK,
+    ENTRY_TEMPLATE,
+    MESSAGE_IDS_MAX,
+    STOP_TASK,
+    dispatch_entry,
+)
 from stopline.contract.names import Identifier, Name, check_name, is_identifier, new_request_id
 from stopline.contract.outcomes import (
     DEAD_OUTCOMES,
@@ -51,6 +57,7 @@ from stopline.contract.validation import describe
 __all__ = [
     "DEAD_OUTCOMES",
     "DISPATCH_TASK",
+    "ENTRY_TEMPLATE",
     "MESSAGE_IDS_MAX",
     "REASON_CHARACTERS_MAX",
     "REQUEST_BYTES_MAX",
@@ -85,6 +92,7 @@ __all__ = [
     "Verdict",
     "check_name",
     "describe",
+    "dispatch_entry",
     "engine_id",
     "from_microseconds",
     "is_identifier",

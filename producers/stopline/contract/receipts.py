@@ -52,6 +52,7 @@ class RefusalKind(StrEnum):
     BATCHES = "batches"
     MEMORY = "memory"
     NOT_DEAD = "not_dead"
+    REVOKED = "revoked"
 
 
 class Refusal(Document):

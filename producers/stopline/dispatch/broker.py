@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from stopline.settings.model import Settings
 
 SOCKET_TIMEOUT_S: Final = 5.0
+UNDELIVERED: Final = "stopline.undelivered"
+"""Where RabbitMQ puts what it delivered too often; workers keep it in quarantine."""
+DELIVERIES_MAX: Final = 20
+"""As RabbitMQ 4 has it by default, and 3 has no limit. Each is a worker that got a message and
+neither accepted nor kept it: it died, or lost its connection."""
+LATER_S: Final = 30.0
+"""How long messages are elsewhere that wait for their time, in RabbitMQ."""
 _KEEPALIVE: Final = (
     {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
     if hasattr(socket, "TCP_KEEPIDLE")
@@ -37,7 +44,7 @@ def broker_options(settings: Settings, broker_url: str, *, waits: bool = True) -
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
-        "task_queues": [Queue(lane.queue, routing_key=lane.queue) for lane in Lane],
+        "task_queues": lane_queues(server.celery_url),
         "task_default_queue": Lane.DEFAULT.queue,
         # A mistyped queue is an error, not a queue that nobody reads.
         "task_create_missing_queues": False,
@@ -51,16 +58,62 @@ def broker_options(settings: Settings, broker_url: str, *, waits: bool = True) -
     }
 
 
+def is_amqp(celery_url: str) -> bool:
+    """Whether the broker is a RabbitMQ, by its address."""
+    return not celery_url.startswith(("redis", "rediss", "unix", "sentinel"))
+
+
+def lane_queues(celery_url: str) -> list[Queue]:
+    """The lanes' queues, as whoever declares one has to: RabbitMQ refuses all other ways."""
+    arguments = None
+    if is_amqp(celery_url):
+        arguments = {
+            # On a majority of nodes' disks before it is confirmed.
+            "x-queue-type": "quorum",
+            "x-delivery-limit": DELIVERIES_MAX,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": UNDELIVERED,
+            # Not dropped where nobody has declared that queue yet; this needs the overflow.
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+    return [Queue(lane.queue, routing_key=lane.queue, queue_arguments=arguments) for lane in Lane]
+
+
+def undelivered_queue() -> Queue:
+    """The queue of what RabbitMQ delivered too often."""
+    # RabbitMQ 4 has a limit by default, and drops what nothing else is said of.
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+    return Queue(UNDELIVERED, routing_key=UNDELIVERED, queue_arguments=arguments)
+
+
+def later_queue(queue: str) -> Queue:
+    """Where messages of a lane wait, in RabbitMQ, until they are delivered to it again."""
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-message-ttl": round(LATER_S * 1000),
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": queue,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    name = f"{queue}.later"
+    return Queue(name, routing_key=name, queue_arguments=arguments)
+
+
 def transport_options(settings: Settings, server: RedisServer, *, waits: bool) -> dict[str, Any]:
     """Options for kombu's transport."""
-    if not server.celery_url.startswith(("redis", "rediss", "unix", "sentinel")):
+    if is_amqp(server.celery_url):
         # py-amqp's: a broker that says nothing more (or blocks who sends) must not hold them for
         # ever. Who waits for messages reads for as long as none comes.
-        limits = {"write_timeout": SOCKET_TIMEOUT_S, "read_timeout": SOCKET_TIMEOUT_S}
-        return {"write_timeout": SOCKET_TIMEOUT_S} if waits else limits
+        limits = {"write_timeout": SOCKET_TIMEOUT_S}
+        if not waits:
+            limits["read_timeout"] = SOCKET_TIMEOUT_S
+        # Who sends goes on when the broker has the message, not when the kernel has it.
+        return {**limits, "confirm_publish": True, "socket_settings": _KEEPALIVE}
     return {
         **server.celery_transport_options,
-        # How long a message may stay with a worker that died (kombu restores it then).
+        # How long a message may stay with a worker that died, for other versions and stock workers.
         # Longer than a lease, so that nothing is delivered again while its call is in flight.
         "visibility_timeout": settings.visibility_timeout_s,
         # A connection that a firewall forgot is found by keepalive and by a PING. kombu would

@@ -6,8 +6,8 @@ ledger's `due` index brings every request back (docs/semantics.md).
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import logging
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,15 +21,18 @@ from redis.exceptions import RedisError
 
 from stopline.contract import DISPATCH_TASK, MESSAGE_IDS_MAX, DeadMessage, Lane
 from stopline.dispatch import strays
-from stopline.dispatch.broker import broker_options
+from stopline.dispatch.broker import SOCKET_TIMEOUT_S, broker_options, is_amqp
+from stopline.dispatch.redis_queues import AsyncRedisQueues, RedisQueues, tell_unsent
 from stopline.errors import UnavailableError
+from stopline.servers.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from kombu import Queue
+
     from stopline.settings.model import Settings
 
-_log = logging.getLogger(__name__)
 _CONNECTIONS_MAX: Final = 10
 _ACQUIRE_TIMEOUT_S: Final = 10.0
 _BROKER_ERRORS: Final = (KombuError, OperationalError, AMQPError, RedisError, OSError)
@@ -43,6 +46,8 @@ class Publisher:
     def __init__(self, settings: Settings, broker_url: str) -> None:
         self._options = broker_options(settings, broker_url, waits=False)
         self._wire: _Wire | None = None
+        server = RedisServer.of(broker_url, settings)
+        self._redis = None if is_amqp(server.celery_url) else RedisQueues(server)
 
     def _of_this_process(self) -> _Wire:
         """After `os.fork()` the child has the parent's connections: two would talk on one.
@@ -64,18 +69,13 @@ class Publisher:
             is logged, not raised.
         """
         try:
+            if self._redis is not None:
+                self._redis.dispatch(lane, request_ids)
+                return True
             for first in range(0, len(request_ids), MESSAGE_IDS_MAX):
                 self._send(lane, list(request_ids[first : first + MESSAGE_IDS_MAX]))
         except Exception as error:  # noqa: BLE001  # whatever a broker's client raises: see Returns
-            _log.warning(
-                "dispatch message not sent; the requests are safe and will be swept",
-                extra={
-                    "action": "dispatch_failed",
-                    "lane": lane.value,
-                    "requests": len(request_ids),
-                    "error": type(error).__name__,
-                },
-            )
+            tell_unsent(lane, request_ids, error)
             return False
         return True
 
@@ -89,6 +89,8 @@ class Publisher:
                 producer=producer,
                 retry=True,
                 retry_policy=_RETRY_POLICY,
+                timeout=SOCKET_TIMEOUT_S,
+                confirm_timeout=SOCKET_TIMEOUT_S,
                 # Celery would write all ids into the headers again, for its logs.
                 argsrepr=f"<{len(request_ids)} ids>",
                 kwargsrepr="",
@@ -109,8 +111,12 @@ class Publisher:
                 content_type=message.content_type,
                 content_encoding=message.content_encoding,
                 headers=message.headers,
+                # RabbitMQ confirms what it drops for want of a queue.
+                declare=[one for one in self._options["task_queues"] if one.name == message.queue],
                 retry=True,
                 retry_policy=_RETRY_POLICY,
+                timeout=SOCKET_TIMEOUT_S,
+                confirm_timeout=SOCKET_TIMEOUT_S,
             )
 
     def depths(self) -> dict[Lane, int | None]:
@@ -146,7 +152,8 @@ class Publisher:
             if connection.transport.driver_type != "amqp":
                 return ()
             there = [lane.queue for lane in Lane if _depth(connection, lane.queue) is not None]
-            return tuple(queue for queue in there if not _is_declarable(connection, queue))
+            kinds = {queue.name: queue for queue in self._options["task_queues"]}
+            return tuple(name for name in there if not _is_declarable(connection, kinds[name]))
 
     def strays(self) -> dict[str, int]:
         """Queues that no worker serves and that hold messages of Stopline's tasks, with how many.
@@ -166,9 +173,37 @@ class Publisher:
 
     def close(self) -> None:
         """Close the connections; who sends again opens new ones."""
+        if self._redis is not None:
+            self._redis.close()
         wire, self._wire = self._wire, None
         if wire is not None and wire.pid == os.getpid():
             wire.close()
+
+
+class AsyncPublisher:
+    """The same for asyncio, as far as its clients need it; one per event loop."""
+
+    def __init__(self, settings: Settings, broker_url: str) -> None:
+        self._blocking = Publisher(settings, broker_url)
+        server = RedisServer.of(broker_url, settings)
+        self._redis = None if is_amqp(server.celery_url) else AsyncRedisQueues(server)
+
+    async def dispatch(self, lane: Lane, request_ids: Sequence[str]) -> bool:
+        """As `Publisher.dispatch`."""
+        if self._redis is not None:
+            return await self._redis.dispatch(lane, request_ids)
+        # Celery has no asyncio producer; a thread keeps the loop free.
+        return await asyncio.to_thread(self._blocking.dispatch, lane, request_ids)
+
+    async def republish(self, message: DeadMessage) -> None:
+        """As `Publisher.republish`."""
+        await asyncio.to_thread(self._blocking.republish, message)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._redis is not None:
+            await self._redis.close()
+        await asyncio.to_thread(self._blocking.close)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +252,10 @@ def _translated() -> Iterator[None]:
         ) from error
 
 
-def _is_declarable(connection: Any, queue: str) -> bool:
+def _is_declarable(connection: Any, queue: Queue) -> bool:
     channel = connection.channel()
     try:
-        channel.queue_declare(queue=queue, durable=True, auto_delete=False)
+        queue(channel).queue_declare()
     except connection.channel_errors:
         return False
     channel.close()

@@ -26,6 +26,7 @@ from stopline.errors import (
     UnavailableError,
 )
 from stopline.ledger import durability, queries, scripts
+from stopline.servers import connecting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,11 +50,6 @@ _TURN_S = 20.0
 _PASSING = (ReadOnlyError, MasterDownError, TryAgainError)
 _PASSING_CODES = ("NOREPLICAS", "MISCONF", "BUSY", "CLUSTERDOWN", "LOADING", "UNBLOCKED")
 """What a server answers that cannot serve right now; any other refusal is a fault of ours."""
-
-
-def _sentinels_of(client: redis.Redis | redis.asyncio.Redis) -> Any:
-    """What asks the Sentinels for a client, if it has some: closing the client leaves them open."""
-    return getattr(client.connection_pool, "sentinel_manager", None)
 
 
 def _is_passing(error: ResponseError) -> bool:
@@ -191,9 +187,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
-        if (sentinels := _sentinels_of(self._client)) is not None:
-            sentinels.close()
+        connecting.close(self._client)
 
 
 class AsyncLedger:
@@ -282,6 +276,4 @@ class AsyncLedger:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
-        if (sentinels := _sentinels_of(self._client)) is not None:
-            await sentinels.aclose()
+        await connecting.aclose(self._client)

@@ -23,6 +23,8 @@ class Limits:
     suspect_wait_s: float = 0.25
     heartbeat_ttl_s: int = 120
     durable: bool = False
+    queues_here: bool = False
+    """Whether the lanes' queues are in the ledger's own database."""
     result_ttl_s: int = 7 * 86400
     dead_letter_ttl_s: int = 14 * 86400
     idempotency_ttl_s: int = 86400

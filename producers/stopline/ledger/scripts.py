@@ -2,8 +2,8 @@
 
 A verb's file and each part (a file that begins with an underscore) name in their first line the
 parts whose names they use (`-- requires: clock record`); a script is the parts that its verb needs,
-each after those that it needs itself, and the verb. The part `layouts` is made by `layouts.py`. A
-second line may name flags (`-- flags: allow-oom`).
+each after those that it needs itself, and the verb. The parts `layouts` and `queues` are made, of
+`layouts.py` and the contract. A second line may name flags (`-- flags: allow-oom`).
 
 What settles open requests may write although Redis is full; what takes in something new may not
 (https://redis.io/docs/latest/develop/programmability/eval-intro/).
@@ -17,18 +17,30 @@ from graphlib import TopologicalSorter
 from importlib import resources
 from typing import Final
 
+from stopline.contract import ENTRY_TEMPLATE, Lane
 from stopline.ledger import layouts
 from stopline.ledger.keys import LUA_NAMES
 
 _REQUIRES: Final = re.compile(r"\A-- requires: (?P<parts>[a-z ]+)$", re.MULTILINE)
 _FLAGS: Final = re.compile(r"^-- flags: (?P<flags>[a-z,-]+)$", re.MULTILINE)
-_MADE: Final = "layouts"
+
+
+def _queues() -> str:
+    """The part that knows the lanes' queues, and how a message in them looks."""
+    queues = ", ".join(f"{lane.value} = '{lane.queue}'" for lane in Lane)
+    return f"local QUEUES = {{{queues}}}\nlocal ENTRY = [=[{ENTRY_TEMPLATE}]=]\n"
+
+
+_MADE: Final = {
+    "_layouts": lambda: f"-- requires: text\n{layouts.lua()}",
+    "_queues": _queues,
+}
 
 
 def read(name: str) -> str:
     """The text of a file: a verb's, or a part's with its underscore."""
-    if name == f"_{_MADE}":
-        return f"-- requires: text\n{layouts.lua()}"
+    if name in _MADE:
+        return _MADE[name]()
     return resources.files("stopline.ledger").joinpath("scripts", f"{name}.lua").read_text("utf-8")
 
 

@@ -35,11 +35,13 @@ def _connection_options(timeout_s: float) -> dict[str, Any]:
     }
 
 
-def connect(server: RedisServer | str, *, timeout_s: float = _TIMEOUT_S) -> redis.Redis:
-    """A client for the ledger, by server or plain URL; it connects when first used."""
+def connect(
+    server: RedisServer | str, *, timeout_s: float = _TIMEOUT_S, retries: int = _RETRIES
+) -> redis.Redis:
+    """A client, by server or plain URL; it connects when first used."""
     server = _server(server)
     options = {
-        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES),
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), retries),
         **_connection_options(timeout_s),
         **server.connection_options,
     }
@@ -54,14 +56,12 @@ def connect(server: RedisServer | str, *, timeout_s: float = _TIMEOUT_S) -> redi
 
 
 def connect_async(
-    server: RedisServer | str, *, timeout_s: float = _TIMEOUT_S
+    server: RedisServer | str, *, timeout_s: float = _TIMEOUT_S, retries: int = _RETRIES
 ) -> redis.asyncio.Redis:
-    """An asyncio client for the ledger; it connects when first used."""
+    """An asyncio client; it connects when first used."""
     server = _server(server)
     options = {
-        "retry": redis.asyncio.retry.Retry(
-            ExponentialWithJitterBackoff(base=0.05, cap=1), _RETRIES
-        ),
+        "retry": redis.asyncio.retry.Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), retries),
         **_connection_options(timeout_s),
         **server.connection_options,
     }
@@ -86,3 +86,22 @@ def _master_options(server: RedisServer, sentinels: Sentinels) -> dict[str, Any]
         "password": sentinels.password,
         "ssl": server.tls is not None,
     }
+
+
+def close(client: redis.Redis) -> None:
+    """Close a client's connections."""
+    client.close()
+    if (sentinels := _sentinels_of(client)) is not None:
+        sentinels.close()
+
+
+async def aclose(client: redis.asyncio.Redis) -> None:
+    """Close a client's connections."""
+    await client.aclose()
+    if (sentinels := _sentinels_of(client)) is not None:
+        await sentinels.aclose()
+
+
+def _sentinels_of(client: redis.Redis | redis.asyncio.Redis) -> Any:
+    """What asks the Sentinels for a client, if it has some: closing the client leaves them open."""
+    return getattr(client.connection_pool, "sentinel_manager", None)

@@ -261,6 +261,11 @@ class Settings(BaseSettings):
         """The password of the Sentinels themselves."""
         return self._secret("sentinel_password")
 
+    @property
+    def has_broker_of_its_own(self) -> bool:
+        """Whether the queues are elsewhere than the ledger."""
+        return self.broker_url is not None or self.broker_url_file is not None
+
     def queue_url(self, ledger_url: str) -> str:
         """The broker's URL with its password; the ledger's where none is set."""
         return self._address("broker_url") or ledger_url

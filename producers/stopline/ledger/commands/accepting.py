@@ -48,6 +48,7 @@ REFUSALS: Final[dict[RefusalKind, tuple[str | None, str]]] = {
     ),
     RefusalKind.MEMORY: (None, "Redis is close to its maxmemory"),
     RefusalKind.NOT_DEAD: (None, "this is no dead letter (any more)"),
+    RefusalKind.REVOKED: (None, "Celery's revoke has ended this message before it was accepted"),
 }
 """Why the scripts refuse: the field that is wrong, and the reason for a person."""
 Replies = tuple[Accepted | Refusal, ...]
@@ -123,7 +124,11 @@ def _accepted(
 
 
 def accept(
-    limits: Limits, submissions: Sequence[Submission], *, expire_late: bool = False
+    limits: Limits,
+    submissions: Sequence[Submission],
+    *,
+    expire_late: bool = False,
+    tells: bool = True,
 ) -> Command[Replies]:
     """Take requests into the ledger.
 
@@ -132,14 +137,24 @@ def accept(
         submissions: at most `MESSAGE_IDS_MAX`.
         expire_late: a `not_after` that has passed makes the outcome `expired`, not a refusal:
             for a message that waited in a queue.
+        tells: put messages on the lanes' queues, if the ledger has them.
     """
     items = map(_item, submissions)
     return Command(
         "accept",
-        (options(limits, expire_late=expire_late), *items),
+        (
+            options(
+                limits, **_rare(expire_late=expire_late, queues_here=tells and limits.queues_here)
+            ),
+            *items,
+        ),
         lambda reply: _parse_accepted(submissions, reply),
         durable=limits.durable,
     )
+
+
+def _rare(**options: bool) -> dict[str, bool]:
+    return {name: True for name, value in options.items() if value}
 
 
 def redrive(limits: Limits, letters: Sequence[tuple[str, Submission]]) -> Command[Replies]:
@@ -148,7 +163,7 @@ def redrive(limits: Limits, letters: Sequence[tuple[str, Submission]]) -> Comman
     submissions = [new for _, new in letters]
     return Command(
         "redrive",
-        (options(limits), *fields),
+        (options(limits, **_rare(queues_here=limits.queues_here)), *fields),
         lambda reply: _parse_accepted(submissions, reply),
         durable=limits.durable,
     )

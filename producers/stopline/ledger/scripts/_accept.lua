@@ -133,6 +133,7 @@ end
 -- The rules of causal dedup, in their order (docs/semantics.md).
 local function accept(item)
   local id, same_target, known_by = find_earlier(item)
+  if known_by == 'revoked' then return refuse('revoked') end
   if id and not same_target then return refuse('conflict') end
   if id then return repeat_earlier(item, id, known_by) end
   if item.issued_at < now - options.result_ttl_s * 1000000 then return refuse('too_old') end

@@ -13,14 +13,16 @@ local function target_of(outcome)
   return outcome.sub_user_id and target .. '/' .. outcome.sub_user_id or target
 end
 
--- The request behind an id that is known: its id and its target.
+-- The request behind an id that is known: its id and its target. Else, thirdly, whether Celery's
+-- `revoke` has ended its message.
 local function find_by_id(id)
   if redis.call('EXISTS', RECORD .. id, RESULT .. id) == 0 then return nil end
   local request = load_record(id)
   if request and request.state == 'alias' then request = load_record(request.target) end
   if request then return request.id, request.target end
-  local outcome = read_outcome(id)
+  local outcome, raw = read_outcome(id)
   if outcome then return outcome.request_id, target_of(outcome) end
+  return nil, nil, raw and cjson.decode(raw).status == 'REVOKED'
 end
 
 -- A key or a place may be remembered for longer than the outcome of its request. Then nobody could
@@ -30,9 +32,10 @@ local function can_be_followed(id)
 end
 
 -- The request that this item repeats: its id, whether the target is the same, and how it is
--- known (place, key, id). An id of another target comes first: its record must not be touched.
+-- known (place, key, id); or nothing, and 'revoked'. An id of another target comes first: its record must not be touched.
 local function find_earlier(item)
-  local known_id, known_target = find_by_id(item.id)
+  local known_id, known_target, is_revoked = find_by_id(item.id)
+  if is_revoked and item.alias then return nil, nil, 'revoked' end
   if known_id and known_target ~= item.target then return known_id, false, 'id' end
   if item.batch_id then
     local known = redis.call('HGET', place_of(item))
