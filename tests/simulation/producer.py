@@ -9,7 +9,7 @@ from stopline.client import verbs
 from stopline.contract import Lane, StopRequest, Target, from_microseconds
 from stopline.errors import StoplineError, UnavailableError
 from stopline.ledger import queries
-from stopline.ledger.values import Submission
+from stopline.ledger.values import Accepted, Submission
 from tests.simulation.broker import Broker, DispatchMessage, StopMessage
 from tests.simulation.ledger import Connection, SimulatedRedis
 from tests.simulation.process import Process
@@ -59,9 +59,10 @@ class Producer:
         if self._world.random.random() < 0.3:
             key = f"{request.target}#{self._world.random.randrange(_KEYS)}"
             request = request.model_copy(update={"idempotency_key": key})
-        receipt = await self._until_through(lambda: verbs.stop(LIMITS, request))
-        if receipt is not None:
-            self._known.append(receipt.request_id)
+        replies = await self._until_through(lambda: verbs.stop(LIMITS, [request]))
+        self._known += [
+            one.receipt.request_id for one in replies or () if isinstance(one, Accepted)
+        ]
 
     async def _batch(self) -> None:
         """A run that is repeated has new request ids, and the same places."""

@@ -19,9 +19,10 @@ from stopline.client.arguments import (
     requests_of,
     target_of,
 )
+from stopline.client.async_gathering import AsyncGathering
 from stopline.client.async_listener import AsyncListener
 from stopline.contract import from_microseconds, to_microseconds
-from stopline.dispatch.publisher import Publisher
+from stopline.dispatch.publisher import AsyncPublisher
 from stopline.ledger import AsyncLedger, queries
 from stopline.servers.connecting import connect_async
 from stopline.settings.model import Settings
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
-    from stopline.client.ports import AsyncWaiting, Messages
+    from stopline.client.ports import AsyncMessages, AsyncWaiting
     from stopline.client.verbs import Heartbeats
     from stopline.contract import (
         Batch,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         Status,
         StopRequest,
     )
+    from stopline.ledger.commands import Replies
     from stopline.ledger.values import Command, Submission
     from stopline.servers.redis_server import RedisServer
 
@@ -57,19 +59,19 @@ class Wire:
     pid: int
     ledger: AsyncLedger
     listener: AsyncWaiting
-    publisher: Messages
+    publisher: AsyncMessages
 
     @classmethod
     def to(cls, server: RedisServer, settings: Settings) -> Self:
         """One to a ledger's server; it connects when it is first used."""
         ledger = AsyncLedger(connect_async(server))
-        publisher = Publisher(settings, settings.queue_url(server.url))
+        publisher = AsyncPublisher(settings, settings.queue_url(server.url))
         return cls(os.getpid(), ledger, AsyncListener(ledger), publisher)
 
     async def close(self) -> None:
         """Close all connections."""
         await self.listener.close()
-        await asyncio.to_thread(self.publisher.close)
+        await self.publisher.close()
         await self.ledger.close()
 
 
@@ -88,6 +90,7 @@ class AsyncStopClient:
         self._settings = settings or Settings.load()
         self._limits = limits_of(self._settings)
         self._made: Wire | None = None
+        self._gathering: AsyncGathering | None = None
 
     async def _wire(self) -> Wire:
         if self._made is not None and self._made.pid != os.getpid():
@@ -107,7 +110,12 @@ class AsyncStopClient:
 
     async def stop_request(self, request: StopRequest) -> Receipt:
         """As `StopClient.stop_request`."""
-        return await self._take(verbs.stop(self._limits, request))
+        if self._gathering is None or self._gathering.pid != os.getpid():
+            self._gathering = AsyncGathering(self._submit)
+        return await self._gathering.stop(request)
+
+    async def _submit(self, requests: Sequence[StopRequest]) -> Replies:
+        return await self._take(verbs.stop(self._limits, requests))
 
     async def stop_many(
         self,
@@ -208,7 +216,9 @@ class AsyncStopClient:
         return await self._take(verbs.discard(letter_ids))
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, when what was sent has its receipts."""
+        if self._gathering is not None and self._gathering.pid == os.getpid():
+            await self._gathering.close()
         if self._made is not None and self._made.pid == os.getpid():
             made, self._made = self._made, None
             await made.close()
@@ -253,10 +263,9 @@ async def _step(wire: Wire, step: verbs.Step, begun: list[asyncio.Task[Any]]) ->
         case verbs.Finish(task):
             return await task
         case verbs.Dispatch(lane, request_ids):
-            # Celery has no asyncio producer; a thread keeps the loop free.
-            return await asyncio.to_thread(wire.publisher.dispatch, lane, request_ids)
+            return await wire.publisher.dispatch(lane, request_ids)
         case verbs.Republish(message):
-            return await asyncio.to_thread(wire.publisher.republish, message)
+            return await wire.publisher.republish(message)
         case verbs.Await(request_id, timeout_s):
             return outcome_of(await wire.listener.wait(request_id, timeout_s))
         case _:

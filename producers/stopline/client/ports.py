@@ -27,6 +27,19 @@ class Messages(Protocol):
         """Close the connections."""
 
 
+class AsyncMessages(Protocol):
+    """The same for asyncio."""
+
+    async def dispatch(self, lane: Lane, request_ids: Sequence[str]) -> bool:
+        """As `Messages.dispatch`."""
+
+    async def republish(self, message: DeadMessage) -> None:
+        """As `Messages.republish`."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
 class Waiting(Protocol):
     """Waits for outcomes."""
 

@@ -24,6 +24,7 @@ from stopline.client.arguments import (
     requests_of,
     target_of,
 )
+from stopline.client.sync_gathering import Gathering
 from stopline.client.sync_listener import Listener
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import Publisher
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         Status,
         StopRequest,
     )
+    from stopline.ledger.commands import Replies
     from stopline.ledger.values import Submission
 
 T = TypeVar("T")
@@ -72,6 +74,7 @@ class StopClient:
         self._ledger = Ledger(connect(server))  # redis-py notices a fork by itself
         self._listener: Waiting = Listener(self._ledger, server)
         self._publisher: Messages = Publisher(settings, settings.queue_url(server.url))
+        self._gathering = Gathering(self._submit)
 
     def stop(self, user_id: str, task_id: str, **fields: Unpack[StopFields]) -> Receipt:
         """Ask for a target to be stopped.
@@ -105,7 +108,10 @@ class StopClient:
 
     def stop_request(self, request: StopRequest) -> Receipt:
         """As `stop`, with a request that is already built."""
-        return self._take(verbs.stop(self._limits, request))
+        return self._gathering.stop(request)
+
+    def _submit(self, requests: Sequence[StopRequest]) -> Replies:
+        return self._take(verbs.stop(self._limits, requests))
 
     def stop_many(
         self,

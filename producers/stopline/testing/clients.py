@@ -10,6 +10,7 @@ import fakeredis
 from stopline.client import verbs
 from stopline.client.async_client import AsyncStopClient, Wire
 from stopline.client.sync_client import StopClient
+from stopline.client.sync_gathering import Gathering
 from stopline.contract import Lane
 from stopline.ledger import AsyncLedger
 from stopline.testing.world import World, source
@@ -39,6 +40,7 @@ class FakeStopClient(StopClient):
         self._limits = self.world.limits
         self._ledger = self.world.ledger
         self._publisher = _Messages(self.world)
+        self._gathering = Gathering(self._submit)
         self._listener = _Waiting(self.world)
 
     def _step(self, step: verbs.Step, stream: Stream) -> Any:
@@ -61,11 +63,12 @@ class AsyncFakeStopClient(AsyncStopClient):
         self.world = world or World()
         self._limits = self.world.limits
         self._made = None
+        self._gathering = None
 
     async def _wire(self) -> Wire:
         if self._made is None:
             ledger = _WorldsAsyncLedger(self.world)
-            messages, waiting = _Messages(self.world), _AsyncWaiting(self.world)
+            messages, waiting = _AsyncMessages(self.world), _AsyncWaiting(self.world)
             self._made = Wire(os.getpid(), ledger, waiting, messages)
         return self._made
 
@@ -100,6 +103,20 @@ class _Messages:
         self._world.republished.append(message)
 
     def close(self) -> None:
+        pass
+
+
+class _AsyncMessages:
+    def __init__(self, world: World) -> None:
+        self._messages = _Messages(world)
+
+    async def dispatch(self, lane: Lane, request_ids: Sequence[str]) -> bool:
+        return self._messages.dispatch(lane, request_ids)
+
+    async def republish(self, message: DeadMessage) -> None:
+        self._messages.republish(message)
+
+    async def close(self) -> None:
         pass
 
 

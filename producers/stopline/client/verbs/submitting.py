@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stopline.client.verbs.dispatching import dispatch
 from stopline.client.verbs.steps import Begun, T, Verb, begin, finish, run
-from stopline.contract import MESSAGE_IDS_MAX, Receipt, Refusal, RefusalKind, StopRequest
+from stopline.contract import Receipt, Refusal, RefusalKind, StopRequest
 from stopline.ledger import commands
 from stopline.ledger.commands import Replies
 from stopline.ledger.values import Accepted, Submission
@@ -17,17 +17,16 @@ from stopline.ledger.values import Accepted, Submission
 if TYPE_CHECKING:
     from stopline.ledger.limits import Limits
 
-_AHEAD = 2
+_A_CALL = 64
+"""Requests in one call: an urgent one of another client waits behind it for two milliseconds."""
+_AHEAD = 4
 """How many calls to the ledger are under way while the results of an earlier one are handled. With
-one, the ledger would be idle whenever the broker, on the same Redis, waits behind it."""
+one, the ledger would be idle while this side makes the next."""
 
 
-def stop(limits: Limits, request: StopRequest) -> Verb[Receipt]:
-    """Accept one request and dispatch it."""
-    (reply,) = yield from submit(limits, [Submission(request)])
-    if isinstance(reply, Refusal):
-        raise reply.as_error()
-    return reply.receipt
+def stop(limits: Limits, requests: Sequence[StopRequest]) -> Verb[Replies]:
+    """Accept requests that came together, and dispatch them."""
+    return (yield from submit(limits, [Submission(request) for request in requests]))
 
 
 def submit(limits: Limits, submissions: Sequence[Submission]) -> Verb[Replies]:
@@ -93,7 +92,7 @@ def submit_many(
 
 def _chunks(items: Iterable[T]) -> Generator[list[T]]:
     rest = iter(items)
-    while chunk := list(islice(rest, MESSAGE_IDS_MAX)):
+    while chunk := list(islice(rest, _A_CALL)):
         yield chunk
 
 
