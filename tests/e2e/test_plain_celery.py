@@ -217,7 +217,7 @@ def test_a_ledger_that_takes_no_writes_for_a_while_loses_no_message(
             result = sender.send_task(
                 STOP_TASK, kwargs={"user_id": "u", "task_id": "t"}, queue=Lane.DEFAULT.queue
             )
-            wait_until(lambda: "stop_requeued" in worker.log, what="the refusal")
+            wait_until(lambda: "stop_held" in worker.log, what="the refusal")
         finally:
             server.config_set("min-replicas-to-write", 0)
     assert result.get(timeout=60)["outcome"] == "stopped"

@@ -1,16 +1,13 @@
-"""What the worker's transports work with, for tests."""
+"""What the worker's intake works with, for tests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stopline.servers.redis_server import RedisServer
-from stopline_worker.intake.redis_transport import Custody
-from stopline_worker.liveness.consumption import Consumption
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stopline.ledger.values import Junk
-    from stopline_worker.intake.quarantine import Quarantine
 
 
 class Keeper:
@@ -25,6 +22,18 @@ class Keeper:
         return True
 
 
-def custody_of(quarantine: Quarantine | Keeper) -> Custody:
-    """That of a transport whose broker is one Redis."""
-    return Custody(quarantine, Consumption(), lambda: RedisServer("redis://127.0.0.1:1"))
+class Timer:
+    """A timer whose time passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[float, Callable[[], None]]] = []
+
+    def after(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call something later."""
+        self.calls.append((delay_s, call))
+
+    def pass_all(self) -> None:
+        """Whatever was to be called by now, is."""
+        due, self.calls = self.calls, []
+        for _, call in due:
+            call()

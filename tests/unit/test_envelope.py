@@ -1,8 +1,9 @@
-"""What is left of a sender's message can be handled, noted and put back, whatever it was."""
+"""Of a sender's message we read what is on a list; anything else is left out, or refused."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from stopline_worker.intake.envelope import (
     ENTRY_BYTES_MAX,
     ENTRY_DEPTH_MAX,
     MalformedError,
+    TaskMessage,
     check_entry_text,
-    entry,
-    task_body,
-    task_headers,
+    opened,
+    parsed,
+    task_message,
 )
 from tests.support.odd_messages import ODD_ENTRIES, odd_entry, stop_headers
 
@@ -28,75 +30,57 @@ _JSON = st.recursive(
 )
 
 
-def _nested(depth: int) -> Any:
-    return json.loads("[" * depth + "]" * depth)
-
-
-def _assert_can_be_noted(made: dict[str, Any]) -> None:
-    """Kombu notes it with its exchange and its routing key, and must read that again."""
-    noted = json.dumps([made, "", "stopline.default"])
-    check_entry_text(noted)
-    assert json.loads(noted)[0]["properties"]["delivery_info"] == {
-        "exchange": "",
-        "routing_key": "stopline.default",
-    }
+def _read(entry: Any) -> TaskMessage:
+    found = opened(parsed(json.dumps(entry).encode()))
+    return task_message(found.headers, found.body, found.content_type, found.content_encoding)
 
 
 @pytest.mark.parametrize("name", ODD_ENTRIES)
-def test_an_odd_entry_can_be_noted_or_is_none(name: str) -> None:
+def test_an_odd_entry_is_read_or_refused(name: str) -> None:
     try:
-        made = entry(ODD_ENTRIES[name], "stopline.default")
+        message = _read(ODD_ENTRIES[name])
     except MalformedError:
         return
-    _assert_can_be_noted(made)
-
-
-@pytest.mark.parametrize("depth", [1, 30, 31, 32, 60, ENTRY_DEPTH_MAX])
-def test_what_nests_is_not_noted(depth: int) -> None:
-    """An entry at the limit once became one beyond it, and no message was ever restored again."""
-    made = entry(
-        odd_entry(stop_headers(x=_nested(depth)), **{"content-type": _nested(depth)}),
-        "stopline.default",
-    )
-    _assert_can_be_noted(made)
-    assert "x" not in made["headers"]
+    assert isinstance(message.id, str)
 
 
 @given(headers=st.dictionaries(st.text(), _JSON), properties=st.dictionaries(st.text(), _JSON))
-def test_any_headers_and_properties_can_be_noted_or_are_refused(
+def test_any_headers_and_properties_are_read_or_refused(
     headers: dict[str, Any], properties: dict[str, Any]
 ) -> None:
+    entry = odd_entry({**stop_headers(), **headers}, properties=properties)
     try:
-        made = entry({"body": "", "headers": headers, "properties": properties}, "stopline.default")
+        message = _read(entry)
     except MalformedError:
         return
-    _assert_can_be_noted(made)
+    assert isinstance(message.task, str)
 
 
-@given(headers=_JSON)
-def test_task_headers_are_plain_or_none(headers: Any) -> None:
+@given(entry=_JSON)
+def test_any_json_is_read_or_refused(entry: Any) -> None:
     try:
-        made = task_headers(headers)
+        _read(entry)
     except MalformedError:
         return
-    assert made["timelimit"] == [None, None]
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[" * (ENTRY_DEPTH_MAX + 1), "nests more than"),
-        (" " * (ENTRY_BYTES_MAX + 1), "is longer than"),
+        (b"[" * (ENTRY_DEPTH_MAX + 1), "nests more than"),
+        (b" " * (ENTRY_BYTES_MAX + 1), "is longer than"),
+        (b"garbage{", "is no JSON"),
+        (b"9" * 10_000, "is no JSON"),
+        (b"\xff", "is no JSON"),
     ],
 )
-def test_an_entry_is_looked_at_before_it_is_parsed(text: str, reason: str) -> None:
-    for one in (text, text.encode()):
-        with pytest.raises(MalformedError, match=reason):
-            check_entry_text(one)
+def test_an_entry_that_is_none_says_why(text: bytes, reason: str) -> None:
+    with pytest.raises(MalformedError, match=reason):
+        parsed(text)
 
 
 def test_brackets_in_texts_do_not_nest() -> None:
-    check_entry_text(json.dumps(["[" * 1000, "\\" + "{" * 1000, '"' + "[" * 1000]))
+    check_entry_text(json.dumps(["[" * 1000, "\\" + "{" * 1000, '"' + "[" * 1000]).encode())
 
 
 @pytest.mark.parametrize(
@@ -112,11 +96,31 @@ def test_brackets_in_texts_do_not_nest() -> None:
 )
 def test_a_body_that_is_none_says_why(body: bytes, kind: str, encoding: str, reason: str) -> None:
     with pytest.raises(MalformedError, match=reason):
-        task_body(body, kind, encoding)
+        task_message(stop_headers(), body, kind, encoding)
 
 
-def test_what_a_body_links_to_is_left_out() -> None:
+@pytest.mark.parametrize(
+    ("given", "moment"),
+    [
+        ("2026-11-26T10:00:00+02:00", datetime(2026, 11, 26, 8, tzinfo=UTC)),
+        ("2026-11-26T10:00:00", datetime(2026, 11, 26, 10, tzinfo=UTC)),
+        (None, None),
+    ],
+)
+def test_times_have_a_zone(given: str | None, moment: datetime | None) -> None:
+    headers = stop_headers(eta=given, expires=given)
+    message = task_message(headers, b"[[], {}, {}]", "application/json", None)
+    assert (message.eta, message.expires) == (moment, moment)
+
+
+@pytest.mark.parametrize("given", ["soon", 5, "0001-01-01T00:00:00+14:00", "x" * 100])
+def test_a_time_that_is_none_is_refused(given: object) -> None:
+    with pytest.raises(MalformedError, match="eta is no time"):
+        task_message(stop_headers(eta=given), b"[[], {}, {}]", "application/json", None)
+
+
+def test_what_a_message_links_to_and_its_limits_are_not_read() -> None:
+    headers = stop_headers(timelimit=[1, 1], argsrepr="a", retries=10**30)
     linked = b'[[1], {"a": 2}, {"callbacks": [{"task": "x"}]}]'
-    assert json.loads(task_body(linked, "application/json", "utf-8")) == [[1], {"a": 2}, {}]
-    plain = b'[[1], {"a": 2}, {"callbacks": null}]'
-    assert task_body(plain, "application/json", "utf-8") == plain
+    message = task_message(headers, linked, "application/json", "utf-8")
+    assert (message.args, message.kwargs, message.about["retries"]) == ([1], {"a": 2}, 0)

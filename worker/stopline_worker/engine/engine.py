@@ -14,11 +14,11 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from stopline.contract import MESSAGE_IDS_MAX
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
 from stopline_worker.engine.calls import READY_SHARE, Calls
 from stopline_worker.engine.leases import Leases
+from stopline_worker.engine.ports import REQUESTS_A_CALL
 from stopline_worker.engine.settler import Settler
 from stopline_worker.engine.slots import Slots
 from stopline_worker.engine.suspects import Suspects
@@ -159,7 +159,7 @@ class Engine:
 
     async def _take_room(self, wanted: int) -> int:
         """Take slots as they come free; none once the engine drains."""
-        wanted = min(wanted, MESSAGE_IDS_MAX)
+        wanted = min(wanted, REQUESTS_A_CALL)
         room = await self._slots.take(wanted)
         try:
             if room < min(wanted, self._worth_claiming):
@@ -261,7 +261,7 @@ class Engine:
         if not self._lanes.consumed:  # somebody paused them all
             self._swept_at = self._clock.monotonic()
             return _SWEEP_INTERVAL_S
-        room = await self._slots.take(min(self._max_in_flight, MESSAGE_IDS_MAX))
+        room = await self._slots.take(min(self._max_in_flight, REQUESTS_A_CALL))
         self._look_now.clear()
         # After a failure the same again: the ledger may have granted what no reply told of.
         token = self._sweep_token = self._sweep_token or self._next_token()

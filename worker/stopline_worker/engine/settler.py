@@ -7,10 +7,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stopline.contract import MESSAGE_IDS_MAX
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
 from stopline.ledger.values import Answer
+from stopline_worker.engine.ports import REQUESTS_A_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,8 +83,8 @@ class Settler:
             if busy:
                 await asyncio.sleep(_LINGER_S)
             batch, self._pending = (
-                self._pending[:MESSAGE_IDS_MAX],
-                self._pending[MESSAGE_IDS_MAX:],
+                self._pending[:REQUESTS_A_CALL],
+                self._pending[REQUESTS_A_CALL:],
             )
             if not self._pending:
                 self._wake.clear()

@@ -1,6 +1,7 @@
-"""The consumer: Celery's own, except for what it deletes, and for what senders may decide.
+"""The consumer: Celery's own, except that it does the work itself.
 
-Stock Celery deletes undecodable, unknown and invalid messages with a log line.
+Celery gives each message to a process of its pool, and deletes what it does not understand. Here
+messages go to the inlet, and the pool's processes have engines only.
 """
 
 from __future__ import annotations
@@ -8,53 +9,161 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
-from celery.exceptions import NotRegistered, TaskRevokedError
+from amqp.exceptions import PreconditionFailed, RecoverableConnectionError
 from celery.worker.consumer import Consumer
 
-from stopline.contract import DISPATCH_TASK, STOP_TASK
-from stopline_worker.intake import envelope
-from stopline_worker.intake.envelope import MalformedError
-from stopline_worker.intake.quarantine import junk_of_message
+from stopline.contract import MESSAGE_IDS_MAX
+from stopline_worker.intake.channel_messages import ChannelMessages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celery.worker.request import Request
     from kombu.message import Message
 
-    from stopline_worker.intake.quarantine import Quarantine
-    from stopline_worker.process.runtime import Runtime
+    from stopline_worker.intake.celery_view import CeleryView
+    from stopline_worker.intake.inlet import Inlet
+    from stopline_worker.intake.loop_timer import LoopTimer
+    from stopline_worker.process.served_lanes import ServedLanes
 
+_LOOK_S: Final = 5.0
+_REFUSED_S: Final = 5.0
+_PREFETCH_MAX: Final = 1000
 _log = logging.getLogger(__name__)
-_OURS: Final = frozenset({DISPATCH_TASK, STOP_TASK})
-_AWAY_S: Final = 1.0
 
 
-def consumer_class(runtime: Runtime, quarantine: Quarantine) -> type[QuarantiningConsumer]:
+def consumer_class(
+    inlet: Inlet, view: CeleryView, timer: LoopTimer, lanes: ServedLanes
+) -> type[StoplineConsumer]:
     """The class for Celery's `worker_consumer`, with what its objects work with."""
-    given = {"runtime": runtime, "quarantine": quarantine}
-    return type(QuarantiningConsumer.__name__, (QuarantiningConsumer,), given)
+    given = {"inlet": inlet, "view": view, "loop_timer": timer, "lanes": lanes}
+    return type(StoplineConsumer.__name__, (StoplineConsumer,), given)
 
 
-class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no types
-    """Celery's consumer, except that it keeps what the stock one deletes (`worker_consumer`).
+class StoplineConsumer(Consumer):  # type: ignore[misc]  # Celery ships no types
+    """Celery's consumer, with our inlet for its messages (`worker_consumer`).
 
-    It also looks at what a sender may decide before Celery acts on it, comes back sooner after a
-    broker was away, and tells the engines which lanes are consumed.
-
-    Celery makes it: `consumer_class` gives it what it needs.
+    It also comes back sooner after a broker was away, and tells the engines which lanes are
+    consumed. Celery makes it: `consumer_class` gives it what it needs.
     """
 
-    runtime: ClassVar[Runtime]
-    quarantine: ClassVar[Quarantine]
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # Celery ships no types
+        """Celery's steps, but for what delays messages by queues of Celery's own in RabbitMQ."""
 
-    def __init__(
-        self, on_task_request: Callable[[Request], Any], *args: Any, **kwargs: Any
-    ) -> None:
-        super().__init__(self._guarded(on_task_request), *args, **kwargs)
+        default_steps: ClassVar[list[str]] = [
+            step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in step
+        ]
+
+    inlet: ClassVar[Inlet]
+    view: ClassVar[CeleryView]
+    loop_timer: ClassVar[LoopTimer]
+    lanes: ClassVar[ServedLanes]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._source: ChannelMessages | None = None
+        # It is for each queue, and RabbitMQ counts all of them as failed when a worker dies.
+        prefetch = min(kwargs.pop("initial_prefetch_count", 0), _PREFETCH_MAX)
+        super().__init__(*args, initial_prefetch_count=prefetch, **kwargs)
+        self.view.of(self)
+        self.loop_timer.wind(self.timer)
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def create_task_handler(self, *_: Any, **__: Any) -> Callable[[Message], None]:
+        """What kombu's channels give messages to; lanes in Redis have a way of their own."""
+        source = self._source = ChannelMessages(
+            self.app, self.inlet, self.loop_timer, self._queue_of, self.connection_errors
+        )
+        gathered: list[Message] = []
+
+        def on_message(message: Message) -> None:
+            gathered.append(message)
+            if len(gathered) == 1:
+                self.call_soon(finish_round)
+
+        def finish_round() -> None:
+            is_empty = self._gather_more(gathered)
+            messages, gathered[:] = gathered[:], []
+            for one in messages:
+                self.inlet.take(source.delivery(one))
+            self.inlet.end_of_round()
+            if not is_empty:  # TLS may have more that the loop does not see
+                self.call_soon(finish_round)
+
+        self.loop_timer.after(_LOOK_S, partial(self._look_at_consumers, source))
+        return on_message
+
+    def _gather_more(self, gathered: list[Message]) -> bool:
+        """Read the messages that have arrived behind the first: their costs are per round.
+
+        Returns:
+            Whether there are no more.
+        """
+        if self.connection is None or self.connection.transport.driver_type == "redis":
+            return True
+        try:
+            while len(gathered) < MESSAGE_IDS_MAX:
+                self.connection.drain_events(timeout=0)
+        except TimeoutError:
+            return True
+        return False
+
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        """What kombu could not make a message of, such as a compressed one: Celery deletes it."""
+        if self._source is not None:
+            self.inlet.keep(self._source.delivery(message), f"cannot be decoded: {exc}")
+
+    def _queue_of(self, message: Message) -> str:
+        """Where it was, whatever exchange and routing key its sender used.
+
+        Of kombu's consumer there is no public way to learn which tag is which queue's.
+        """
+        info = message.delivery_info or {}
+        tags = self.task_consumer._active_tags if self.task_consumer else {}  # noqa: SLF001  # see above
+        queues = {tag: queue for queue, tag in tags.items()}
+        return queues.get(info.get("consumer_tag")) or info.get("routing_key") or ""
+
+    def _look_at_consumers(self, source: ChannelMessages) -> None:
+        """Connect anew where RabbitMQ took a consumer away, and nobody noticed.
+
+        py-amqp opens a closed channel again, without its consumers; and an error that tells of it
+        may be swallowed by whoever read it (`celery.worker.loops._quick_drain`).
+        """
+        consumer, connection = self.task_consumer, self.connection
+        if source is not self._source or consumer is None or connection is None:
+            return  # another connection has a look of its own
+        if connection.transport.driver_type != "amqp":
+            return
+        wanted = sum(consumer.consuming_from(queue.name) for queue in consumer.queues)
+        if len(consumer.channel.callbacks) < wanted:
+            self.call_soon(_raise, RecoverableConnectionError("a consumer is gone"))
+        else:
+            self.loop_timer.after(_LOOK_S, partial(self._look_at_consumers, source))
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Where RabbitMQ has a queue of another kind, say what to do, and do not ask in circles."""
+        if isinstance(exc, PreconditionFailed):
+            _log.error(
+                "RabbitMQ refuses: %s. Is a lane's queue of another kind? See 'stopline doctor'",
+                exc,
+                extra={"action": "queue_refused"},
+            )
+            time.sleep(_REFUSED_S)
+        super().on_connection_error_after_connected(exc)
+
+    def on_close(self) -> None:
+        """The connection is gone, and with it what it delivered."""
+        super().on_close()
+        if self._source is not None:
+            self._source.gone()
+
+    def stop(self) -> None:
+        """The worker ends."""
+        super().stop()
+        self.inlet.close()
+
+    # --- connections and lanes ----------------------------------------------------------------
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, with two seconds between attempts at the most.
@@ -80,102 +189,8 @@ class QuarantiningConsumer(Consumer):  # type: ignore[misc]  # Celery ships no t
         return cancelled
 
     def _tell_engines(self) -> None:
-        self.runtime.lanes.serve(self.app.amqp.queues.consume_from)
+        self.lanes.serve(self.app.amqp.queues.consume_from)
 
-    def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
-        """Look at each message before Celery acts on it, and catch what Celery chokes on."""
-        handle = super().create_task_handler(*args, **kwargs)
 
-        def on_task_received(message: Message) -> None:
-            try:
-                self._clean(message)
-                if message.headers["task"] in _OURS:
-                    handle(message)
-                else:  # Celery's own are open to anybody, too, and one of them runs for ever
-                    self.on_unknown_task(None, message, KeyError(message.headers["task"]))
-            except MalformedError as error:
-                self._quarantine(message, str(error))
-            except self.connection_errors:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever it raises, the message is kept
-                # Stock Celery would end the worker here, and the next one at the same message.
-                _log.exception("message not understood", extra={"action": "message_failed"})
-                self._quarantine(message, f"cannot be handled: {type(error).__name__}: {error}")
-
-        return on_task_received
-
-    @staticmethod
-    def _clean(message: Message) -> None:
-        """Leave of a message what counts; raises `MalformedError`, and then it is as it came."""
-        headers = envelope.task_headers(message.headers)
-        body = envelope.task_body(message.body, message.content_type, message.content_encoding)
-        message.headers, message.body = headers, body
-        message.properties = {"correlation_id": headers["id"]}
-
-    def _guarded(self, on_task_request: Callable[[Request], Any]) -> Callable[[Request], Any]:
-        """Hand requests to the pool so that Celery gets the pool's room back whatever happens.
-
-        It takes room before it asks the pool to work, and gives it back for one exception only,
-        that of a revoked task. For any other the room is gone, and after a few such messages the
-        worker looks busy for ever.
-        """
-
-        def on_request(request: Request) -> Any:
-            execute = request.execute_using_pool
-
-            def execute_using_pool(pool: Any, **kwargs: Any) -> Any:
-                try:
-                    return execute(pool, **kwargs)
-                except TaskRevokedError:
-                    raise
-                except Exception as error:
-                    _log.exception("request not executed", extra={"action": "message_failed"})
-                    self._quarantine(
-                        request.message, f"cannot be executed: {type(error).__name__}: {error}"
-                    )
-                    raise TaskRevokedError(request.id) from error
-
-            request.execute_using_pool = execute_using_pool
-            return on_task_request(request)
-
-        return on_request
-
-    def on_decode_error(self, message: Message, exc: Exception) -> None:
-        """A body that cannot be decoded, or of a content type that is not accepted."""
-        reason = str(exc) if isinstance(exc, MalformedError) else f"{type(exc).__name__}: {exc}"
-        self._quarantine(message, f"cannot be decoded: {reason}")
-
-    def on_unknown_message(self, body: object, message: Message) -> None:  # noqa: ARG002  # Celery's signature
-        """A message that is no Celery task."""
-        self._quarantine(message, "is no Celery task message")
-
-    def on_unknown_task(self, body: object, message: Message, exc: Exception) -> None:  # noqa: ARG002  # Celery's signature
-        """A task that this worker does not have: its sender is told, as Celery would tell it."""
-        self._quarantine(message, f"unknown task {exc}")
-        task_id, name = message.headers["id"], message.headers["task"]
-        if self.runtime.knows(task_id):
-            return  # the id of a request: its outcome stands there, or will
-        request = SimpleNamespace(
-            name=name,
-            chord=None,
-            root_id=None,
-            correlation_id=task_id,
-            reply_to=None,
-            errbacks=None,
-        )
-        try:
-            self.app.backend.mark_as_failure(task_id, NotRegistered(name), request=request)
-        except Exception as error:  # noqa: BLE001  # the message is kept, whatever becomes of this
-            _log.warning("sender not told: %r", error, extra={"action": "result_failed"})
-
-    def on_invalid_task(self, body: object, message: Message, exc: Exception) -> None:  # noqa: ARG002  # Celery's signature
-        """A task message whose parts do not fit together."""
-        self._quarantine(message, f"invalid task: {type(exc).__name__}: {exc}")
-
-    def _quarantine(self, message: Message, reason: str) -> None:
-        if self.quarantine.keep(junk_of_message(message, reason)):
-            message.ack_log_error(_log, self.connection_errors)
-        else:
-            # Not to spin while the ledger is away and the broker is not.
-            time.sleep(_AWAY_S)
-            message.reject_log_error(_log, self.connection_errors, requeue=True)
+def _raise(error: Exception) -> NoReturn:
+    raise error

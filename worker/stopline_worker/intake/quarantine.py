@@ -15,8 +15,7 @@ from stopline.ledger import commands
 from stopline.ledger.values import Junk
 
 if TYPE_CHECKING:
-    from kombu.message import Message
-
+    from stopline_worker.intake.deliveries import Delivery
     from stopline_worker.process.runtime import Runtime
 
 _log = logging.getLogger(__name__)
@@ -26,17 +25,17 @@ _REASON_CHARACTERS_MAX: Final = 200
 _TEXT_CHARACTERS_MAX: Final = 255
 
 
-def junk_of_message(message: Message, reason: str) -> Junk:
-    """A message of kombu's, to be kept."""
-    body = message.body
+def junk_of_delivery(delivery: Delivery, reason: str) -> Junk:
+    """A message, to be kept."""
+    body = delivery.body
     raw = body.encode("utf-8", "replace") if isinstance(body, str) else bytes(body or b"")
-    headers = _plain(message.headers)
+    headers = _plain(delivery.headers)
     return junk_of(
         raw,
         reason,
-        queue=(message.delivery_info or {}).get("routing_key"),
-        content_type=_text(message.content_type),
-        content_encoding=_text(message.content_encoding),
+        queue=delivery.queue,
+        content_type=_text(delivery.content_type),
+        content_encoding=_text(delivery.content_encoding),
         headers=headers,
         truncated=headers is None,
     )

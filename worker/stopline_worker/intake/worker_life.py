@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import signals
 
+from stopline.dispatch.broker import is_amqp, undelivered_queue
 from stopline.errors import StoplineError
 from stopline.exits import Exit, exit_code
 from stopline.ledger import commands
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from stopline.ledger.values import Beat
+    from stopline_worker.intake.inlet import Inlet
     from stopline_worker.liveness.consumption import Consumption
     from stopline_worker.process.runtime import Runtime
 
@@ -31,9 +33,12 @@ _IN_PROCESS_POOLS: Final = ("solo", "thread")
 class WorkerLife:
     """Answers Celery's signals in one worker process."""
 
-    def __init__(self, app: Celery, runtime: Runtime, consumption: Consumption) -> None:
+    def __init__(
+        self, app: Celery, runtime: Runtime, inlet: Inlet, consumption: Consumption
+    ) -> None:
         self._app = app
         self._runtime = runtime
+        self._inlet = inlet
         self._consumption = consumption
         self._watch: ConsumerWatch | None = None
 
@@ -66,7 +71,10 @@ class WorkerLife:
 
     def _serve(self, **_: Any) -> None:
         """The lanes of this worker's queues, as `-Q` chose them."""
-        self._runtime.lanes.serve(self._app.amqp.queues.consume_from)
+        queues = self._app.amqp.queues
+        if is_amqp(self._app.conf.broker_url):
+            queues.select_add(undelivered_queue())
+        self._runtime.lanes.serve(queues.consume_from)
 
     def _start_engine(self, sender: Any, **_: Any) -> None:
         worker = sender if isinstance(sender, str) else sender.hostname
@@ -94,6 +102,7 @@ class WorkerLife:
                 self._consumption,
                 runtime.lanes,
                 self._say,
+                has_work=lambda: not self._inlet.has_room,
                 drain_s=runtime.settings.drain_s,
             )
             self._watch.start()

@@ -10,7 +10,7 @@ from celery.bootsteps import RUN
 from celery.worker import state
 
 from stopline_worker.liveness import heartbeat
-from stopline_worker.liveness.watchdog import LIMIT_S, STILL_EXIT, Surroundings, Watchdog
+from stopline_worker.liveness.watchdog import STILL_EXIT, Surroundings, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from stopline_worker.liveness.consumption import Consumption
 
 _log = logging.getLogger(__name__)
-_SOLO_TICK_LIMIT_S: Final = 60.0
-"""The solo pool works in the loop itself, and a message may wait that long for the ledger."""
 _PROBE_S: Final = 5.0
 _PROBE_KEY: Final = "stopline.watchdog"
 
@@ -34,6 +32,7 @@ class ConsumerWatch:
         consumption: tells when it last did something.
         beat: writes down what it says of itself.
         lanes: those that it serves.
+        has_work: whether it waits for others, and rightly takes nothing.
         drain_s: how long calls may go on when the process is to end.
     """
 
@@ -44,6 +43,7 @@ class ConsumerWatch:
         lanes: Lanes,
         beat: Callable[[Beat], None],
         *,
+        has_work: Callable[[], bool],
         drain_s: float,
     ) -> None:
         self._consumer = consumer
@@ -52,13 +52,11 @@ class ConsumerWatch:
         self._beat = beat
         self.name: str = consumer.hostname
         """The worker's."""
-        is_solo = "solo" in type(consumer.pool).__module__
         surroundings = Surroundings(
             broker_answers=self._broker_answers,
-            has_work=lambda: bool(state.reserved_requests or state.active_requests),
+            has_work=has_work,
             is_stopping=self._is_stopping,
             beat=self._say,
-            tick_limit_s=_SOLO_TICK_LIMIT_S if is_solo else LIMIT_S,
         )
         self._watchdog = Watchdog(consumption, surroundings, drain_s=drain_s)
 

@@ -42,14 +42,12 @@ class Surroundings:
         has_work: whether messages were taken that are not done yet.
         is_stopping: whether the worker shuts down, and so rightly consumes nothing.
         beat: writes the heartbeat; the argument tells whether the broker is within reach.
-        tick_limit_s: for so long the loop may not go round: the solo pool works in it.
     """
 
     broker_answers: Callable[[], bool]
     has_work: Callable[[], bool]
     is_stopping: Callable[[], bool]
     beat: Callable[[bool], None]
-    tick_limit_s: float = LIMIT_S
 
 
 class Watchdog:
@@ -104,7 +102,7 @@ class Watchdog:
         seen, surroundings = self._consumption, self._surroundings
         if not seen.is_observed or surroundings.is_stopping():
             return None
-        limit_s = surroundings.tick_limit_s / 2
+        limit_s = LIMIT_S / 2
         if seen.since_tick_s > limit_s:
             return f"its loop has not gone round for {seen.since_tick_s:.0f} s"
         busy = seen.is_full and surroundings.has_work()

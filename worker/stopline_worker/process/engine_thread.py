@@ -1,4 +1,4 @@
-"""The engine's thread: the border between Celery's blocking tasks and the engine's event loop."""
+"""The engine's thread: the border between Celery's process and the engine's event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
@@ -33,15 +33,12 @@ from stopline_worker.upstream.client_choice import http_client_of
 from stopline_worker.upstream.task_stop import TaskStopApi
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
-
     from stopline.ledger.limits import Limits
     from stopline.ledger.values import Command
     from stopline.servers.redis_server import RedisServer
     from stopline.settings.model import Settings
+    from stopline_worker.process.inbox import Inbox
     from stopline_worker.process.served_lanes import ServedLanes
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 20.0
@@ -56,11 +53,17 @@ class EngineThread:
     """Runs one engine in a thread of its own. The composition root of a worker process."""
 
     def __init__(
-        self, settings: Settings, ledger_server: RedisServer, lanes: ServedLanes, worker: str
+        self,
+        settings: Settings,
+        ledger_server: RedisServer,
+        lanes: ServedLanes,
+        inbox: Inbox,
+        worker: str,
     ) -> None:
         self._settings = settings
         self._ledger_server = ledger_server
         self._lanes = lanes
+        self._inbox = inbox
         self._worker = worker
         self.limits: Limits = limits_of(settings)
         self._ready: Future[None] = Future()
@@ -81,21 +84,6 @@ class EngineThread:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(self._settings.drain_s + _STOP_MARGIN_S)
-
-    def submit(self, request_ids: Sequence[str]) -> None:
-        """Hand the ids of a dispatch message over; blocks while the engine is full.
-
-        Raises:
-            UnavailableError: the ledger is away; the ids are swept when it is back.
-        """
-        self._call(self._engine.submit(request_ids, self.limits.look_again_s))
-
-    def run(self, command: Command[T]) -> T:
-        """Run a ledger command on the engine's connections; raises as the ledger does."""
-        return self._call(self._ledger.run(command))
-
-    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _run(self) -> None:
         try:
@@ -139,12 +127,23 @@ class EngineThread:
         self._engine.start()
         self._ready.set_result(None)
         beating = asyncio.create_task(self._beat_for_ever())
+        taking = asyncio.create_task(self._take_for_ever())
         await self._stop.wait()
+        taking.cancel()
         await self._engine.drain(self._settings.drain_s)
         beating.cancel()
         await self._tell(commands.leave(engine_id(self._worker, os.getpid())))
         await api.close()
         await self._ledger.close()
+
+    async def _take_for_ever(self) -> None:
+        """Claim what the consumer was told of; it waits, or tells another, while this is full."""
+        while True:
+            request_ids = await self._inbox.take(self._loop)
+            try:
+                await self._engine.submit(request_ids, self.limits.look_again_s)
+            except Exception as error:  # noqa: BLE001  # the ledger has them: any engine's sweep will do
+                _log.warning("ids left to the sweep: %r", error, extra={"action": "submit_failed"})
 
     async def _beat_for_ever(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from stopline.servers.redis_server import RedisServer
 from stopline.settings.model import Settings
 from stopline.wiring import ledger_server_of, limits_of
 from stopline_worker.process.engine_thread import EngineThread
+from stopline_worker.process.inbox import Inbox
 from stopline_worker.process.served_lanes import ServedLanes
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Runtime:
     def __init__(self) -> None:
         self._engine: EngineThread | None = None
         self.lanes = ServedLanes()
-        """Made before the pool forks, so that its processes share it."""
+        self.inbox = Inbox()
+        """Both are made before the pool forks, so that its processes share them."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -58,24 +60,12 @@ class Runtime:
         The engine has another on its loop.
         """
         # The consumer's loop waits for it: it must not look as if it stood still.
-        return Ledger(connect(self.ledger_server, timeout_s=_TIMEOUT_S))
-
-    @property
-    def engine(self) -> EngineThread:
-        """The running engine.
-
-        Raises:
-            RuntimeError: this process has none: it is no pool process of a worker.
-        """
-        if self._engine is None:
-            msg = "no engine runs in this process"
-            raise RuntimeError(msg)
-        return self._engine
+        return Ledger(connect(self.ledger_server, timeout_s=_TIMEOUT_S, retries=1))
 
     def start_engine(self, worker: str) -> None:
         """Start this process's engine; does nothing if it runs."""
         if self._engine is None:
-            engine = EngineThread(self.settings, self.ledger_server, self.lanes, worker)
+            engine = EngineThread(self.settings, self.ledger_server, self.lanes, self.inbox, worker)
             engine.start()
             self._engine = engine
 
@@ -96,5 +86,6 @@ class Runtime:
         """Whether the ledger knows a request of this id; also where it cannot tell."""
         try:
             return self.ledger.run(queries.progress(request_id)) is not queries.Progress.UNKNOWN
-        except StoplineError:
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is no no
+            _log.debug("request not looked for: %r", error, extra={"action": "look_failed"})
             return True

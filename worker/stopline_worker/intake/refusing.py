@@ -1,0 +1,67 @@
+"""What no worker can handle: it is kept in quarantine, and its sender is told."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from stopline_worker.intake.quarantine import junk_of, junk_of_delivery
+
+if TYPE_CHECKING:
+    from stopline.ledger.values import Junk
+    from stopline_worker.intake.acknowledging import Acknowledging
+    from stopline_worker.intake.celery_view import CeleryView
+    from stopline_worker.intake.deliveries import Delivery
+    from stopline_worker.intake.envelope import TaskMessage
+    from stopline_worker.intake.quarantine import Quarantine
+    from stopline_worker.process.runtime import Runtime
+
+_QUIET_S: Final = 1.0
+
+
+class Refusing:
+    """Keeps messages, and acknowledges those that are kept; the others come again."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        quarantine: Quarantine,
+        view: CeleryView,
+        acknowledging: Acknowledging,
+    ) -> None:
+        self._runtime = runtime
+        self._quarantine = quarantine
+        self._view = view
+        self._acknowledging = acknowledging
+        self._quiet_until = 0.0
+
+    def refuse(
+        self, delivery: Delivery, message: TaskMessage, error: Exception, reason: str | None = None
+    ) -> None:
+        """A task message that can never be done: who looks for its result gets the error."""
+        if not self.keep(delivery, reason or str(error)):
+            return
+        # It may be the id of a request, which has an outcome, or will have: that stands.
+        if not self._runtime.knows(message.id):
+            self._view.failed(message, error)
+
+    def keep(self, delivery: Delivery, reason: str) -> bool:
+        """Keep a message; whether the ledger could take it."""
+        if self._keep(junk_of_delivery(delivery, reason)):
+            self._acknowledging.add(delivery)
+            return True
+        self._acknowledging.put_off_a_moment(delivery)
+        return False
+
+    def _keep(self, junk: Junk) -> bool:
+        """While the ledger is away, it is asked once a second: each time may take seconds."""
+        if time.monotonic() < self._quiet_until:
+            return False
+        is_kept = self._quarantine.keep(junk)
+        if not is_kept:
+            self._quiet_until = time.monotonic() + _QUIET_S
+        return is_kept
+
+    def keep_entry(self, queue: str, entry: bytes, reason: str) -> bool:
+        """Keep an entry of a queue that is no message; whether the ledger could take it."""
+        return self._keep(junk_of(entry, reason, queue=queue, truncated=True))
