@@ -55,16 +55,16 @@ class Row:
 
 def run(fault: Fault, directory: Path) -> Row:
     """Strike, heal, wait until all is whole, and count."""
-    with Topology(directory) as topology:
+    with Topology(directory, rabbitmq=fault.rabbitmq) as topology:
         topology.start_workers(*fault.environments)
         with topology.client() as client:
-            wait_until(lambda: _is_prompt(client), what="workers", limit_s=90)
+            wait_until(lambda: is_prompt(client), what="workers", limit_s=90)
             with Witness(topology) as witness:
                 return _run(fault, topology, client, witness)
 
 
 def _run(fault: Fault, topology: Topology, client: StopClient, witness: Witness) -> Row:
-    with Load(topology) as load:
+    with Load(topology, plain=not fault.loses_queues) as load:
         time.sleep(_CALM_S)
         struck_at = time.monotonic()
         fault.strike(topology)
@@ -72,8 +72,8 @@ def _run(fault: Fault, topology: Topology, client: StopClient, witness: Witness)
         recovery_s = _until_whole(client, healed_at)
         time.sleep(_CALM_S)
     before, until_healed, all_ = load.count(struck_at), load.count(healed_at), load.count()
-    stuck = _wait_for_outcomes(topology)
-    outcomes = _outcomes(topology, list(load.receipts))
+    stuck = wait_for_outcomes(topology)
+    outcomes = outcomes_of(topology, list(load.receipts))
     kinds = [one for one in outcomes.values() if one is not None]
     return Row(
         fault=fault.name,
@@ -92,13 +92,13 @@ def _run(fault: Fault, topology: Topology, client: StopClient, witness: Witness)
 
 def _until_whole(client: StopClient, healed_at: float) -> float:
     """Seconds until a request of each lane goes the quick way again: message, call, outcome."""
-    while not _is_prompt(client):
+    while not is_prompt(client):
         if time.monotonic() - healed_at > _WHOLE_LIMIT_S:
             return float("inf")
     return time.monotonic() - healed_at
 
 
-def _is_prompt(client: StopClient) -> bool:
+def is_prompt(client: StopClient) -> bool:
     return all(_probe(client, lane) for lane in Lane for _ in range(2))
 
 
@@ -112,7 +112,7 @@ def _probe(client: StopClient, lane: Lane) -> bool:
     return True
 
 
-def _wait_for_outcomes(topology: Topology) -> int:
+def wait_for_outcomes(topology: Topology) -> int:
     """Wait until nothing is open; how much still is when that does not come."""
     end = time.monotonic() + _STUCK_LIMIT_S
     with topology.server() as server:
@@ -123,7 +123,7 @@ def _wait_for_outcomes(topology: Topology) -> int:
     return 0
 
 
-def _outcomes(topology: Topology, request_ids: list[str]) -> dict[str, str | None]:
+def outcomes_of(topology: Topology, request_ids: list[str]) -> dict[str, str | None]:
     """The outcome of each id, or None."""
     found: dict[str, str | None] = {}
     with topology.server() as server:

@@ -34,11 +34,15 @@ class Fault:
         name: what people call it.
         strike: does it, and returns when it is over.
         environments: variables of each worker's own.
+        loses_queues: plain messages that no worker has accepted are lost with the queues.
+        rabbitmq: whether a RabbitMQ is the broker.
     """
 
     name: str
     strike: Callable[[Topology], None]
     environments: tuple[dict[str, str], ...] = field(default=())
+    loses_queues: bool = False
+    rabbitmq: bool = False
 
 
 # --- processes ---------------------------------------------------------------------------------
@@ -132,6 +136,22 @@ def _flush_broker(topology: Topology) -> None:
             time.sleep(2)
 
 
+def _kill_rabbitmq(topology: Topology) -> None:
+    assert topology.rabbitmq is not None
+    for away_s in (0.1, 5.0):
+        topology.rabbitmq.kill()
+        time.sleep(away_s)
+        topology.rabbitmq.start()
+        time.sleep(2)
+
+
+def _freeze_rabbitmq(topology: Topology) -> None:
+    assert topology.rabbitmq is not None
+    topology.rabbitmq.freeze()
+    time.sleep(40)
+    topology.rabbitmq.thaw()
+
+
 # --- network -----------------------------------------------------------------------------------
 
 
@@ -219,6 +239,10 @@ def _to_redis(topology: Topology) -> Proxy:
     return topology.to_redis
 
 
+def _to_rabbitmq(topology: Topology) -> Proxy:
+    return topology.to_rabbitmq
+
+
 def _to_api(topology: Topology) -> Proxy:
     return topology.to_api
 
@@ -232,7 +256,7 @@ FAULTS: Final = (
     Fault("kill -9 of the server, three times, with restarts", _kill_redis),
     Fault("server away for 40 s", _redis_away_for_40_s),
     Fault("server full (maxmemory, noeviction) for 10 s", _fill_redis),
-    Fault("FLUSHDB of the broker's database, three times", _flush_broker),
+    Fault("FLUSHDB of the broker's database, three times", _flush_broker, loses_queues=True),
     Fault("connections to Redis cut, ten times", _cut(_to_redis)),
     Fault("connections to Redis cut, 25 times in 6 s", _cut_often),
     Fault("Redis black-holed for 12 s", _during(_to_redis, Mode.HOLE, 12)),
@@ -251,4 +275,7 @@ FAULTS: Final = (
     Fault("odd messages under load, for 20 s", _odd_messages),
     Fault("clock of a worker one hour ahead", _nothing, _skewed(1)),
     Fault("clock of a worker one hour behind", _nothing, _skewed(-1)),
+    Fault("RabbitMQ: kill -9 of the broker, twice, with restarts", _kill_rabbitmq, rabbitmq=True),
+    Fault("RabbitMQ: connections cut, ten times", _cut(_to_rabbitmq), rabbitmq=True),
+    Fault("RabbitMQ: the node stands still for 40 s", _freeze_rabbitmq, rabbitmq=True),
 )

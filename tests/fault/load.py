@@ -1,4 +1,4 @@
-"""A steady load of single and bulk requests, each asked for until there is a receipt."""
+"""A steady load of single and bulk requests and plain messages, each until it is accepted."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from amqp.exceptions import AMQPError
+from celery import Celery
+from kombu import Exchange, Queue
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
 from stopline import Lane, StopRequest
-from stopline.contract import new_request_id
+from stopline.contract import STOP_TASK, new_request_id
 from stopline.errors import LedgerFullError, UnavailableError
 
 if TYPE_CHECKING:
@@ -20,12 +26,27 @@ _SINGLES_EACH_S = 0.1
 _BULK_EACH_S = 1.0
 _BULK = 50
 _AWAY_S = 0.2
+_REFUSED = (
+    UnavailableError,
+    LedgerFullError,
+    OperationalError,
+    RedisError,
+    AMQPError,
+    OSError,
+)
+
+
+def leave_queues_alone(app: Celery) -> None:
+    """In RabbitMQ they are quorum queues, which Celery would declare in another way."""
+    app.conf.task_queues = [
+        Queue(lane.queue, Exchange(""), lane.queue, no_declare=True) for lane in Lane
+    ]
 
 
 class Load:
     """Producers in threads; `receipts` are the ids to follow, with when they were got."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, *, plain: bool = True) -> None:
         self._topology = topology
         self.receipts: dict[str, float] = {}
         self.refused = 0
@@ -35,6 +56,8 @@ class Load:
             threading.Thread(target=self._run, args=(work, proxied), daemon=True)
             for work, proxied in works
         ]
+        if plain:
+            self._threads.append(threading.Thread(target=self._run_plain, daemon=True))
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -56,6 +79,43 @@ class Load:
             while not self._stop.is_set():
                 number += 1
                 work(client, number)
+
+    def _run_plain(self) -> None:
+        """A service that has nothing but Celery: a message that the broker has is accepted."""
+        settings = self._topology.settings(proxied=False)
+        app = Celery(
+            broker=settings["broker_url"], backend=settings["redis_url"], set_as_current=False
+        )
+        if settings["broker_url"].startswith("amqp"):
+            leave_queues_alone(app)
+            app.conf.broker_transport_options = {
+                "confirm_publish": True,
+                "read_timeout": 2,
+                "write_timeout": 2,
+            }
+        else:
+            app.conf.broker_transport_options = {"socket_timeout": 2, "socket_connect_timeout": 2}
+        lanes = list(Lane)
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            self._send_plainly(app, new_request_id(), lanes[number % len(lanes)])
+            self._stop.wait(_SINGLES_EACH_S)
+
+    def _send_plainly(self, app: Celery, task_id: str, lane: Lane) -> None:
+        def send() -> list[str]:
+            fields = {"user_id": "p", "task_id": task_id}
+            app.send_task(
+                STOP_TASK,
+                kwargs=fields,
+                queue=lane.queue,
+                task_id=task_id,
+                ignore_result=True,
+                retry=False,
+            )
+            return [task_id]
+
+        self._until_accepted(send)
 
     def _single(self, client: StopClient, number: int) -> None:
         request_id = new_request_id()
@@ -82,7 +142,7 @@ class Load:
         while not self._stop.is_set():
             try:
                 ids = submit()
-            except (UnavailableError, LedgerFullError):
+            except _REFUSED:
                 self.refused += 1
                 self._stop.wait(_AWAY_S)
                 continue

@@ -11,8 +11,10 @@ import psutil
 
 from stopline import Lane, Settings, StopClient
 from stopline.cli.supervisor import Supervisor, stopline_command
+from tests.conftest import free_port
 from tests.fault.proxy import Proxy
 from tests.support.processes import TOKEN, SimulatedApi
+from tests.support.rabbitmq import RabbitMq
 from tests.support.valkey import Valkey
 
 if TYPE_CHECKING:
@@ -67,7 +69,14 @@ class SupervisedWorker:
 class Topology:
     """Server, proxies, API and workers; `direct` and `proxied` are settings of producers."""
 
-    def __init__(self, directory: Path, *, latency_ms: float = 20, **settings: object) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        latency_ms: float = 20,
+        rabbitmq: bool = False,
+        **settings: object,
+    ) -> None:
         self.directory = directory
         self._settings = settings
         self._latency_ms = latency_ms
@@ -75,7 +84,10 @@ class Topology:
         self.valkey = Valkey(directory / "valkey", appendonly="yes", appendfsync="everysec")
         self.api = SimulatedApi(directory)
         self.workers: list[SupervisedWorker] = []
+        ports = (free_port(), free_port(), free_port())
+        self.rabbitmq = RabbitMq(directory / "rabbitmq", *ports) if rabbitmq else None
         self.to_redis: Proxy
+        self.to_rabbitmq: Proxy
         self.to_api: Proxy
 
     def __enter__(self) -> Self:
@@ -85,6 +97,10 @@ class Topology:
         self.valkey.start()
         self._exits.callback(self.api.stop)
         self.api.start(latency_ms=self._latency_ms)
+        if self.rabbitmq is not None:
+            self._exits.callback(self.rabbitmq.stop)
+            self.rabbitmq.start()
+            self.to_rabbitmq = self._exits.enter_context(Proxy(self.rabbitmq.port))
         self.to_redis = self._exits.enter_context(Proxy(self.valkey.port))
         self.to_api = self._exits.enter_context(Proxy(int(self.api.url.rpartition(":")[2])))
         return self
@@ -111,9 +127,15 @@ class Topology:
             "api_token_file": self.token_file,
             **self._settings,
             "redis_url": f"redis://127.0.0.1:{port}/0",
-            "broker_url": f"redis://127.0.0.1:{port}/1",
+            "broker_url": self._broker_url(port, proxied=proxied),
             "api_url": f"http://127.0.0.1:{self.to_api.port}",
         }
+
+    def _broker_url(self, redis_port: int, *, proxied: bool) -> str:
+        if self.rabbitmq is None:
+            return f"redis://127.0.0.1:{redis_port}/1"
+        port = self.to_rabbitmq.port if proxied else self.rabbitmq.port
+        return f"amqp://guest:guest@127.0.0.1:{port}//"
 
     def environment(self, *, proxied: bool = True) -> dict[str, str]:
         """The same as variables."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 _START_S: Final = 90.0
 _SERVER: Final = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin:" + os.defpath)
+
+
+def is_installed() -> bool:
+    """Whether this machine has one."""
+    return _SERVER is not None
+
 
 needs_rabbitmq = pytest.mark.skipif(_SERVER is None, reason="there is no rabbitmq-server")
 
@@ -85,12 +92,27 @@ class RabbitMq:
             time.sleep(0.1)
         pytest.fail((self._directory / "output").read_text("utf-8", "replace")[-2000:])
 
-    def stop(self) -> None:
-        """End it, with all that it started."""
+    def kill(self) -> None:
+        """End the server as a crash does; `start` goes on with what it has on disk."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, 9)
             self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """It stands still, and its connections stay."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it, with all that it started."""
+        self.kill()
         # Erlang's name server, which it starts as a daemon.
         subprocess.run(
             ["epmd", "-port", str(self._epmd_port), "-kill"], capture_output=True, check=False
