@@ -5,6 +5,7 @@
 # make chaos   every fault on real processes, a quarter of an hour; WRITE=1: the table to docs/
 # make bench   Stopline and its peers side by side, half an hour; WRITE=1: the figures to docs/
 # make bench-smoke   what a stop costs, counted, against what is stored; WRITE=1: stores it
+# make budget   where the CPU of a stop goes, step by step; a minute
 # make growth  a million requests in one batch, five minutes
 # make check  formatting, lint, types, architecture
 # make map    the map of the source tree in docs/architecture.md
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test simulate chaos bench bench-smoke growth check time-to-stop format map constraints clean
+.PHONY: demo test simulate chaos bench bench-smoke budget growth check time-to-stop format map constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -34,6 +35,9 @@ bench: $(INSTALLED)
 
 bench-smoke: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.smoke $(if $(WRITE),--write)
+
+budget: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.budget
 
 COUNT ?= 1000000
 growth: $(INSTALLED)

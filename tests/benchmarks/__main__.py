@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 from collections import defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,10 +24,12 @@ from tests.benchmarks.environments import install, install_node
 from tests.benchmarks.report import Results, write
 from tests.benchmarks.rounds import Bench, Conditions, Drain, TimesToStop
 from tests.benchmarks.target import Target
+from tests.conftest import free_port
+from tests.support.rabbitmq import RabbitMq, is_installed
 from tests.support.valkey import Valkey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.benchmarks.contestants import Contestant
 
@@ -38,10 +41,10 @@ CONDITIONS: Final = {
 _PACED: Final = 200
 _LOADED: Final = Conditions(latency_ms=0, count=100_000, connections=200, processes=2)
 _LOADED_SLOWLY: Final = Conditions(latency_ms=0, count=10_000, connections=200, processes=2)
-_ENQUEUES_FAST: Final = {"stopline-bulk", "saq-aiohttp", "streaq", "bullmq"}
+_ENQUEUES_FAST: Final = {"stopline-bulk", "stopline-send-task", "saq-aiohttp", "streaq", "bullmq"}
 """The others would take minutes for a hundred thousand, and are not over sooner with ten."""
-_SAME_LANE: Final = {"stopline-client", "stopline-send-task"}
-"""Urgent requests are sent in one way, whatever way the bulk came in."""
+_URGENT: Final = {"stopline-bulk", "stopline-send-task"}
+"""Of Stopline's ways in: urgent ones by `client.stop` and by plain `send_task`, beside a bulk."""
 
 console = Console(highlight=False, stderr=True)
 
@@ -64,6 +67,9 @@ def _installed(names: Sequence[str]) -> list[Contestant]:
     chosen = [CONTESTANTS[name] for name in names or CONTESTANTS]
     ready = []
     for one in chosen:
+        if one.rabbitmq and not is_installed():
+            console.print(f"no rabbitmq-server here: {one.name} is left out")
+            continue
         if one.library == "bullmq":
             if not install_node():
                 console.print("no node and npm here: BullMQ is left out")
@@ -105,13 +111,16 @@ def _measure(bench: Bench, contestants: list[Contestant], chosen: argparse.Names
         for one in contestants:
             _times(idle, one, lambda one=one: bench.idle_times(one, CONDITIONS[0.0], _PACED))  # type: ignore[misc]
         for one in contestants:
-            if one.name in _SAME_LANE:
+            if one.rabbitmq or (one.is_stopline and one.name not in _URGENT):
                 continue
             conditions = _LOADED if one.name in _ENQUEUES_FAST else _LOADED_SLOWLY
+            bulk_by = CONTESTANTS["stopline-bulk"] if one.is_stopline else one
             _times(
                 loaded,
                 one,
-                lambda one=one, load=conditions: bench.loaded_times(one, load, _PACED),  # type: ignore[misc]
+                lambda one=one, load=conditions, bulk=bulk_by: bench.loaded_times(  # type: ignore[misc]
+                    one, load, _PACED, bulk
+                ),
             )
     for number in range(chosen.rounds):
         for latency in latencies:
@@ -126,14 +135,32 @@ def _measure(bench: Bench, contestants: list[Contestant], chosen: argparse.Names
     )
 
 
+@contextmanager
+def _rabbitmq(contestants: list[Contestant], directory: Path) -> Iterator[RabbitMq | None]:
+    """A RabbitMQ, if anybody needs one."""
+    if not any(one.rabbitmq for one in contestants):
+        yield None
+        return
+    broker = RabbitMq(directory / "rabbitmq", free_port(), free_port(), free_port())
+    try:
+        yield broker.start()
+    finally:
+        broker.stop()
+
+
 def main() -> int:
     """Measure, save, and write."""
     chosen = _arguments()
     contestants = _installed([name for name in chosen.only.split(",") if name])
-    with tempfile.TemporaryDirectory() as name, Target(Path(name)) as target:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Target(Path(name)) as target,
+        _rabbitmq(contestants, Path(name)) as rabbitmq,
+    ):
         server = Valkey(Path(name) / "valkey").start()
         try:
-            bench = Bench(server.client(socket_timeout=60), server.url, target, Path(name))
+            client = server.client(socket_timeout=60)
+            bench = Bench(client, server.url, target, Path(name), rabbitmq)
             results = _measure(bench, contestants, chosen)
             version = bench.server.info("server")["valkey_version"]
         finally:

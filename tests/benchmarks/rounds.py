@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from kombu import Connection, Queue
+
+from stopline.dispatch.broker import lane_queues
 from tests.benchmarks.fleet import Fleet
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.contestants import Contestant
     from tests.benchmarks.target import Target
+    from tests.support.rabbitmq import RabbitMq
 
 MEASURED = (0.3, 0.9)
 """Which part of the calls is measured: workers start one after the other, and the last calls wait
@@ -94,9 +98,17 @@ class _Server:
 class Bench:
     """What every round needs: the server, the target, a directory for logs."""
 
-    def __init__(self, server: redis.Redis, redis_url: str, target: Target, logs: Path) -> None:
+    def __init__(
+        self,
+        server: redis.Redis,
+        redis_url: str,
+        target: Target,
+        logs: Path,
+        rabbitmq: RabbitMq | None = None,
+    ) -> None:
         self.server = server
         self.redis_url = redis_url
+        self._rabbitmq = rabbitmq
         self.target = target
         self._logs = logs
 
@@ -114,7 +126,26 @@ class Bench:
             "STOPLINE_API_TOKEN": "x",
             "STOPLINE_MAX_IN_FLIGHT": str(per_process),
             **contestant.environment,
+            **self._broker(contestant),
         }
+
+    def _broker(self, contestant: Contestant) -> dict[str, str]:
+        if not contestant.rabbitmq:
+            return {}
+        assert self._rabbitmq is not None
+        return {"BENCH_BROKER_URL": self._rabbitmq.url, "STOPLINE_BROKER_URL": self._rabbitmq.url}
+
+    def _empty(self, contestant: Contestant) -> None:
+        """Begin anew; RabbitMQ's queues are there, as workers declare them."""
+        self.server.execute_command("FLUSHALL", "SYNC")
+        if contestant.rabbitmq:
+            assert self._rabbitmq is not None
+            queues = lane_queues(self._rabbitmq.url) if contestant.is_stopline else [Queue("bulk")]
+            with Connection(self._rabbitmq.url) as connection:
+                for queue in queues:
+                    bound = queue(connection.default_channel)
+                    bound.queue_declare()
+                    bound.purge()
 
     def _connections(self, contestant: Contestant, conditions: Conditions) -> int:
         per_process = conditions.connections // conditions.processes
@@ -157,7 +188,7 @@ class Bench:
 
     def drain(self, contestant: Contestant, conditions: Conditions) -> Drain:
         """Enqueue with no worker, then start the workers and see the queue drain."""
-        self.server.execute_command("FLUSHALL", "SYNC")
+        self._empty(contestant)
         self.target.reset(conditions.latency_ms)
         environment = self.environment(contestant, conditions, "bulk")
         empty = _Server.now(self.server)
@@ -196,26 +227,26 @@ class Bench:
 
     def idle_times(self, contestant: Contestant, conditions: Conditions, count: int) -> TimesToStop:
         """Time-to-stop of single requests on a system that has nothing else to do."""
-        self.server.execute_command("FLUSHALL", "SYNC")
+        self._empty(contestant)
         self.target.reset(conditions.latency_ms)
         with self.fleet(contestant, conditions) as fleet:
             self._warm_up(contestant, conditions, "bulk", fleet)
             return self._pace(contestant, conditions, "bulk", count)
 
     def loaded_times(
-        self, contestant: Contestant, conditions: Conditions, count: int
+        self, contestant: Contestant, conditions: Conditions, count: int, bulk_by: Contestant
     ) -> TimesToStop:
         """Time-to-stop of urgent requests, while a bulk of `conditions.count` drains.
 
-        The urgent queue has one worker process of its own.
+        The urgent queue has one worker process of its own; the bulk comes as `bulk_by` sends it.
         """
-        self.server.execute_command("FLUSHALL", "SYNC")
+        self._empty(contestant)
         self.target.reset(conditions.latency_ms)
-        environment = self.environment(contestant, conditions, "bulk")
-        self._run(contestant, environment, "enqueue", "0", str(conditions.count))
+        environment = self.environment(bulk_by, conditions, "bulk")
+        self._run(bulk_by, environment, "enqueue", "0", str(conditions.count))
         with self.fleet(contestant, conditions, "urgent") as urgent:
             self._warm_up(contestant, conditions, "urgent", urgent)
-            with self.fleet(contestant, conditions) as bulk:
+            with self.fleet(bulk_by, conditions) as bulk:
                 while self.target.stats.calls < conditions.connections * 2:
                     bulk.check_alive()
                     time.sleep(_LOOK_S)

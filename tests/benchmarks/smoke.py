@@ -54,15 +54,15 @@ _SINGLES: Final = 100
 _API_S: Final = 0.05
 _LEDGER_S: Final = 0.001
 LIMITS: Final = Limits()
-_RECORD: Final = Record(Verdict.STOPPED, 52.3, http_status=200, code=200, message="stopped")
-_DETAIL: Final = "The API confirmed the stop."
+RECORD: Final = Record(Verdict.STOPPED, 52.3, http_status=200, code=200, message="stopped")
+DETAIL: Final = "The API confirmed the stop."
 _PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 # --- the server --------------------------------------------------------------------------------
 
 
-def _submissions(count: int) -> list[Submission]:
+def submissions(count: int) -> list[Submission]:
     """Requests with ids as long as those of real ones, and always the same."""
     source = random.Random(17)
     return [
@@ -100,17 +100,17 @@ class _Counters:
 
 
 def _of_the_server(ledger: Ledger) -> dict[str, float]:
-    warm_up = _submissions(1)
+    warm_up = submissions(1)
     for name in ("accept", "claim", "settle"):
         ledger.client.script_load(ledger.script(name).script)
     ledger.run(commands.accept(LIMITS, warm_up))
     ledger.client.flushall()
     counters = _Counters(ledger.client)
     counters.commands()
-    submissions = _submissions(_REQUESTS)
-    ids = [one.request.request_id for one in submissions]
+    wanted = submissions(_REQUESTS)
+    ids = [one.request.request_id for one in wanted]
     found = {}
-    for chunk in _chunks(submissions):
+    for chunk in _chunks(wanted):
         ledger.run(commands.accept(LIMITS, chunk))
     found["redis_commands_per_accept"] = counters.commands() / _REQUESTS
     for chunk in _chunks(ids):
@@ -120,7 +120,7 @@ def _of_the_server(ledger: Ledger) -> dict[str, float]:
     counters.commands()  # those of measuring are nobody's
     for chunk in _chunks(ids):
         settlements = [
-            Ended(one, "0123abcd:1f.1", _RECORD, OutcomeKind.STOPPED, _DETAIL) for one in chunk
+            Ended(one, "0123abcd:1f.1", RECORD, OutcomeKind.STOPPED, DETAIL) for one in chunk
         ]
         ledger.run(commands.settle(LIMITS, settlements))
     found["redis_commands_per_settle"] = counters.commands() / _REQUESTS
@@ -201,16 +201,29 @@ async def _until_landed(engine: Engine) -> None:
         await asyncio.sleep(0.001)  # the engine tells nobody, and time is virtual
 
 
+async def run_bulk(ledger: Ledger, loop: VirtualLoop, count: int) -> None:
+    """Have an engine call for so many requests; nothing is counted."""
+    engine = _engine(_CountingLedger(ledger), loop)
+    engine.start()
+    wanted = submissions(count)
+    for chunk in _chunks(wanted):
+        ledger.run(commands.accept(LIMITS, chunk))
+    for chunk in _chunks([one.request.request_id for one in wanted]):
+        await engine.submit(chunk, 60)
+    await _until_landed(engine)
+    await engine.drain(1)
+
+
 async def _run_engine(ledger: Ledger, loop: VirtualLoop, found: dict[str, float]) -> None:
     counting = _CountingLedger(ledger)
     engine = _engine(counting, loop)
     engine.start()
-    submissions = _submissions(_REQUESTS)
-    for chunk in _chunks(submissions):
+    wanted = submissions(_REQUESTS)
+    for chunk in _chunks(wanted):
         ledger.run(commands.accept(LIMITS, chunk))
     counting.round_trips, calls = 0, _Calls()
     with calls.counted():
-        for chunk in _chunks([one.request.request_id for one in submissions]):
+        for chunk in _chunks([one.request.request_id for one in wanted]):
             await engine.submit(chunk, 60)
         await _until_landed(engine)
     found["round_trips_per_bulk_stop"] = counting.round_trips / _REQUESTS

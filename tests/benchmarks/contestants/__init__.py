@@ -42,6 +42,7 @@ class Contestant:
         connections_max: it is faster with no more than so many connections a process, by latency.
         environment: variables for its processes.
         directory: where they run.
+        rabbitmq: whether its broker is a RabbitMQ.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Contestant:
     connections_max: dict[float, int] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     directory: Path = ROOT
+    rabbitmq: bool = False
 
     @property
     def is_stopline(self) -> bool:
@@ -87,9 +89,10 @@ _HTTPX_CONNECTIONS: Final = {0.0: 8, 50.0: 32, 500.0: 128}
 """httpx's pool looks through all its connections for each request (encode/httpx#3215)."""
 
 
-def _stopline(way: str, title: str, *, httpx: bool = False) -> Contestant:
+def _stopline(way: str, title: str, *, httpx: bool = False, rabbitmq: bool = False) -> Contestant:
+    suffix = "-httpx" if httpx else "-rabbitmq" if rabbitmq else ""
     return Contestant(
-        name=f"stopline-{way}-httpx" if httpx else f"stopline-{way}",
+        name=f"stopline-{way}{suffix}",
         title=title,
         library=None,
         producer=[sys.executable, str(HERE / "stopline_peer.py"), way],
@@ -98,6 +101,7 @@ def _stopline(way: str, title: str, *, httpx: bool = False) -> Contestant:
         lacks="—",
         connections_max=_HTTPX_CONNECTIONS if httpx else {},
         environment={"STOPLINE_HTTP_CLIENT": "httpx"} if httpx else {},
+        rabbitmq=rabbitmq,
     )
 
 
@@ -113,7 +117,7 @@ def _one_key_each(server: redis.Redis) -> int:
     return int(server.dbsize())
 
 
-def _celery(pool: str, processes: int | None) -> Contestant:
+def _celery(pool: str, processes: int | None, *, rabbitmq: bool = False) -> Contestant:
     def workers(conditions: Conditions, queue: str) -> Commands:
         celery = [_program("celery", "celery"), "-A", "celery_peer", "worker", "-l", "WARNING"]
         celery += ["-Q", queue, "--without-gossip", "--without-mingle"]
@@ -127,14 +131,15 @@ def _celery(pool: str, processes: int | None) -> Contestant:
         ]
 
     return Contestant(
-        name=f"celery-{pool}",
-        title=f"Celery, {pool}",
+        name=f"celery-{pool}-rabbitmq" if rabbitmq else f"celery-{pool}",
+        title=f"Celery, {pool}, RabbitMQ" if rabbitmq else f"Celery, {pool}",
         library="celery",
         producer=[_program("celery", "python"), "celery_peer.py"],
         workers=workers,
         recorded=_one_key_each,
         lacks="dedup; a job survives its worker only after an hour; attempts; dead letters",
         directory=HERE,
+        rabbitmq=rabbitmq,
     )
 
 
@@ -216,9 +221,14 @@ CONTESTANTS: Final = {
         _stopline("bulk", "Stopline, bulk"),
         _stopline("bulk", "Stopline, bulk, httpx", httpx=True),
         _stopline("client", "Stopline, `client.stop`"),
+        _stopline("threads", "Stopline, `client.stop` from 32 threads"),
+        _stopline("coroutines", "Stopline, `client.stop` from 200 coroutines"),
         _stopline("send-task", "Stopline, plain `send_task`"),
+        _stopline("send-task", "Stopline, plain `send_task`, httpx", httpx=True),
+        _stopline("send-task", "Stopline, plain `send_task`, RabbitMQ", rabbitmq=True),
         _celery("prefork", 64),
         _celery("threads", None),
+        _celery("prefork", 64, rabbitmq=True),
         Contestant(
             name="dramatiq",
             title="dramatiq",

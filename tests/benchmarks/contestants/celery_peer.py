@@ -12,14 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from celery.signals import worker_process_init
-from peer import ATTEMPTS, BACKOFF_CAP_S, QUEUE, REDIS, RESULT_TTL_S, call, job_id, main, new_client
+from peer import (
+    ATTEMPTS,
+    BACKOFF_CAP_S,
+    BROKER,
+    QUEUE,
+    REDIS,
+    RESULT_TTL_S,
+    call,
+    job_id,
+    main,
+    new_client,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import httpx
 
-app = Celery("peer", broker=REDIS, backend=REDIS)
+app = Celery("peer", broker=BROKER, backend=REDIS)
 app.conf.update(
     task_default_queue=QUEUE,
     result_expires=RESULT_TTL_S,

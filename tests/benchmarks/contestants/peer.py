@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
 REDIS = os.environ["BENCH_REDIS_URL"]
+BROKER = os.environ.get("BENCH_BROKER_URL", REDIS)
 API = os.environ["BENCH_API_URL"]
 CONNECTIONS = int(os.environ["BENCH_CONNECTIONS"])
 QUEUE = os.environ["BENCH_QUEUE"]
