@@ -8,13 +8,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import Celery
 from celery.worker import state
 
 from stopline import InvalidRequestError, OutcomeKind
 from stopline.contract import DISPATCH_TASK, STOP_TASK
 from stopline.errors import LedgerFullError, UnavailableError
-from stopline.ledger import Ledger, keys, queries
+from stopline.ledger import Ledger, commands, keys, queries
 from stopline.ledger.limits import Limits
 from stopline_worker.intake.celery_view import CeleryView
 from stopline_worker.intake.deliveries import Delivery
@@ -54,8 +53,8 @@ class _Runtime:
         self.handed += request_ids
         return True
 
-    def knows(self, request_id: str) -> bool:
-        return self._ledger.run(queries.progress(request_id)) is not queries.Progress.UNKNOWN
+    def report(self, documents: Sequence[tuple[str, bytes]]) -> tuple[bool, ...]:
+        return self._ledger.run(commands.report(self.limits, documents))
 
 
 class _Source:
@@ -99,8 +98,8 @@ class _View:
         self.told.append(("failed", message.id))
         self.errors.append(error)
 
-    def revoked(self, message: TaskMessage, *, has_result: bool) -> None:
-        self.told.append(("revoked with result" if has_result else "revoked", message.id))
+    def revoked(self, message: TaskMessage) -> None:
+        self.told.append(("revoked", message.id))
 
     def hold(self, message: TaskMessage, _queue: str) -> None:
         self.held.add(message.id)
@@ -260,7 +259,7 @@ def test_a_revocation_after_acceptance_changes_no_outcome(desk: _Desk) -> None:
     state.revoked.add("a")
     desk.take("a", user_id="u", task_id="1")
     desk.inlet.end_of_round()
-    assert desk.view.told[-1] == ("revoked with result", "a")
+    assert desk.view.told[-1] == ("revoked", "a")
     assert desk.progress("a") is queries.Progress.OPEN
 
 
@@ -272,7 +271,7 @@ def test_a_revocation_by_a_worker_that_has_ended_holds(desk: _Desk) -> None:
     desk.take("b", user_id="u", task_id="2")
     desk.inlet.end_of_round()
     assert desk.runtime.handed == ["b"]
-    assert ("revoked with result", "a") in desk.view.told
+    assert ("revoked", "a") in desk.view.told
     assert sorted(desk.source.acknowledged) == ["a", "b"]
 
 
@@ -283,7 +282,7 @@ def test_a_view_that_fails_harms_no_message(desk: _Desk) -> None:
         def send(self, *_: object, **__: object) -> None:
             raise OSError("gone")
 
-    view = CeleryView(Celery(set_as_current=False))
+    view = CeleryView()
     view.of(SimpleNamespace(event_dispatcher=_Broken(), hostname="w"))
     desk.view = view  # type: ignore[assignment]  # the real one
     desk.inlet = Inlet(desk.runtime, desk.keeper, view, desk.timer)  # type: ignore[arg-type]  # doubles

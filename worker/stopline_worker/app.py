@@ -76,7 +76,7 @@ tasks.register(app)
 
 _runtime = Runtime()
 _timer = LoopTimer()
-_view = CeleryView(app)
+_view = CeleryView()
 _inlet = Inlet(_runtime, Quarantine(_runtime), _view, _timer)
 _consumption = Consumption()
 _custody = redis_transport.Custody(
@@ -94,5 +94,5 @@ SentinelTransport = redis_transport.sentinel_transport_class(_custody)
 redis_transport.install(
     redis=f"{__name__}:RedisTransport", sentinel=f"{__name__}:SentinelTransport"
 )
-control.install(_runtime.lanes, _runtime.knows)
+control.install(_runtime.lanes, _runtime.report)
 WorkerLife(app, _runtime, _inlet, _consumption).connect()

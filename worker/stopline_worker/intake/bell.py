@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 if TYPE_CHECKING:
     import redis
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 WAIT_S: Final = 0.5
 """After so long the server answers that there is nothing."""
-_FULL_S: Final = 1.0
+_QUIET_S: Final = 1.0
+_log = logging.getLogger(__name__)
 
 
 class Bell:
@@ -56,7 +58,13 @@ class Bell:
         try:
             return self._connection.read_response() is not None
         except OutOfMemoryError:  # a full server refuses what might write
-            self._quiet_until = time.monotonic() + _FULL_S
+            self._quiet_until = time.monotonic() + _QUIET_S
+            return True
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):  # such as a server that is no master now
+                raise
+            _log.warning("%s is no list", self.queue, extra={"action": "queue_broken"})
+            self._quiet_until = time.monotonic() + _QUIET_S
             return True
         except Exception:
             self.hang_up()

@@ -1,22 +1,19 @@
-"""What Celery's own tools see of the messages: events, counts, `inspect`, `revoke`, results.
+"""What Celery's own tools see of the messages: events, counts, `inspect`, `revoke`.
 
 The consumer does the work, and no task runs. So what Celery's tasks would tell is told here, where
 somebody listens: to Flower and celery-exporter (events, with `-E` or `control enable_events`), to
-`inspect reserved`, `query_task` and `stats`, and to who looks for a message's result.
+`inspect reserved`, `query_task` and `stats`. Results are in `celery_results.py`.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from celery.worker import state
 
 if TYPE_CHECKING:
-    from celery import Celery
-
     from stopline_worker.intake.envelope import TaskMessage
 
 _log = logging.getLogger(__name__)
@@ -49,14 +46,9 @@ class Held:
 
 
 class CeleryView:
-    """Tells Celery of messages.
+    """Tells Celery of messages."""
 
-    Args:
-        app: the worker's.
-    """
-
-    def __init__(self, app: Celery) -> None:
-        self._app = app
+    def __init__(self) -> None:
         self._consumer: Any = None
         self._held: dict[str, Held] = {}
 
@@ -97,33 +89,12 @@ class CeleryView:
         self._send("task-succeeded", message, result="None", runtime=time.monotonic() - since)
 
     def failed(self, message: TaskMessage, error: Exception) -> None:
-        """It can never be done: whoever looks for its result gets the error."""
-        self._store(self._app.backend.mark_as_failure, message, error)
+        """It can never be done."""
         self._send("task-failed", message, exception=repr(error), traceback=None)
 
-    def revoked(self, message: TaskMessage, *, has_result: bool) -> None:
+    def revoked(self, message: TaskMessage) -> None:
         """It was revoked before anything became of it."""
-        if not has_result:
-            self._store(self._app.backend.mark_as_revoked, message, "revoked")
         self._send("task-revoked", message, terminated=False, signum=None, expired=False)
-
-    def _store(self, store: Any, message: TaskMessage, *args: Any) -> None:
-        request = SimpleNamespace(
-            id=message.id,
-            name=message.task,
-            task=message.task,
-            chord=None,
-            root_id=None,
-            parent_id=None,
-            correlation_id=message.id,
-            reply_to=None,
-            errbacks=None,
-            group=None,
-        )
-        try:
-            store(message.id, *args, request=request)
-        except Exception as error:  # noqa: BLE001  # the message is kept, whatever becomes of this
-            _log.warning("sender not told: %r", error, extra={"action": "result_failed"})
 
     def hold(self, message: TaskMessage, queue: str) -> None:
         """It waits here."""

@@ -10,13 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.worker import control
+from celery.worker import state as worker_state
 
-from stopline.contract import DISPATCH_TASK, STOP_TASK, Lane
+from stopline.contract import DISPATCH_TASK, STOP_TASK
+from stopline_worker.intake.celery_results import revocation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from stopline_worker.process.served_lanes import ServedLanes
+
+    Report = Callable[[Sequence[tuple[str, bytes]]], tuple[bool, ...]]
 
 _REASONS: Final = {
     "rate_limit": "takes no rate limit: it would limit no call. STOPLINE_MAX_IN_FLIGHT "
@@ -24,45 +28,46 @@ _REASONS: Final = {
     "time_limit": "takes no time limit: it would end every call of its process. "
     "STOPLINE_CALL_TIMEOUT_S is the limit of a call",
 }
+_NAMED_MAX: Final = 5
 
 
-_LANES: Final = frozenset(lane.queue for lane in Lane)
-
-
-def install(lanes: ServedLanes, knows: Callable[[str], bool]) -> None:
+def install(lanes: ServedLanes, report: Report) -> None:
     """Answer for Stopline's tasks and lanes; for others, as Celery does.
 
     Args:
-        knows: whether the ledger knows a request of this id.
+        report: writes results of messages that are not accepted; which of them it wrote.
         lanes: those that this worker was started for: it takes no others, since the emergency lane
             has a worker of its own so that none delays it.
     """
     for name in ("add_consumer", "cancel_consumer"):
         control.Panel.data[name] = _for_its_own_lanes(control.Panel.data[name], lanes)
-    control.Panel.data["revoke"] = _revoking(control.Panel.data["revoke"], knows)
+    control.Panel.data["revoke"] = _revoking(report)
     for name, reason in _REASONS.items():
         control.Panel.data[name] = _refusing(control.Panel.data[name], reason)
 
 
 def _for_its_own_lanes(ask_celery: Callable[..., Any], lanes: ServedLanes) -> Callable[..., Any]:
     def answer(state: Any, queue: str, *args: Any, **kwargs: Any) -> Any:
-        if queue in _LANES and queue not in {lane.queue for lane in lanes.served}:
+        if queue not in {lane.queue for lane in lanes.served}:
             return {"error": f"this worker was not started for {queue}"}
         return ask_celery(state, queue, *args, **kwargs)
 
     return answer
 
 
-def _revoking(ask_celery: Callable[..., Any], knows: Callable[[str], bool]) -> Callable[..., Any]:
-    def answer(state: Any, task_id: Any, *args: Any, **kwargs: Any) -> Any:
-        ids = [task_id] if isinstance(task_id, str) else list(task_id or ())
-        accepted = [one for one in ids if knows(one)]
-        rest = [one for one in ids if one not in accepted]
-        told = ask_celery(state, rest, *args, **kwargs) if rest else None
-        if accepted:
-            names = ", ".join(accepted)
-            return {"error": f"accepted already, so end it with 'stopline cancel': {names}"}
-        return told
+def _revoking(report: Report) -> Callable[..., Any]:
+    """Celery asks its backend for each id, and writes over requests that are accepted."""
+
+    def answer(_state: Any, task_id: Any, *_: Any, **__: Any) -> Any:
+        ids = [task_id] if isinstance(task_id, str) else [str(one) for one in task_id or ()]
+        worker_state.revoked.update(ids)
+        written = report([(one, revocation(one)) for one in ids])
+        late = [one for one, is_written in zip(ids, written, strict=True) if not is_written]
+        if not late:
+            return {"ok": f"{len(ids)} revoked"}
+        names = ", ".join(late[:_NAMED_MAX])
+        more = f" and {len(late) - _NAMED_MAX} more" if len(late) > _NAMED_MAX else ""
+        return {"error": f"accepted already, so end it with 'stopline cancel': {names}{more}"}
 
     return answer
 

@@ -86,10 +86,12 @@ class Inlet:
         try:
             self._take(delivery)
         except MalformedError as error:
-            self._refusing.keep(delivery, str(error))
+            self._refusing.refuse_unread(delivery, str(error))
         except Exception as error:  # noqa: BLE001  # whatever it raises, the message is kept
             _log.exception("message not understood", extra={"action": "message_failed"})
-            self._refusing.keep(delivery, f"cannot be handled: {type(error).__name__}: {error}")
+            self._refusing.refuse_unread(
+                delivery, f"cannot be handled: {type(error).__name__}: {error}"
+            )
 
     def end_of_round(self) -> None:
         """No more came together with what was taken."""
@@ -98,6 +100,7 @@ class Inlet:
             self._stops.flush()
         finally:
             self._handover.flush()
+            self._refusing.flush()
             self._acknowledging.flush()
 
     def keep(self, delivery: Delivery, reason: str) -> None:

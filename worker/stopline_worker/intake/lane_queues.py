@@ -36,7 +36,7 @@ _BYTES_MAX: Final = 2 * ENTRY_BYTES_MAX
 _LOOKED_AT: Final = 500
 _PAGES_MAX: Final = 20
 _NOTE: Final = """
-local NOTE = '^%[(.*), ?"", ?"([^"]*)"%]$'
+local NOTE = '^%[(.*), ?"[^"]*", ?"([^"]*)"%]$'
 """
 """An entry with its exchange and its routing key, as kombu notes it."""
 _TAKE: Final = (
@@ -76,6 +76,8 @@ end
 -- Who puts a note back parses it: one that cannot be parsed would hold up all that come after it.
 local function parse(entry)
   if #entry > entry_max or not string.find(entry, '^%s*{') then return nil end
+  -- Parsing megabytes of brackets holds the server up for seconds.
+  if #entry > 65536 and select(2, string.gsub(entry, '[%[{]', '')) > 1000 then return nil end
   local parsed, value = pcall(cjson.decode, entry)
   if parsed and is_shallow(value, 32) then return value end
 end
@@ -90,9 +92,13 @@ local function note(queue, list, entry)
   -- What was taken under these tags before may have been given back in part.
   while redis.call('HEXISTS', KEYS[1], tags .. number) == 1 do number = number + 1 end
   local tag = tags .. number
-  local done = redis.pcall('HSET', KEYS[1], tag, '[' .. entry .. ', "", "' .. queue .. '"]')
+  local done = redis.pcall('ZADD', KEYS[2], now, tag)
   if type(done) == 'table' and done.err then return nil, done.err end
-  redis.call('ZADD', KEYS[2], now, tag)
+  done = redis.pcall('HSET', KEYS[1], tag, '[' .. entry .. ', "", "' .. queue .. '"]')
+  if type(done) == 'table' and done.err then
+    redis.call('ZREM', KEYS[2], tag)
+    return nil, done.err
+  end
   redis.call('RPOP', list)
   return tag
 end
@@ -102,7 +108,7 @@ local function take(queue, list, entry)
   local value = parse(entry)
   if not value then
     local kept = string.sub(entry, 1, entry_max / 64)
-    redis.call('LPUSH', queue .. ':unreadable', kept)
+    redis.pcall('LPUSH', queue .. ':unreadable', kept)
     redis.call('RPOP', list)
     return '!', kept
   end
@@ -119,8 +125,8 @@ for index = 3, #KEYS do
   for priority = 0, 9 do
     local list = priority == 0 and KEYS[index] or KEYS[index] .. '\\6\\22' .. priority
     while #taken < 3 * limit and bytes > 0 do
-      local entry = redis.call('LINDEX', list, -1)
-      if not entry then break end
+      local entry = redis.pcall('LINDEX', list, -1)
+      if type(entry) ~= 'string' then break end
       local tag, kept, problem = take(KEYS[index], list, entry)
       if problem and #taken == 0 then return redis.error_reply(problem) end
       if not tag then return taken end
@@ -208,6 +214,7 @@ class LaneQueues:
         self._put_off = client.register_script(_PUT_OFF)
         self._process = secrets.token_hex(8)
         self._takes = 0
+        self._passed = 0
 
     def take(self, queues: Sequence[str]) -> list[Taken]:
         """The messages that wait next, those of the first queue first.
@@ -240,11 +247,14 @@ class LaneQueues:
 
     def give_back_overdue(self) -> int:
         """Give back what was not acknowledged in time, by anybody; how many."""
-        given = passed = 0
+        given = 0
         for _ in range(_PAGES_MAX):
-            some, stayed = self._run_give_back(str(self._visibility_timeout_s), passed, ())
-            given, passed = given + some, passed + stayed
-            if some + stayed < _LOOKED_AT:
+            limit_s = str(self._visibility_timeout_s)
+            some, stayed = self._run_give_back(limit_s, self._passed, ())
+            given += some
+            # Notes of others stay: the next time it goes on behind them.
+            self._passed = self._passed + stayed if some + stayed >= _LOOKED_AT else 0
+            if not self._passed:
                 break
         return given
 

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import redis
@@ -30,7 +32,7 @@ from stopline_worker.intake.envelope import MalformedError
 from stopline_worker.intake.lane_queues import LANE_QUEUES, LaneQueues
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from stopline.servers.redis_server import RedisServer
     from stopline_worker.intake.inlet import Inlet
@@ -162,6 +164,30 @@ class _TakingChannel:
         if self.takes and bell.queue in self.lanes:
             # All of them, in their order; and where none rang, lists that have no bell.
             self._take(self.lanes if rang else [bell.queue])
+
+    def _receive(self) -> Any:
+        """Read of remote control: what is no message there must not end the worker."""
+        with self._unbroken():
+            return super()._receive()  # type: ignore[misc]  # kombu's, below in the order
+
+    def _brpop_read(self, **options: Any) -> Any:
+        """The same of queues that are no lanes."""
+        with self._unbroken():
+            return super()._brpop_read(**options)  # type: ignore[misc]  # kombu's, below in the order
+
+    @contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        connections: Any = self.connection  # type: ignore[attr-defined]  # kombu's
+        try:
+            yield
+        except (Empty, *connections.connection_errors, *connections.channel_errors) as error:
+            if type(error) is KeyError:  # kombu counts it among those of connections
+                _log.warning("no message: %r", error, extra={"action": "message_failed"})
+                raise Empty from None
+            raise
+        except Exception as error:  # noqa: BLE001  # it was read, and is nothing
+            _log.warning("no message: %r", error, extra={"action": "message_failed"})
+            raise Empty from None
 
     def _take(self, queues: Sequence[str]) -> None:
         source = self._custody.lane_queues

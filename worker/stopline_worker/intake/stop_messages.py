@@ -66,13 +66,13 @@ class StopMessages:
         self._acknowledging = acknowledging
         self._timer = timer
         self._gathered: dict[_Gathered, None] = {}
-        self._is_holding = False
+        self._is_holding = self._is_retrying = False
         self._round_at_s: float | None = None
 
     @property
     def has_room(self) -> bool:
         """Whether the ledger takes what comes."""
-        return not self._is_holding
+        return not (self._is_holding or self._is_retrying)
 
     def add(self, delivery: Delivery, message: TaskMessage) -> None:
         """A message for the next flush, or for later, or for nobody."""
@@ -137,13 +137,9 @@ class StopMessages:
     def _is_revoked(self, one: _Gathered) -> bool:
         if not self._view.is_revoked(one.message.id):
             return False
-        self._revoke(one, has_result=self._runtime.knows(one.message.id))
-        return True
-
-    def _revoke(self, one: _Gathered, *, has_result: bool) -> None:
         self._forget(one)
-        self._view.revoked(one.message, has_result=has_result)
-        self._acknowledging.add(one.delivery)
+        self._refusing.revoke(one.delivery, one.message)
+        return True
 
     def _accept(self, some: Sequence[_Gathered]) -> None:
         if not some:
@@ -182,7 +178,8 @@ class StopMessages:
                 self._hold(reply.as_error())
                 return
             if reply.kind is RefusalKind.REVOKED:  # by a worker that has ended meanwhile
-                self._revoke(one, has_result=True)
+                self._forget(one)
+                self._refusing.revoke(one.delivery, one.message)
                 return
             self._forget(one)
             self._refusing.refuse(one.delivery, one.message, reply.as_error())
@@ -212,7 +209,12 @@ class StopMessages:
             self._timer.after(_AGAIN_S, self._again)
 
     def _again(self) -> None:
-        self._is_holding = False
-        self.flush()
+        # It may take seconds: the watchdog must not think meanwhile that there is no reason.
+        self._is_retrying, self._is_holding = True, False
+        try:
+            self.flush()
+        finally:
+            self._is_retrying = False
+        self._refusing.flush()
         self._handover.flush()
         self._acknowledging.flush()

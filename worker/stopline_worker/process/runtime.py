@@ -6,8 +6,9 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from stopline.contract import MESSAGE_IDS_MAX
 from stopline.errors import StoplineError
-from stopline.ledger import Ledger, queries
+from stopline.ledger import Ledger, commands, queries
 from stopline.servers.connecting import connect
 from stopline.servers.redis_server import RedisServer
 from stopline.settings.model import Settings
@@ -17,6 +18,8 @@ from stopline_worker.process.inbox import Inbox
 from stopline_worker.process.served_lanes import ServedLanes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stopline.ledger.limits import Limits
     from stopline.ledger.values import Command
 
@@ -81,6 +84,22 @@ class Runtime:
             self.ledger.run(command)
         except StoplineError as error:  # who looks for the heartbeat sees that it is missing
             _log.debug("heartbeat not written: %s", error, extra={"action": "beat_failed"})
+
+    def report(self, documents: Sequence[tuple[str, bytes]]) -> tuple[bool, ...]:
+        """Write Celery's results of messages that were never accepted; which of them it wrote.
+
+        Where the ledger cannot be asked it writes none: who waits for one goes on waiting.
+        """
+        written: list[bool] = []
+        for first in range(0, len(documents), MESSAGE_IDS_MAX):
+            some = documents[first : first + MESSAGE_IDS_MAX]
+            try:
+                written += self.ledger.run(commands.report(self.limits, some))
+            except Exception as error:  # noqa: BLE001  # the messages are kept, whatever becomes of this
+                _log.warning("senders not told: %r", error, extra={"action": "result_failed"})
+                written += [False] * (len(documents) - len(written))
+                break
+        return tuple(written)
 
     def knows(self, request_id: str) -> bool:
         """Whether the ledger knows a request of this id; also where it cannot tell."""

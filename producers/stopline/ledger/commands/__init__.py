@@ -5,7 +5,7 @@ The sync and the asyncio ledger run the same commands, so there is one implement
 
 from stopline.ledger.commands.accepting import REFUSALS, Replies, accept, redrive
 from stopline.ledger.commands.attempting import claim, claim_due, renew, settle
-from stopline.ledger.commands.keeping import beat, leave, quarantine, read_clock
+from stopline.ledger.commands.keeping import beat, leave, quarantine, read_clock, report
 from stopline.ledger.commands.steering import cancel, discard, resume
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "read_clock",
     "redrive",
     "renew",
+    "report",
     "resume",
     "settle",
 ]

@@ -12,6 +12,8 @@ from stopline.ledger.commands.encoding import members, options
 from stopline.ledger.values import Beat, Clock, Command, Junk, Quarantined
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stopline.ledger.limits import Limits
 
 
@@ -63,6 +65,24 @@ _MOMENTS: Final = {
 }
 """Which age of `Beat` tells which moment of `Heartbeat`."""
 _LEFT_OUT_IF_EMPTY: Final = frozenset({"paused", "engines"})
+
+
+def report(limits: Limits, documents: Sequence[tuple[str, bytes]]) -> Command[tuple[bool, ...]]:
+    """Write Celery's results of messages that were never accepted, where nothing else is known.
+
+    Args:
+        limits: the limits.
+        documents: the ids of at most `MESSAGE_IDS_MAX` messages, and what is to stand there.
+
+    Returns:
+        For each whether it was written.
+    """
+    fields = [field for pair in documents for field in pair]
+    return Command(
+        "report",
+        (options(limits), *fields),
+        lambda reply: tuple(map(bool, reply)),
+    )
 
 
 def leave(process_id: str) -> Command[None]:
