@@ -48,27 +48,30 @@ class Bell:
                 "BLMOVE", self.queue, self.queue, "RIGHT", "RIGHT", WAIT_S
             )
 
-    def heard(self) -> bool:
-        """Read the answer: whether there are messages.
+    def heard(self) -> bytes | None:
+        """Read the answer: the entry that waits next, which stays there; None: there is none.
+
+        Where the server does not tell, it is empty.
 
         Raises:
             RedisError, OSError: the connection failed; it is closed.
         """
         self._asked_at = None
         try:
-            return self._connection.read_response() is not None
+            found: bytes | None = self._connection.read_response()
         except OutOfMemoryError:  # a full server refuses what might write
             self._quiet_until = time.monotonic() + _QUIET_S
-            return True
+            return b""
         except ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):  # such as a server that is no master now
                 raise
             _log.warning("%s is no list", self.queue, extra={"action": "queue_broken"})
             self._quiet_until = time.monotonic() + _QUIET_S
-            return True
+            return b""
         except Exception:
             self.hang_up()
             raise
+        return found
 
     @property
     def _connection(self) -> Connection:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stopline_worker.process.runtime import Runtime
 
 _log = logging.getLogger(__name__)
+_AHEAD_BYTES_MAX: Final = 4096
 _NO_IDS: Final = f"{DISPATCH_TASK} takes one list of at most {MESSAGE_IDS_MAX} ids"
 
 
@@ -50,6 +51,7 @@ class Inlet:
         self, runtime: Runtime, quarantine: Quarantine, view: CeleryView, timer: LoopTimer
     ) -> None:
         self._acknowledging = Acknowledging(timer)
+        self._ahead = b""
         self._handover = Handover(runtime.inbox, timer)
         self._refusing = Refusing(runtime, quarantine, view, self._acknowledging)
         self._stops = StopMessages(
@@ -73,6 +75,18 @@ class Inlet:
             else:
                 self._keep_unreadable(source, one)
         self.end_of_round()
+
+    def look_ahead(self, entry: bytes) -> None:
+        """An urgent entry that is about to be taken: its ids need not wait for that.
+
+        On a busy server it saves one of three waits. Where other workers of the lane look, too,
+        some claim in vain.
+        """
+        ids = ids_of(entry) if len(entry) <= _AHEAD_BYTES_MAX else None
+        if ids is not None and self.has_room:
+            self._ahead = entry
+            self._handover.add(ids)
+            self._handover.flush()
 
     def take_leftovers(self, source: LaneQueues, queues: Sequence[str]) -> None:
         """Entries that are no messages, and that no worker could keep when it took them."""
@@ -131,6 +145,9 @@ class Inlet:
             self.take(Delivery(source, one.tag, one.queue, *content))
 
     def _take_ids(self, one: Taken) -> None:
+        if one.entry == self._ahead:
+            self._ahead = b""
+            return
         ids = ids_of(one.entry)
         if ids is not None:
             self._handover.add(ids)

@@ -26,6 +26,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import RedisError
 
+from stopline.contract import Lane
 from stopline.servers.connecting import connect
 from stopline_worker.intake.bell import Bell
 from stopline_worker.intake.envelope import MalformedError
@@ -159,11 +160,14 @@ class _TakingChannel:
 
     def _answer(self, bell: Bell) -> None:
         """The server has answered at a bell."""
-        rang = bell.heard()
+        entry = bell.heard()
         self._custody.consumption.polled()
-        if self.takes and bell.queue in self.lanes:
-            # All of them, in their order; and where none rang, lists that have no bell.
-            self._take(self.lanes if rang else [bell.queue])
+        if not (self.takes and bell.queue in self.lanes):
+            return
+        if entry and bell.queue == Lane.EMERGENCY.queue:
+            self._custody.inlet.look_ahead(entry)
+        # All of them, in their order; and where none rang, lists that have no bell.
+        self._take([bell.queue] if entry is None else self.lanes)
 
     def _receive(self) -> Any:
         """Read of remote control: what is no message there must not end the worker."""

@@ -94,7 +94,8 @@ class Runtime:
         for first in range(0, len(documents), MESSAGE_IDS_MAX):
             some = documents[first : first + MESSAGE_IDS_MAX]
             try:
-                written += self.ledger.run(commands.report(self.limits, some))
+                found = self.ledger.run(commands.report(self.limits, some))
+                written.extend(found)
             except Exception as error:  # noqa: BLE001  # the messages are kept, whatever becomes of this
                 _log.warning("senders not told: %r", error, extra={"action": "result_failed"})
                 written += [False] * (len(documents) - len(written))
