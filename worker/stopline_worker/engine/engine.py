@@ -22,6 +22,7 @@ from stopline_worker.engine.ports import REQUESTS_A_CALL
 from stopline_worker.engine.settler import Settler
 from stopline_worker.engine.slots import Slots
 from stopline_worker.engine.suspects import Suspects
+from stopline_worker.engine.turns import OneAtATime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +71,7 @@ class Engine:
         name: str,
         random: Random,
     ) -> None:
-        self._ledger = ledger
+        self._ledger = OneAtATime(ledger)
         self._limits = limits
         self._lanes = lanes
         self._max_in_flight = max_in_flight
@@ -79,7 +80,7 @@ class Engine:
         self._random = random
         self._slots = Slots(max_in_flight + max_in_flight // READY_SHARE)
         self._suspects = Suspects()
-        self._settler = Settler(ledger, limits, self._claim_promoted)
+        self._settler = Settler(self._ledger, limits, self._claim_promoted)
         self._calls = Calls(
             attempts,
             self._settler,
