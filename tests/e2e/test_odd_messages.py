@@ -147,6 +147,26 @@ def test_no_message_holds_a_worker_up(odd_stack: tuple[Stack, Worker], entries: 
     assert worker.process.poll() is None
 
 
+@pytest.mark.parametrize("word", ["5", "[]", "garbage{", '{"headers": 5}', "{}"])
+def test_garbage_on_remote_control_ends_no_worker(
+    odd_stack: tuple[Stack, Worker], word: str
+) -> None:
+    stack, worker = odd_stack
+    with stack.client_of_server() as server:
+        assert server.publish("/0.celery.pidbox", word)
+    _assert_goes_quickly(stack)
+    assert worker.process is not None
+    assert worker.process.poll() is None
+    assert stack.celery().control.ping(timeout=10, limit=1)
+
+
+def test_many_revocations_hold_no_worker_up(odd_stack: tuple[Stack, Worker]) -> None:
+    stack, _ = odd_stack
+    for _ in range(10):
+        stack.celery().control.revoke([new_request_id() for _ in range(2000)])
+    _assert_goes_quickly(stack)
+
+
 def test_afterwards_nothing_is_left_on_the_queue_or_unacknowledged(
     odd_stack: tuple[Stack, Worker],
 ) -> None:

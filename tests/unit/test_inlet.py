@@ -11,142 +11,25 @@ import pytest
 from celery.worker import state
 
 from stopline import InvalidRequestError, OutcomeKind
-from stopline.contract import DISPATCH_TASK, STOP_TASK
+from stopline.contract import DISPATCH_TASK, dispatch_entry
 from stopline.errors import LedgerFullError, UnavailableError
-from stopline.ledger import Ledger, commands, keys, queries
-from stopline.ledger.limits import Limits
+from stopline.ledger import Ledger, keys, queries
 from stopline_worker.intake.celery_view import CeleryView
-from stopline_worker.intake.deliveries import Delivery
 from stopline_worker.intake.inlet import Inlet
-from tests.support.transports import Keeper, Timer
+from stopline_worker.intake.lane_queues import Taken
+from tests.support.inlet_desk import Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from stopline_worker.intake.envelope import TaskMessage
-
-QUEUE = "stopline.default"
-
-
-class _Runtime:
-    """What the inlet needs of a process."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.limits = Limits()
-        self._ledger = ledger
-        self.error: Exception | None = None
-        self.asked = 0
-        self.inbox = self
-        self.handed: list[str] = []
-
-    @property
-    def ledger(self) -> _Runtime:
-        return self
-
-    def run(self, command: Any) -> Any:
-        self.asked += 1
-        if self.error is not None:
-            raise self.error
-        return self._ledger.run(command)
-
-    def put(self, request_ids: list[str]) -> bool:
-        self.handed += request_ids
-        return True
-
-    def report(self, documents: Sequence[tuple[str, bytes]]) -> tuple[bool, ...]:
-        return self._ledger.run(commands.report(self.limits, documents))
-
-
-class _Source:
-    """A broker's side."""
-
-    def __init__(self) -> None:
-        self.acknowledged: list[str] = []
-        self.rounds = 0
-        self.returned: list[str] = []
-        self.put_off_for: dict[str, float] = {}
-
-    def acknowledge(self, tags: Sequence[str]) -> None:
-        self.rounds += 1
-        self.acknowledged += tags
-
-    def give_back(self, tags: Sequence[str]) -> None:
-        self.returned += tags
-
-    def put_off(self, tag: str, delay_s: float) -> None:
-        self.put_off_for[tag] = delay_s
-
-
-class _View:
-    """What Celery is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
-        self.errors: list[Exception] = []
-        self.held: set[str] = set()
-
-    def is_revoked(self, task_id: str) -> bool:
-        return task_id in state.revoked
-
-    def received(self, message: TaskMessage) -> None:
-        self.told.append(("received", message.id))
-
-    def succeeded(self, message: TaskMessage, _since: float) -> None:
-        self.told.append(("succeeded", message.id))
-
-    def failed(self, message: TaskMessage, error: Exception) -> None:
-        self.told.append(("failed", message.id))
-        self.errors.append(error)
-
-    def revoked(self, message: TaskMessage) -> None:
-        self.told.append(("revoked", message.id))
-
-    def hold(self, message: TaskMessage, _queue: str) -> None:
-        self.held.add(message.id)
-
-    def release(self, message: TaskMessage) -> None:
-        self.held.discard(message.id)
-
-
-class _Desk:
-    """An inlet with doubles around it, on a real ledger."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.runtime, self.source = _Runtime(ledger), _Source()
-        self.view, self.timer, self.keeper = _View(), Timer(), Keeper()
-        self.inlet = Inlet(self.runtime, self.keeper, self.view, self.timer)  # type: ignore[arg-type]  # doubles
-
-    def take(
-        self, message_id: str, /, *, task: str = STOP_TASK, args: Any = (), **fields: Any
-    ) -> None:
-        self.take_with({}, message_id, task=task, args=args, **fields)
-
-    def take_with(
-        self,
-        headers: dict[str, Any],
-        message_id: str,
-        /,
-        *,
-        task: str = STOP_TASK,
-        args: Any = (),
-        queue: str = QUEUE,
-        **fields: Any,
-    ) -> None:
-        body = json.dumps([list(args), fields, {}]).encode()
-        given = {"task": task, "id": message_id, **headers}
-        self.inlet.take(Delivery(self.source, message_id, queue, body, given, "application/json"))
-
-    def progress(self, task_id: str) -> queries.Progress | Any:
-        return self.runtime._ledger.run(queries.progress(task_id))
+    from collections.abc import Iterator
 
 
 @pytest.fixture
-def desk(real_ledger: Ledger) -> Iterator[_Desk]:
-    yield _Desk(real_ledger)
+def desk(real_ledger: Ledger) -> Iterator[Desk]:
+    yield Desk(real_ledger)
     state.revoked.clear()
 
 
-def test_a_round_is_one_call_to_the_ledger_and_one_to_the_broker(desk: _Desk) -> None:
+def test_a_round_is_one_call_to_the_ledger_and_one_to_the_broker(desk: Desk) -> None:
     ids = [f"r{n}" for n in range(50)]
     for one in ids:
         desk.take(one, user_id="u", task_id=one)
@@ -161,7 +44,7 @@ def test_a_round_is_one_call_to_the_ledger_and_one_to_the_broker(desk: _Desk) ->
     ]
 
 
-def test_a_bad_one_goes_to_quarantine_alone(desk: _Desk) -> None:
+def test_a_bad_one_goes_to_quarantine_alone(desk: Desk) -> None:
     desk.take("good", user_id="u", task_id="1")
     desk.take("bad", user_id="u", task_id="..")
     desk.take("also", user_id="u", task_id="2")
@@ -174,7 +57,7 @@ def test_a_bad_one_goes_to_quarantine_alone(desk: _Desk) -> None:
 
 @pytest.mark.parametrize("error", [UnavailableError("away"), LedgerFullError("full")])
 def test_what_the_ledger_cannot_take_is_held_and_asked_for_again(
-    desk: _Desk, error: Exception
+    desk: Desk, error: Exception
 ) -> None:
     desk.runtime.error = error
     desk.take("a", user_id="u", task_id="1")
@@ -191,7 +74,7 @@ def test_what_the_ledger_cannot_take_is_held_and_asked_for_again(
     assert desk.view.held == set()
 
 
-def test_a_worker_that_ends_gives_back_what_it_holds(desk: _Desk) -> None:
+def test_a_worker_that_ends_gives_back_what_it_holds(desk: Desk) -> None:
     desk.runtime.error = UnavailableError("away")
     desk.take("a", user_id="u", task_id="1")
     desk.inlet.end_of_round()
@@ -202,7 +85,7 @@ def test_a_worker_that_ends_gives_back_what_it_holds(desk: _Desk) -> None:
     assert desk.runtime.handed == []
 
 
-def test_what_a_lost_connection_delivered_is_forgotten(desk: _Desk) -> None:
+def test_what_a_lost_connection_delivered_is_forgotten(desk: Desk) -> None:
     desk.runtime.error = UnavailableError("away")
     desk.take("a", user_id="u", task_id="1")
     desk.inlet.end_of_round()
@@ -213,7 +96,7 @@ def test_what_a_lost_connection_delivered_is_forgotten(desk: _Desk) -> None:
 
 
 def test_one_that_the_ledger_chokes_on_holds_up_no_other(
-    desk: _Desk, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault of ours, or of the server's: whatever it is."""
     run = desk.runtime.run
@@ -232,7 +115,7 @@ def test_one_that_the_ledger_chokes_on_holds_up_no_other(
     assert [one.reason for one in desk.keeper.kept] == ["choked"]
 
 
-def test_a_revoked_message_is_never_accepted(desk: _Desk) -> None:
+def test_a_revoked_message_is_never_accepted(desk: Desk) -> None:
     state.revoked.add("a")
     desk.take("a", user_id="u", task_id="1")
     desk.inlet.end_of_round()
@@ -241,7 +124,7 @@ def test_a_revoked_message_is_never_accepted(desk: _Desk) -> None:
     assert desk.source.acknowledged == ["a"]
 
 
-def test_one_that_is_revoked_while_it_is_held_is_not_accepted_either(desk: _Desk) -> None:
+def test_one_that_is_revoked_while_it_is_held_is_not_accepted_either(desk: Desk) -> None:
     desk.runtime.error = UnavailableError("away")
     desk.take("a", user_id="u", task_id="1")
     desk.inlet.end_of_round()
@@ -252,7 +135,7 @@ def test_one_that_is_revoked_while_it_is_held_is_not_accepted_either(desk: _Desk
     assert desk.view.told[-1] == ("revoked", "a")
 
 
-def test_a_revocation_after_acceptance_changes_no_outcome(desk: _Desk) -> None:
+def test_a_revocation_after_acceptance_changes_no_outcome(desk: Desk) -> None:
     """It is `cancel` that ends an accepted request."""
     desk.take("a", user_id="u", task_id="1")
     desk.inlet.end_of_round()
@@ -263,7 +146,7 @@ def test_a_revocation_after_acceptance_changes_no_outcome(desk: _Desk) -> None:
     assert desk.progress("a") is queries.Progress.OPEN
 
 
-def test_a_revocation_by_a_worker_that_has_ended_holds(desk: _Desk) -> None:
+def test_a_revocation_by_a_worker_that_has_ended_holds(desk: Desk) -> None:
     """Celery's revoke writes it to the results backend; what workers remember goes with them."""
     result = {"status": "REVOKED", "result": {"exc_type": "TaskRevokedError"}, "task_id": "a"}
     desk.runtime._ledger.client.set(keys.result("a"), json.dumps(result))
@@ -275,7 +158,7 @@ def test_a_revocation_by_a_worker_that_has_ended_holds(desk: _Desk) -> None:
     assert sorted(desk.source.acknowledged) == ["a", "b"]
 
 
-def test_a_view_that_fails_harms_no_message(desk: _Desk) -> None:
+def test_a_view_that_fails_harms_no_message(desk: Desk) -> None:
     class _Broken:
         enabled = True
 
@@ -292,7 +175,7 @@ def test_a_view_that_fails_harms_no_message(desk: _Desk) -> None:
     assert desk.keeper.kept == []
 
 
-def test_the_clock_is_asked_once_a_round_and_not_while_it_is_away(desk: _Desk) -> None:
+def test_the_clock_is_asked_once_a_round_and_not_while_it_is_away(desk: Desk) -> None:
     eta = {"eta": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
     for number in range(50):
         desk.take_with(eta, str(number), user_id="u", task_id="1")
@@ -304,7 +187,7 @@ def test_the_clock_is_asked_once_a_round_and_not_while_it_is_away(desk: _Desk) -
     assert desk.runtime.asked == 2
 
 
-def test_an_eta_is_waited_for_by_the_ledgers_clock(desk: _Desk) -> None:
+def test_an_eta_is_waited_for_by_the_ledgers_clock(desk: Desk) -> None:
     now = datetime.now(UTC)
     later = now + timedelta(hours=1)
     desk.take_with({"eta": later.isoformat()}, "later", user_id="u", task_id="1")
@@ -316,7 +199,7 @@ def test_an_eta_is_waited_for_by_the_ledgers_clock(desk: _Desk) -> None:
     assert desk.source.put_off_for == {"later": pytest.approx(3600, abs=60)}
 
 
-def test_expires_is_not_after(desk: _Desk) -> None:
+def test_expires_is_not_after(desk: Desk) -> None:
     past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
     desk.take_with({"expires": past}, "a", user_id="u", task_id="1")
     desk.inlet.end_of_round()
@@ -326,14 +209,14 @@ def test_expires_is_not_after(desk: _Desk) -> None:
 
 
 @pytest.mark.parametrize("days", [1, 400])
-def test_an_expiry_that_is_far_off_is_taken_as_far_as_it_goes(desk: _Desk, days: int) -> None:
+def test_an_expiry_that_is_far_off_is_taken_as_far_as_it_goes(desk: Desk, days: int) -> None:
     far = datetime.now(UTC) + timedelta(days=days)
     desk.take_with({"expires": far.isoformat()}, "a", user_id="u", task_id="1")
     desk.inlet.end_of_round()
     assert desk.runtime.handed == ["a"]
 
 
-def test_the_lane_is_that_of_the_queue_unless_it_is_named(desk: _Desk) -> None:
+def test_the_lane_is_that_of_the_queue_unless_it_is_named(desk: Desk) -> None:
     desk.take_with({}, "a", queue="stopline.emergency", user_id="u", task_id="1")
     desk.take_with({}, "b", queue="stopline.emergency", user_id="u", task_id="2", lane="bulk")
     desk.inlet.end_of_round()
@@ -341,7 +224,7 @@ def test_the_lane_is_that_of_the_queue_unless_it_is_named(desk: _Desk) -> None:
     assert lanes == ["emergency", "bulk"]
 
 
-def test_ids_are_handed_on(desk: _Desk) -> None:
+def test_ids_are_handed_on(desk: Desk) -> None:
     desk.take("m", task=DISPATCH_TASK, args=[["x", "y"]])
     desk.inlet.end_of_round()
     assert desk.runtime.handed == ["x", "y"]
@@ -349,21 +232,21 @@ def test_ids_are_handed_on(desk: _Desk) -> None:
 
 
 @pytest.mark.parametrize("args", [[["no id!"]], [1], [], [["a"], 2]])
-def test_ids_that_are_none_are_kept(desk: _Desk, args: list[Any]) -> None:
+def test_ids_that_are_none_are_kept(desk: Desk, args: list[Any]) -> None:
     desk.take("m", task=DISPATCH_TASK, args=args)
     desk.inlet.end_of_round()
     assert "takes one list" in desk.keeper.kept[0].reason
     assert desk.source.acknowledged == ["m"]
 
 
-def test_an_unknown_task_is_kept_and_its_sender_told(desk: _Desk) -> None:
+def test_an_unknown_task_is_kept_and_its_sender_told(desk: Desk) -> None:
     desk.take("m", task="nobody.knows")
     desk.inlet.end_of_round()
     assert "unknown task" in desk.keeper.kept[0].reason
     assert desk.view.told == [("failed", "m")]
 
 
-def test_who_uses_the_id_of_a_request_does_not_get_at_its_outcome(desk: _Desk) -> None:
+def test_who_uses_the_id_of_a_request_does_not_get_at_its_outcome(desk: Desk) -> None:
     desk.take("a", user_id="u", task_id="1")
     desk.inlet.end_of_round()
     desk.take("a", user_id="u", task_id="other")
@@ -373,7 +256,36 @@ def test_who_uses_the_id_of_a_request_does_not_get_at_its_outcome(desk: _Desk) -
     assert len(desk.keeper.kept) == 2
 
 
-def test_what_cannot_be_kept_comes_again(desk: _Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", ["good", "bad"])
+def test_an_id_that_is_used_twice_in_a_round_has_the_outcome(desk: Desk, first: str) -> None:
+    fields = {"good": "1", "bad": ".."}
+    for kind in (first, *({"good", "bad"} - {first})):
+        desk.take("x", user_id="u", task_id=fields[kind])
+    desk.inlet.end_of_round()
+    assert desk.runtime.handed == ["x"]
+    assert ("failed", "x") not in desk.view.told
+    assert desk.runtime._ledger.client.get(keys.result("x")) is None
+
+
+def test_the_sender_of_what_cannot_be_read_is_told_as_far_as_it_can_be(desk: Desk) -> None:
+    desk.take_with({"eta": "soon"}, "x", user_id="u", task_id="1")
+    desk.inlet.end_of_round()
+    assert ("failed", "x") in desk.view.told
+    result = json.loads(desk.runtime._ledger.client.get(keys.result("x")))
+    assert result["status"] == "FAILURE"
+    assert "eta" in result["result"]["exc_message"][0]
+
+
+def test_urgent_ids_are_handed_on_once(desk: Desk) -> None:
+    entry = dispatch_entry("stopline.emergency", ["x"]).encode()
+    desk.inlet.look_ahead(entry)
+    assert desk.runtime.handed == ["x"]
+    taken = [Taken("stopline.emergency", entry), Taken("stopline.emergency", entry)]
+    desk.inlet.take_entries(desk.source, taken)  # type: ignore[arg-type]  # a double
+    assert desk.runtime.handed == ["x", "x"], "the second is another message"
+
+
+def test_what_cannot_be_kept_comes_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk.keeper, "keep", lambda _junk: False)
     desk.take("bad", user_id="u", task_id="..")
     desk.inlet.end_of_round()

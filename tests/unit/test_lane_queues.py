@@ -252,6 +252,47 @@ def test_no_note_is_written_over_another(
     assert found <= left == set(ids)
 
 
+def test_a_queue_that_is_no_list_keeps_no_other_from_being_served(
+    lanes: LaneQueues, server: redis.Redis, redis_url: str
+) -> None:
+    server.set(Lane.EMERGENCY.queue, "x")
+    (task_id,) = _send(redis_url)
+    assert [_id(one.entry) for one in lanes.take(QUEUES)] == [task_id]
+
+
+@pytest.mark.parametrize("key", [UNACKED, UNACKED_INDEX])
+def test_what_cannot_be_noted_is_not_taken(
+    lanes: LaneQueues, server: redis.Redis, redis_url: str, key: str
+) -> None:
+    server.set(key, "x")
+    _send(redis_url)
+    with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
+        lanes.take(QUEUES)
+    assert server.llen(QUEUE) == 1
+    server.delete(key)
+    assert len(lanes.take(QUEUES)) == 1
+    assert server.hlen(UNACKED) == server.zcard(UNACKED_INDEX) == 1
+
+
+def test_what_a_stock_worker_noted_with_an_exchange_comes_back(
+    lanes: LaneQueues, server: redis.Redis, redis_url: str
+) -> None:
+    (task_id,) = _send(redis_url)
+    entry = server.rpop(QUEUE).decode()
+    server.hset(UNACKED, "t", f'[{entry}, "{QUEUE}", "{QUEUE}"]')
+    server.zadd(UNACKED_INDEX, {"t": 1})
+    assert lanes.give_back_overdue() == 1
+    assert _id(server.lindex(QUEUE, 0)) == task_id
+
+
+def test_an_entry_that_would_hold_the_server_up_is_none(
+    lanes: LaneQueues, server: redis.Redis
+) -> None:
+    server.lpush(QUEUE, json.dumps(odd_entry(stop_headers(x=[[]] * 500_000))))
+    (one,) = lanes.take(QUEUES)
+    assert not one.is_readable
+
+
 def test_the_first_queue_comes_first_and_no_more_than_a_round(
     lanes: LaneQueues, redis_url: str
 ) -> None:
