@@ -76,6 +76,19 @@ def _make_overdue(server: redis.Redis) -> None:
         server.zincrby(UNACKED_INDEX, -121, tag)
 
 
+def _take_and_lose_the_reply(lanes: LaneQueues, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = lanes._take
+
+    def lose(*arguments: Any) -> None:
+        script(*arguments)
+        raise RedisConnectionError("cut")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(lanes, "_take", lose)
+        with pytest.raises(RedisConnectionError):
+            lanes.take(QUEUES)
+
+
 def test_what_is_taken_is_noted_in_the_same_step(
     lanes: LaneQueues, server: redis.Redis, redis_url: str
 ) -> None:
@@ -235,16 +248,7 @@ def test_no_note_is_written_over_another(
 ) -> None:
     """A reply got lost, and somebody has put back a part of what it told of."""
     ids = _send(redis_url, 3)
-    script = lanes._take
-
-    def lose(*arguments: Any) -> None:
-        script(*arguments)
-        raise RedisConnectionError("cut")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(lanes, "_take", lose)
-        with pytest.raises(RedisConnectionError):
-            lanes.take(QUEUES)
+    _take_and_lose_the_reply(lanes, monkeypatch)
     first = min(server.hkeys(UNACKED)).decode()
     lanes.give_back([first])
     found = {_id(one.entry) for one in lanes.take(QUEUES)}
@@ -326,16 +330,7 @@ def test_a_reply_that_got_lost_is_asked_for_again(
     lanes: LaneQueues, server: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = _send(redis_url, 2)
-    script = lanes._take
-
-    def lose(*arguments: Any) -> None:
-        script(*arguments)
-        raise RedisConnectionError("cut")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(lanes, "_take", lose)
-        with pytest.raises(RedisConnectionError):
-            lanes.take(QUEUES)
+    _take_and_lose_the_reply(lanes, monkeypatch)
     assert not server.llen(QUEUE)
     assert [_id(one.entry) for one in lanes.take(QUEUES)] == ids
     assert lanes.take(QUEUES) == []

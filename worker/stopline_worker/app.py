@@ -11,10 +11,10 @@ from typing import Any
 
 from celery import Celery
 
+from stopline.contract import REQUESTS_A_CALL
 from stopline.dispatch.broker import broker_options, is_amqp
 from stopline.errors import StoplineError
 from stopline.exits import exit_code
-from stopline_worker.engine.ports import REQUESTS_A_CALL
 from stopline_worker.intake import control, redis_transport, tasks
 from stopline_worker.intake.celery_view import CeleryView
 from stopline_worker.intake.consumer import consumer_class

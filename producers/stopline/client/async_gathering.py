@@ -7,7 +7,7 @@ import copy
 import os
 from typing import TYPE_CHECKING, Final
 
-from stopline.contract import Refusal
+from stopline.contract import REQUESTS_A_CALL, Refusal
 from stopline.errors import StoplineError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from stopline.ledger.commands import Replies
 
 _AT_ONCE: Final = 3
-_CALL_MAX: Final = 64
 """Of two hundred coroutines, some make requests while the ledger works on those of others: with one
 call for all of them, the two would take turns."""
 
@@ -56,8 +55,8 @@ class AsyncGathering:
     async def _accept_waiting(self) -> None:
         try:
             while self._waiting:
-                some = self._waiting[:_CALL_MAX]
-                del self._waiting[:_CALL_MAX]
+                some = self._waiting[:REQUESTS_A_CALL]
+                del self._waiting[:REQUESTS_A_CALL]
                 await self._accept(some)
         finally:  # at once after the look at what waits: who comes now makes a call
             self._calling -= 1

@@ -9,7 +9,7 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from stopline.contract import MESSAGE_IDS_MAX, Refusal
+from stopline.contract import REQUESTS_A_CALL, Refusal
 from stopline.errors import StoplineError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Gathering:
     The first of those that wait makes it. One that comes alone waits for nobody.
 
     Args:
-        submit: has the ledger accept at most `MESSAGE_IDS_MAX` requests.
+        submit: has the ledger accept at most `REQUESTS_A_CALL` requests.
     """
 
     def __init__(self, submit: Callable[[Sequence[StopRequest]], Replies]) -> None:
@@ -108,7 +108,7 @@ class Gathering:
         """Make one call, then have another thread make the next."""
         with state.lock:
             # They wait until they have their replies: who is interrupted leaves none behind.
-            some = list(islice(state.waiting, MESSAGE_IDS_MAX))
+            some = list(islice(state.waiting, REQUESTS_A_CALL))
         self._accept(some)
         with state.lock:
             done = {one for one in some if one.is_done}

@@ -12,6 +12,7 @@ from stopline.contract.messages import (
     DISPATCH_TASK,
     ENTRY_TEMPLATE,
     MESSAGE_IDS_MAX,
+    REQUESTS_A_CALL,
     STOP_TASK,
     dispatch_entry,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "ENTRY_TEMPLATE",
     "MESSAGE_IDS_MAX",
     "REASON_CHARACTERS_MAX",
+    "REQUESTS_A_CALL",
     "REQUEST_BYTES_MAX",
     "STOP_TASK",
     "ApiState",

@@ -125,6 +125,4 @@ def transport_options(settings: Settings, server: RedisServer, *, waits: bool) -
         # Without it a command to a Redis that went silent blocks its process for ever. It does
         # not bound the wait for messages, which kombu does not do in a read.
         "socket_timeout": SOCKET_TIMEOUT_S,
-        # In the order of -Q: the default lane is emptied before the bulk lane.
-        "queue_order_strategy": "priority",
     }

@@ -14,11 +14,11 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from stopline.contract import REQUESTS_A_CALL
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
 from stopline_worker.engine.calls import READY_SHARE, Calls
 from stopline_worker.engine.leases import Leases
-from stopline_worker.engine.ports import REQUESTS_A_CALL
 from stopline_worker.engine.settler import Settler
 from stopline_worker.engine.slots import Slots
 from stopline_worker.engine.suspects import Suspects

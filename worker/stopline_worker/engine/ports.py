@@ -6,7 +6,7 @@ it ones that lose, repeat and delay, under a clock of its own. The engine is the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from stopline.contract import Lane, Target
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from stopline_worker.upstream.reply import NoReply, Reply
 
 T = TypeVar("T")
-REQUESTS_A_CALL: Final = 64
-"""Requests that a worker has the ledger accept, claim or settle in one call. An urgent call waits
-behind it for two milliseconds; with four times as many, for four times as long, and nothing won."""
 
 
 class Lanes(Protocol):

@@ -7,10 +7,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stopline.contract import REQUESTS_A_CALL
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
 from stopline.ledger.values import Answer
-from stopline_worker.engine.ports import REQUESTS_A_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

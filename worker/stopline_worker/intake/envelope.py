@@ -86,12 +86,16 @@ def parsed(text: bytes) -> Any:
     """
     check_entry_text(text)
     try:
+        return _from_json(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"is no JSON ({type(error).__name__})") from None
+
+
+def _from_json(text: bytes) -> Any:
+    try:
         return orjson.loads(text)
     except ValueError:  # it knows no lone surrogates and no integers beyond 64 bits, as JSON does
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise MalformedError(f"is no JSON ({type(error).__name__})") from None
+        return json.loads(text)
 
 
 def opened(message: Any) -> Opened:
@@ -192,19 +196,12 @@ def _arguments(
         raise MalformedError(f"is longer than {BODY_BYTES_MAX} bytes")
     if _nests_deeper(raw, DEPTH_MAX):
         raise MalformedError(f"nests more than {DEPTH_MAX} deep")
-    match _content(raw):
+    try:
+        content = _from_json(raw)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"cannot be decoded: {type(error).__name__}: {error}") from None
+    match content:
         case [list(args), dict(kwargs), dict() | None]:
             return args, kwargs
         case _:
             raise MalformedError("is no Celery task message: its body is not [args, kwargs, embed]")
-
-
-def _content(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except ValueError:
-        pass
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise MalformedError(f"cannot be decoded: {type(error).__name__}: {error}") from None

@@ -74,6 +74,7 @@ class Inlet:
                 self._take_ids(one)
             else:
                 self._keep_unreadable(source, one)
+        self._ahead = b""
         self.end_of_round()
 
     def look_ahead(self, entry: bytes) -> None:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from stopline.contract import Refusal, RefusalKind, StopRequest
+from stopline.contract import REQUESTS_A_CALL, Refusal, RefusalKind, StopRequest
 from stopline.errors import InvalidRequestError, StoplineError
 from stopline.ledger import commands
 from stopline.ledger.values import Submission
-from stopline_worker.engine.ports import REQUESTS_A_CALL
 from stopline_worker.intake.stop_task import stop_request
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stopline.contract import MESSAGE_IDS_MAX
 from stopline.errors import StoplineError
-from stopline.ledger import Ledger, commands, queries
+from stopline.ledger import Ledger, commands
 from stopline.servers.connecting import connect
 from stopline.servers.redis_server import RedisServer
 from stopline.settings.model import Settings
@@ -101,11 +101,3 @@ class Runtime:
                 written += [False] * (len(documents) - len(written))
                 break
         return tuple(written)
-
-    def knows(self, request_id: str) -> bool:
-        """Whether the ledger knows a request of this id; also where it cannot tell."""
-        try:
-            return self.ledger.run(queries.progress(request_id)) is not queries.Progress.UNKNOWN
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is no no
-            _log.debug("request not looked for: %r", error, extra={"action": "look_failed"})
-            return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stopline.client.verbs.dispatching import dispatch
 from stopline.client.verbs.steps import Begun, T, Verb, begin, finish, run
-from stopline.contract import Receipt, Refusal, RefusalKind, StopRequest
+from stopline.contract import REQUESTS_A_CALL, Receipt, Refusal, RefusalKind, StopRequest
 from stopline.ledger import commands
 from stopline.ledger.commands import Replies
 from stopline.ledger.values import Accepted, Submission
@@ -17,8 +17,6 @@ from stopline.ledger.values import Accepted, Submission
 if TYPE_CHECKING:
     from stopline.ledger.limits import Limits
 
-_A_CALL = 64
-"""Requests in one call: an urgent one of another client waits behind it for two milliseconds."""
 _AHEAD = 4
 """How many calls to the ledger are under way while the results of an earlier one are handled. With
 one, the ledger would be idle while this side makes the next."""
@@ -92,7 +90,7 @@ def submit_many(
 
 def _chunks(items: Iterable[T]) -> Generator[list[T]]:
     rest = iter(items)
-    while chunk := list(islice(rest, _A_CALL)):
+    while chunk := list(islice(rest, REQUESTS_A_CALL)):
         yield chunk
 
 
