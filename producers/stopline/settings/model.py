@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote, urlsplit
 
 from pydantic import (
@@ -17,34 +17,22 @@ from pydantic import (
     HttpUrl,
     PositiveInt,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from stopline.errors import InvalidSettingsError
 from stopline.settings.addresses import check_broker_address, check_ledger_address
-from stopline.settings.names import (
-    PREFIX,
-    check_dotenv,
-    refuse_unknown,
-    variable,
-    warn_of_unknown,
-)
+from stopline.settings.environment import LONGEST_S, EnvironmentSettings, Seconds, WholeSeconds
+from stopline.settings.names import PREFIX, variable
 from stopline.settings.secret_files import read_secret
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from stopline.settings.names import SettingsFields
-
-_DOTENV: Final = ".env"
-_LONGEST_S: Final = 10 * 366 * 86400
-"""Ten years. Redis counts times to live in milliseconds of 64 bits, and answers an error beyond."""
-Seconds = Annotated[float, Field(gt=0, le=_LONGEST_S, allow_inf_nan=False)]
-WholeSeconds = Annotated[int, Field(gt=0, le=_LONGEST_S)]
 
 
 class Durability(StrEnum):
@@ -65,17 +53,10 @@ class HttpClientKind(StrEnum):
     """Pure Python."""
 
 
-class Settings(BaseSettings):
+class Settings(EnvironmentSettings):
     """Every setting with its default; times in seconds. Build it with `load()`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_file=_DOTENV,
-        env_ignore_empty=True,
-        extra="ignore",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     # The upstream API.
     api_url: HttpUrl = HttpUrl("https://ai.api.longlonglong.cn")
@@ -132,7 +113,7 @@ class Settings(BaseSettings):
     max_in_flight: PositiveInt = Field(default=100, le=10_000)
     """Calls at a time, per worker process."""
     lease_s: Seconds = 30
-    drain_s: float = Field(default=20, ge=0, le=_LONGEST_S)
+    drain_s: float = Field(default=20, ge=0, le=LONGEST_S)
     """How long calls in flight may go on after SIGTERM."""
     visibility_timeout_s: WholeSeconds = 120
     """After this long the broker gives a message of a dead worker to another one."""
@@ -224,10 +205,6 @@ class Settings(BaseSettings):
                 raise ValueError(msg)
         return self
 
-    def __init__(self, **values: Any) -> None:
-        refuse_unknown(values)
-        super().__init__(**values)
-
     @classmethod
     def load(cls, **overrides: Unpack[SettingsFields]) -> Self:
         """Read the settings; arguments go before variables and `.env`.
@@ -236,21 +213,7 @@ class Settings(BaseSettings):
             InvalidSettingsError: naming each variable that is wrong, and what is wrong with it; or
                 `.env` can be written by somebody else.
         """
-        check_dotenv(Path(_DOTENV))
-        warn_of_unknown(Path(_DOTENV))
-        try:
-            return cls(**overrides)
-        except ValidationError as error:
-            lines = [
-                ": ".join(
-                    [
-                        *(variable(str(part)) for part in one["loc"][:1]),
-                        one["msg"].removeprefix("Value error, "),
-                    ]
-                )
-                for one in error.errors(include_url=False, include_input=False)
-            ]
-            raise InvalidSettingsError("Settings are wrong: " + "; ".join(lines)) from None
+        return cls.read({**overrides})
 
     def ledger_url(self) -> str | None:
         """The ledger's URL with its password, or None for the embedded server."""

@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 
 from stopline.errors import InvalidSettingsError
 from stopline.settings.secret_files import is_somebody_elses, others_may_write
@@ -27,6 +27,8 @@ SIMULATED_TOKEN: Final = "STOPLINE_SIMULATED_TOKEN"  # noqa: S105  # a variable'
 """The token that the simulated API asks for."""
 _OTHERS: Final = frozenset({SUPERVISED, SIMULATED_TOKEN})
 """Variables with the prefix that are no settings."""
+_OF_SERVICES: Final = ("STOPLINE_GATEWAY_", "STOPLINE_BRIDGE_")
+"""Prefixes of services that have settings of their own, each in its package."""
 
 
 class SettingsFields(TypedDict, total=False):
@@ -72,33 +74,52 @@ FIELDS: Final = tuple(SettingsFields.__annotations__)
 
 
 def variable(field: str) -> str:
-    """The environment variable of a field."""
+    """The environment variable of a field of the library's settings."""
     return PREFIX + field.upper()
 
 
-def refuse_unknown(values: Mapping[str, Any]) -> None:
+class Family(NamedTuple):
+    """The settings of the library, or of one service: their prefix and their fields."""
+
+    prefix: str
+    fields: Collection[str]
+
+    def variable(self, field: str) -> str:
+        """The environment variable of a field."""
+        return self.prefix + field.upper()
+
+    def is_ours(self, name: str) -> bool:
+        """Whether a variable's name is meant for these settings."""
+        others = [one for one in _OF_SERVICES if len(one) > len(self.prefix)]
+        return name.startswith(self.prefix) and not name.startswith(tuple(others))
+
+
+def refuse_unknown(values: Mapping[str, Any], family: Family) -> None:
     """Check the names of settings that code gives.
 
     Raises:
         InvalidSettingsError: one is unknown.
     """
     for name in values:
-        if name not in FIELDS:
-            raise InvalidSettingsError(f"There is no setting {name!r}{_meant(name, FIELDS)}")
+        if name not in family.fields:
+            meant = _meant(name, family.fields, family)
+            raise InvalidSettingsError(f"There is no setting {name!r}{meant}")
 
 
-def warn_of_unknown(dotenv: Path) -> None:
+def warn_of_unknown(dotenv: Path, family: Family) -> None:
     """Say which variables of the environment and of `.env` look like settings and are none."""
-    known = {variable(field) for field in FIELDS} | _OTHERS
+    known = {family.variable(field) for field in family.fields} | _OTHERS
     for name, where in (*_variables(), *_lines(dotenv)):
-        is_ours = name.startswith(PREFIX) or (name.lower() in FIELDS and where != _ENVIRONMENT)
+        # Without its prefix, in a file of settings, it is one of the library's most likely.
+        is_bare = family.prefix == PREFIX and name.lower() in FIELDS and where != _ENVIRONMENT
+        is_ours = family.is_ours(name) or is_bare
         if is_ours and name not in known and (name, where) not in _warned:
             _warned.add((name, where))
             _log.warning(
                 "%s (%s) is no setting%s",
                 name,
                 where,
-                _meant(name, known),
+                _meant(name, known, family),
                 extra={"action": "setting_unknown"},
             )
 
@@ -107,9 +128,9 @@ _warned: Final[set[tuple[str, str]]] = set()
 """What was said already: settings may be read more than once in a process."""
 
 
-def _meant(name: str, known: Collection[str]) -> str:
-    if variable(name) in known:
-        return f"; did you mean {variable(name)}?"
+def _meant(name: str, known: Collection[str], family: Family) -> str:
+    if family.variable(name) in known:
+        return f"; did you mean {family.variable(name)}?"
     nearest = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {nearest[0]}?" if nearest else "."
 
