@@ -13,8 +13,8 @@ from stopline.errors import StoplineError
 from stopline.exits import Exit, exit_code
 from stopline.ledger import commands
 from stopline.logs import configure_logging
+from stopline.supervised import drain_with_supervisor
 from stopline_worker.liveness.consumer_watch import ConsumerWatch
-from stopline_worker.process.supervisor_pipe import drain_with_supervisor
 from stopline_worker.upstream.api_token import ApiToken
 from stopline_worker.upstream.client_choice import check_http_client
 

@@ -1,4 +1,4 @@
-"""Ends a worker whose supervisor is gone: `stopline up` killed with -9 leaves no workers behind."""
+"""Ends a process whose supervisor is gone: `stopline up` killed with -9 leaves none behind."""
 
 from __future__ import annotations
 
