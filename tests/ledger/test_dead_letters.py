@@ -68,7 +68,7 @@ def test_a_redrive_whose_reply_was_lost_can_be_repeated(desk: Desk) -> None:
 
 def test_a_dropped_one_is_gone_from_the_list_and_its_outcome_stays(desk: Desk) -> None:
     letter_id = _rejected(desk)
-    assert desk.run(commands.discard([letter_id, "nobody"])) == (True, False)
+    assert desk.run(commands.discard(desk.limits, [letter_id, "nobody"])) == (True, False)
     assert _dead(desk) == []
     assert desk.outcome(letter_id) is OutcomeKind.REJECTED
 
@@ -80,7 +80,7 @@ def test_a_message_is_kept_whole(desk: Desk) -> None:
     assert isinstance(message, DeadMessage)
     assert (message.message_id, message.body, message.reason) == ("m1", "e30=", 'no "JSON"')
     assert not message.truncated
-    assert desk.run(commands.discard(["m1"])) == (True,)
+    assert desk.run(commands.discard(desk.limits, ["m1"])) == (True,)
     assert desk.run(queries.dead_letters(["m1"])) == (None,)
 
 
@@ -109,7 +109,7 @@ class TestLimits:
     def test_what_is_dropped_or_over_counts_no_more(self, desk: Desk) -> None:
         _kept(desk, "m1", b"012")
         _kept(desk, "m2", b"012")
-        desk.run(commands.discard(["m1"]))
+        desk.run(commands.discard(desk.limits, ["m1"]))
         assert desk.run(queries.quarantine()).body_bytes == len('{"h":1}\n') + 4
         desk.time.advance(15 * 86400)
         _kept(desk, "m3", b"012345")
@@ -118,7 +118,7 @@ class TestLimits:
     def test_what_is_kept_twice_after_a_lost_reply_counts_once(self, desk: Desk) -> None:
         _kept(desk, "m1", b"012")
         _kept(desk, "m1", b"012")
-        desk.run(commands.discard(["m1"]))
+        desk.run(commands.discard(desk.limits, ["m1"]))
         assert desk.run(queries.quarantine()).body_bytes == 0
 
     def test_headers_count_and_go_as_bodies_do(self, desk: Desk) -> None:

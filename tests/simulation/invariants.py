@@ -5,6 +5,7 @@
 (c) open if and only if in `due`;
 (d) never two calls in flight for one target under valid leases, and no call begins without one;
 (e) no attempt is granted for a wish that was issued before its target was resumed;
+(f) in the stream of outcomes each stands once, as it is under its id;
 and when all is over, nothing stays in Redis without a time to live.
 """
 
@@ -14,7 +15,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stopline.contract import OutcomeKind, ReceiptKind, Refusal
+import orjson
+
+from stopline.contract import Outcome, OutcomeKind, ReceiptKind, Refusal
 from stopline.ledger import keys, layouts, queries
 from tests.simulation.world import START_US
 
@@ -225,12 +228,24 @@ class Invariants:
         """Nobody waits for an outcome, and nothing is left behind once times to live are over."""
         if self._open:
             raise BrokenError("a", f"stuck: {sorted(self._open)}")
+        self._check_stream()
         for alias in self._aliases:
             if not self._client.exists(keys.result(alias)):
                 raise BrokenError("a", f"the alias {alias} has no outcome")
         for name in self._client.scan_iter():
             if self._client.ttl(name) < 0:
                 raise BrokenError("memory", f"{name!r} stays for ever")
+
+    def _check_stream(self) -> None:
+        streamed: Counter[str] = Counter()
+        for _, fields in self._client.xrange(keys.OUTCOMES):
+            outcome = Outcome.model_validate(orjson.loads(fields[b"outcome"]))
+            streamed[outcome.request_id] += 1
+            raw = self.outcomes.get(outcome.request_id)
+            if raw is None or queries.parse_result(raw) != outcome:
+                raise BrokenError("f", f"{outcome.request_id} is another outcome in the stream")
+        if streamed != Counter(list(self.outcomes)):
+            raise BrokenError("f", "some outcome is not once in the stream")
 
     def check_batch(self, batch_id: str) -> None:
         """A batch counts each of its wishes once."""

@@ -59,7 +59,9 @@ class Producer:
         if self._world.random.random() < 0.3:
             key = f"{request.target}#{self._world.random.randrange(_KEYS)}"
             request = request.model_copy(update={"idempotency_key": key})
-        replies = await self._until_through(lambda: verbs.stop(LIMITS, [request]))
+        replies = await self._until_through(
+            lambda: verbs.submit(LIMITS, [verbs.submission(request, None)])
+        )
         self._known += [
             one.receipt.request_id for one in replies or () if isinstance(one, Accepted)
         ]

@@ -131,6 +131,12 @@ SCRIPTS = [
         "redis.call('SET', TARGET .. target.digest, value)",
     ),
     Mutant(
+        "an outcome at once is not in the stream",
+        "f",
+        "if options.outcomes_max then",
+        "if options.outcomes_max and request.token then",
+    ),
+    Mutant(
         "the index of dead letters is kept for ever",
         "memory",
         "  redis.call('EXPIRE', DEAD, options.dead_letter_ttl_s)\n",

@@ -21,6 +21,7 @@ from stopline import (
     StopRequest,
     UnknownRequestError,
 )
+from stopline.contract import Actor, AuditAction, Rate, ReceiptKind
 from stopline.ledger import commands
 from stopline.ledger.limits import Limits
 from stopline.ledger.values import Submission
@@ -48,7 +49,7 @@ def test_the_methods_are_those_of_the_client(kind: type) -> None:
     for name, method in theirs.items():
         expected, found = (inspect.signature(one) for one in (ours[name], method))
         assert found.parameters == expected.parameters, name
-        if name != "dead_letters":  # an iterator of another kind
+        if name not in {"dead_letters", "audit_trail"}:  # iterators of another kind
             assert found.return_annotation == expected.return_annotation, name
 
 
@@ -223,6 +224,50 @@ def _discard(client: Any) -> None:
 
 def _heartbeats(client: Any) -> None:
     assert client.heartbeats().processes == ()
+
+
+_ME = Actor("me", "k1", "10.0.0.7")
+
+
+def _audit_trail(client: Any) -> None:
+    receipt = client.stop_request(StopRequest(user_id="u", task_id="t"), actor=_ME)
+    client.cancel(receipt.request_id, by="me", actor=_ME)
+    second, first = client.audit_trail()
+    assert (first.action, second.action) == (AuditAction.STOP, AuditAction.CANCEL)
+    assert (first.actor, first.key, first.address) == _ME
+    assert (first.receipt, first.follow) == (ReceiptKind.ACCEPTED, receipt.request_id)
+
+
+def _note(client: Any) -> None:
+    client.note(AuditAction.BATCH, _ME, batch_id="b")
+    assert [one.batch_id for one in client.audit_trail(newest_first=False)] == ["b"]
+
+
+def _spend(client: Any) -> None:
+    granted = client.spend("k1", Rate(1, 2), 3)
+    assert granted.granted == 2
+    assert 0 < granted.retry_after_s <= 1
+
+
+def _count(client: Any) -> None:
+    client.count("events_ignored")
+    client.count("events_ignored", 2)
+    assert client.counts() == {"events_ignored": 3}
+
+
+_counts = _count
+
+
+def _outcomes(client: Any) -> None:
+    request_id = client.stop("u", "t").request_id
+    client.cancel(request_id)
+    page = client.outcomes("0-0", block_s=0.1)
+    assert ([one.outcome.request_id for one in page.outcomes], page.has_gap) == ([], False)
+
+
+def _last_outcome(client: Any) -> None:
+    client.cancel(client.stop("u", "t").request_id)
+    assert client.last_outcome() == "0-0", "they are kept only where that is asked for"
 
 
 def _close(client: Any) -> None:

@@ -15,18 +15,19 @@ from stopline.client.async_gathering import AsyncGathering
 from stopline.client.sync_gathering import Gathering
 from stopline.contract import ReceiptKind, Refusal, RefusalKind
 from stopline.errors import UnavailableError
-from stopline.ledger.values import Accepted
+from stopline.ledger.values import Accepted, Submission
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def _request(name: str) -> StopRequest:
-    return StopRequest(user_id="u", task_id=name, request_id=name)
+def _request(name: str) -> Submission:
+    return Submission(StopRequest(user_id="u", task_id=name, request_id=name))
 
 
-def _accepted(request: StopRequest) -> Accepted | Refusal:
+def _accepted(submission: Submission) -> Accepted | Refusal:
+    request = submission.request
     if request.task_id == "refused":
         return Refusal(index=0, kind=RefusalKind.TOO_OLD, field="issued_at", reason="old")
     receipt = Receipt(
@@ -43,8 +44,8 @@ class _Ledger:
         self.goes_on = threading.Semaphore(0)
         self.error: Exception | None = None
 
-    def submit(self, requests: Sequence[StopRequest]) -> tuple[Accepted | Refusal, ...]:
-        self.calls.append([one.task_id for one in requests])
+    def submit(self, requests: Sequence[Submission]) -> tuple[Accepted | Refusal, ...]:
+        self.calls.append([one.request.task_id for one in requests])
         self.goes_on.acquire()
         if self.error is not None and (
             not isinstance(self.error, ValueError) or "poison" in self.calls[-1]
@@ -52,8 +53,8 @@ class _Ledger:
             raise self.error
         return tuple(map(_accepted, requests))
 
-    async def submit_async(self, requests: Sequence[StopRequest]) -> tuple[Accepted | Refusal, ...]:
-        self.calls.append([one.task_id for one in requests])
+    async def submit_async(self, requests: Sequence[Submission]) -> tuple[Accepted | Refusal, ...]:
+        self.calls.append([one.request.task_id for one in requests])
         await asyncio.sleep(0)
         if self.error is not None and (
             not isinstance(self.error, ValueError) or "poison" in self.calls[-1]
@@ -80,7 +81,7 @@ class _Threads:
 
     def _is_asked(self, name: str) -> bool:
         state = self._gathering._state
-        waiting = [one.request.task_id for one in state.waiting]
+        waiting = [one.submission.request.task_id for one in state.waiting]
         return name in waiting or any(name in call for call in self._ledger.calls)
 
     def _ask(self, name: str) -> None:
@@ -163,7 +164,7 @@ def test_a_thread_that_is_interrupted_hands_the_others_on() -> None:
 
     submit = ledger.submit
 
-    def interrupt(requests: Sequence[StopRequest]) -> tuple[Accepted | Refusal, ...]:
+    def interrupt(requests: Sequence[Submission]) -> tuple[Accepted | Refusal, ...]:
         replies = submit(requests)
         if len(ledger.calls) == 2:
             raise _Interrupt
@@ -209,7 +210,7 @@ def test_a_thread_that_is_interrupted_while_it_waits_keeps_up_nobody(
     wait = gathering._wait_or_lead
 
     def interrupted(state: Any, mine: Any) -> None:
-        if mine.request.task_id != "interrupted":
+        if mine.submission.request.task_id != "interrupted":
             wait(state, mine)
             return
         with state.lock:

@@ -11,6 +11,7 @@ from stopline.contract import (
     DEAD_OUTCOMES,
     Lane,
     OutcomeKind,
+    Rate,
     ReceiptKind,
     RefusalKind,
     StopRequest,
@@ -38,7 +39,8 @@ DURABLE = {
         commands.claim_due(_LIMITS, list(Lane), "e:1", limit=1),
         commands.renew(_LIMITS, [("r", "e:1.1")]),
         commands.settle(_LIMITS, [values.Released("r", "e:1.1")]),
-        commands.discard(["r"]),
+        commands.discard(_LIMITS, ["r"]),
+        commands.spend(_LIMITS, "k", Rate(1, 1), 1),
         commands.quarantine(_LIMITS, values.Junk("m", "junk", b"")),
         commands.leave("p"),
         commands.read_clock(_LIMITS),
@@ -47,7 +49,7 @@ DURABLE = {
 }
 """The verbs whose replies are promises; in their scripts there must be something to wait for."""
 TELLING = {"accept", "redrive"}
-"""The verbs that put messages on the lanes' queues."""
+"""The verbs that put messages on the lanes' queues, and into the audit trail who sent what."""
 PARTS = [name for name in FILES if name.startswith("_")]
 
 
@@ -92,7 +94,7 @@ def test_a_file_names_the_parts_that_it_uses_and_no_other(name: str) -> None:
     if name in DURABLE:
         expected.add("durable")  # says what it has to when the others commit
     if name in TELLING:
-        expected.add("tell")  # the same
+        expected |= {"tell", "trail"}  # the same
     assert set(scripts.required(scripts.read(name))) == expected
 
 
@@ -113,7 +115,7 @@ def test_a_header_tells_the_options_that_a_script_reads(name: str) -> None:
     assert header is not None
     told = set(
         re.findall(
-            r"[a-z]+(?:_[a-z]+)+|\b(?:token|limit|detail|durable)\b",
+            r"[a-z]+(?:_[a-z]+)+|\b(?:token|limit|detail|durable|audit)\b",
             re.sub(r"\(.*?\)", "", header[1], flags=re.DOTALL),
         )
     )
@@ -161,9 +163,10 @@ def test_options_are_those_that_scripts_read() -> None:
     read = {
         option for name in VERBS for option in re.findall(r"\boptions\.(\w+)", scripts.source(name))
     }
-    limits = Limits(durable=True, upstream_failures_max=1).to_options()
+    limits = Limits(durable=True, upstream_failures_max=1, outcomes_max=1).to_options()
     assert set(limits) <= read
     own = {"token", "suspect_room", "limit", "detail", "expire_late", "queues_here"}
+    own |= {"audit", "audit_max"}
     assert read == set(limits) | own
 
 

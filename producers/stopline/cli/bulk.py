@@ -35,7 +35,7 @@ _SHOWN_ERRORS = 5
 
 def bulk(  # noqa: PLR0913, PLR0917  # each is an option
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A CSV or JSON-lines file, or - for stdin.")
+        str, typer.Argument(metavar="FILE", help="CSV, JSON lines or a JSON array; - is stdin.")
     ],
     how: Annotated[Format | None, typer.Option("--format", help="Guessed if left out.")] = None,
     batch_id: Annotated[str | None, typer.Option(help="A hash of the content if left out.")] = None,
@@ -181,7 +181,9 @@ class _Job:
             raise typer.Exit(Exit.NOT_ALL_STOPPED)
 
     def _send(self, client: StopClient, progress: Progress, refused: RejectedFile) -> None:
-        lines = max(0, self._scanned.lines - (self._how is Format.CSV))
+        lines = None if self._how is Format.JSON else self._scanned.lines
+        if lines is not None and self._how is Format.CSV:
+            lines = max(0, lines - 1)
         bar = progress.add_task("sending", total=lines)
         try:
             send(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Final
@@ -15,6 +14,7 @@ from stopline.cli.options import AsJson, By
 from stopline.client.sync_client import StopClient
 from stopline.contract import (
     DEAD_OUTCOMES,
+    DeadFilter,
     DeadLetter,
     DeadMessage,
     Outcome,
@@ -57,40 +57,26 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many; change nothing.")]
 
 
-@dataclass(frozen=True, slots=True)
-class _Filter:
-    """Which letters are meant."""
+def _filter(
+    outcome: str | None, user_id: str | None, batch_id: str | None, since: str | None
+) -> DeadFilter:
+    return DeadFilter(
+        outcome=OutcomeKind(outcome) if outcome else None,
+        user_id=user_id,
+        batch_id=batch_id,
+        since=parse_moment(since, "--since") if since else None,
+    )
 
-    outcome: str | None = None
-    user_id: str | None = None
-    batch_id: str | None = None
-    since: datetime | None = None
 
-    @classmethod
-    def of(
-        cls, outcome: str | None, user_id: str | None, batch_id: str | None, since: str | None
-    ) -> _Filter:
-        return cls(outcome, user_id, batch_id, parse_moment(since, "--since") if since else None)
-
-    @property
-    def is_empty(self) -> bool:
-        return self == _Filter()
-
-    def matches(self, letter: DeadLetter) -> bool:
-        if isinstance(letter, DeadMessage):
-            is_quarantined = self.outcome in (None, OutcomeKind.QUARANTINED.value)
-            return is_quarantined and self.user_id is None and self.batch_id is None
-        return (
-            (self.outcome is None or letter.outcome.value == self.outcome)
-            and (self.user_id is None or letter.user_id == self.user_id)
-            and (self.batch_id is None or letter.batch_id == self.batch_id)
-        )
-
-    def found(
-        self, client: StopClient, *, until: datetime | None = None, newest_first: bool = False
-    ) -> Iterator[DeadLetter]:
-        letters = client.dead_letters(since=self.since, until=until, newest_first=newest_first)
-        return (letter for letter in letters if self.matches(letter))
+def _found(
+    client: StopClient,
+    wanted: DeadFilter,
+    *,
+    until: datetime | None = None,
+    newest_first: bool = False,
+) -> Iterator[DeadLetter]:
+    letters = client.dead_letters(since=wanted.since, until=until, newest_first=newest_first)
+    return (letter for letter in letters if wanted.matches(letter))
 
 
 @app.command("list")
@@ -103,9 +89,9 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List dead letters and quarantined messages, the newest first."""
-    wanted = _Filter.of(outcome, user_id, batch_id, since)
+    wanted = _filter(outcome, user_id, batch_id, since)
     with StopClient() as client:
-        found = wanted.found(client, newest_first=True)
+        found = _found(client, wanted, newest_first=True)
         shown = 0
         for letter in islice(found, limit):
             shown += 1
@@ -146,7 +132,7 @@ def redrive(  # noqa: PLR0913, PLR0917  # each is an option
     as_json: AsJson = False,
 ) -> None:
     """Send them again: each request as a new one, each message as it came."""
-    wanted = _Filter.of(outcome, user_id, batch_id, since)
+    wanted = _filter(outcome, user_id, batch_id, since)
     report = _Redriven()
     with StopClient() as client:
         chosen = _Chosen(client, ids, wanted, everything)
@@ -171,7 +157,7 @@ def discard(  # noqa: PLR0913, PLR0917  # each is an option
     as_json: AsJson = False,
 ) -> None:
     """Drop them from the list."""
-    wanted = _Filter.of(outcome, user_id, batch_id, since)
+    wanted = _filter(outcome, user_id, batch_id, since)
     discarded = 0
     with StopClient() as client:
         chosen = _Chosen(client, ids, wanted, everything)
@@ -189,7 +175,7 @@ class _Chosen:
     """The letters that ids, filters or --all mean."""
 
     def __init__(
-        self, client: StopClient, ids: list[str] | None, wanted: _Filter, everything: bool
+        self, client: StopClient, ids: list[str] | None, wanted: DeadFilter, everything: bool
     ) -> None:
         if bool(ids) + (not wanted.is_empty or everything) != 1:
             raise InvalidRequestError(
@@ -230,13 +216,13 @@ class _Chosen:
             return len(list(self._letters()))
         if self._wanted.is_empty:
             return self._client.dead_count(until=self._until)
-        return sum(1 for _ in self._wanted.found(self._client, until=self._until))
+        return sum(1 for _ in _found(self._client, self._wanted, until=self._until))
 
     def _letters(self) -> Iterator[DeadLetter]:
         if self._ids:
             # All are looked up before any is touched.
             return iter([self._client.dead_letter(one) for one in self._ids])
-        return self._wanted.found(self._client, until=self._until)
+        return _found(self._client, self._wanted, until=self._until)
 
     def chunks(self, what: str) -> Iterator[list[DeadLetter]]:
         """As many at a time as one call takes, with a bar."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from stopline.client.verbs import AuditPlace
 from stopline.contract import (
     Lane,
     Outcome,
@@ -93,6 +94,18 @@ def moment_of(at: datetime | None, field: str) -> int | None:
     if at.tzinfo is None:
         raise InvalidRequestError(f"{field}: the time needs a zone", field=field)
     return to_microseconds(at)
+
+
+def audit_place(
+    since: datetime | None, until: datetime | None, *, newest_first: bool
+) -> AuditPlace:
+    """Where to begin in the audit trail; raises `InvalidRequestError`."""
+    first, last = moment_of(since, "since"), moment_of(until, "until")
+    return AuditPlace(
+        "-" if first is None else str(first // 1000),
+        "+" if last is None else str(last // 1000),
+        newest_first,
+    )
 
 
 def target_of(user_id: str, task_id: str, sub_user_id: str | None) -> Target:

@@ -11,6 +11,7 @@ from stopline.client import verbs
 from stopline.client.arguments import (
     StopFields,
     Submitted,
+    audit_place,
     batch_id_of,
     moment_of,
     no_outcome,
@@ -34,14 +35,19 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from stopline.client.ports import AsyncMessages, AsyncWaiting
-    from stopline.client.verbs import Heartbeats
+    from stopline.client.verbs import Heartbeats, OutcomePage
     from stopline.contract import (
+        Actor,
+        AuditAction,
+        AuditEntry,
         Batch,
         CancelResult,
         DeadLetter,
         Outcome,
+        Rate,
         Receipt,
         ResumeResult,
+        Spent,
         Status,
         StopRequest,
     )
@@ -108,14 +114,14 @@ class AsyncStopClient:
         """As `StopClient.stop`."""
         return await self.stop_request(request_of(user_id, task_id, fields))
 
-    async def stop_request(self, request: StopRequest) -> Receipt:
+    async def stop_request(self, request: StopRequest, *, actor: Actor | None = None) -> Receipt:
         """As `StopClient.stop_request`."""
         if self._gathering is None or self._gathering.pid != os.getpid():
             self._gathering = AsyncGathering(self._submit)
-        return await self._gathering.stop(request)
+        return await self._gathering.stop(verbs.submission(request, actor))
 
-    async def _submit(self, requests: Sequence[StopRequest]) -> Replies:
-        return await self._take(verbs.stop(self._limits, requests))
+    async def _submit(self, submissions: Sequence[Submission]) -> Replies:
+        return await self._take(verbs.submit(self._limits, submissions))
 
     async def stop_many(
         self,
@@ -153,13 +159,18 @@ class AsyncStopClient:
         """As `StopClient.batch`."""
         return await self._take(verbs.batch(batch_id))
 
-    async def cancel(self, request_id: str, *, by: str = "unknown") -> CancelResult:
+    async def cancel(
+        self, request_id: str, *, by: str = "unknown", actor: Actor | None = None
+    ) -> CancelResult:
         """As `StopClient.cancel`."""
-        return (await self._take(verbs.cancel(self._limits, [request_id], by)))[request_id]
+        results = await self._take(verbs.cancel(self._limits, [request_id], by, actor))
+        return results[request_id]
 
-    async def cancel_batch(self, batch_id: str, *, by: str = "unknown") -> dict[CancelResult, int]:
+    async def cancel_batch(
+        self, batch_id: str, *, by: str = "unknown", actor: Actor | None = None
+    ) -> dict[CancelResult, int]:
         """As `StopClient.cancel_batch`."""
-        return await self._take(verbs.cancel_batch(self._limits, batch_id, by))
+        return await self._take(verbs.cancel_batch(self._limits, batch_id, by, actor))
 
     async def resumed(
         self,
@@ -168,10 +179,12 @@ class AsyncStopClient:
         sub_user_id: str | None = None,
         *,
         at: datetime | None = None,
+        actor: Actor | None = None,
     ) -> ResumeResult:
         """As `StopClient.resumed`."""
         target = target_of(user_id, task_id, sub_user_id)
-        return await self._take(verbs.resumed(self._limits, target, moment_of(at, "at")))
+        moment = moment_of(at, "at")
+        return await self._take(verbs.resumed(self._limits, target, moment, actor))
 
     async def now(self) -> datetime:
         """As `StopClient.now`."""
@@ -202,18 +215,60 @@ class AsyncStopClient:
         return await self._take(verbs.dead_letter(letter_id))
 
     async def redrive(
-        self, letters: Sequence[DeadLetter], *, by: str = "redrive"
+        self, letters: Sequence[DeadLetter], *, by: str = "redrive", actor: Actor | None = None
     ) -> dict[str, Receipt]:
         """As `StopClient.redrive`."""
-        return await self._take(verbs.redrive(self._limits, letters, by))
+        return await self._take(verbs.redrive(self._limits, letters, by, actor=actor))
 
     async def heartbeats(self) -> Heartbeats:
         """As `StopClient.heartbeats`."""
         return await self._take(verbs.heartbeats(self._limits))
 
-    async def discard(self, letter_ids: Sequence[str]) -> dict[str, bool]:
+    async def discard(
+        self, letter_ids: Sequence[str], *, actor: Actor | None = None
+    ) -> dict[str, bool]:
         """As `StopClient.discard`."""
-        return await self._take(verbs.discard(letter_ids))
+        return await self._take(verbs.discard(self._limits, letter_ids, actor))
+
+    async def outcomes(
+        self, after: str, *, count: int = 250, block_s: float | None = None
+    ) -> OutcomePage:
+        """As `StopClient.outcomes`."""
+        return await self._take(verbs.outcomes(after, count, block_s))
+
+    async def last_outcome(self) -> str:
+        """As `StopClient.last_outcome`."""
+        return await self._take(verbs.last_outcome())
+
+    async def audit_trail(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest_first: bool = True,
+    ) -> AsyncIterator[AuditEntry]:
+        """As `StopClient.audit_trail`."""
+        place = audit_place(since, until, newest_first=newest_first)
+        while not place.is_end:
+            place, entries = await self._take(verbs.audit_page(place))
+            for entry in entries:
+                yield entry
+
+    async def note(self, action: AuditAction, actor: Actor, **about: Any) -> None:
+        """As `StopClient.note`."""
+        await self._take(verbs.note(self._limits, action, actor, about))
+
+    async def count(self, name: str, times: int = 1) -> None:
+        """As `StopClient.count`."""
+        await self._take(verbs.count(name, times))
+
+    async def counts(self) -> dict[str, int]:
+        """As `StopClient.counts`."""
+        return await self._take(verbs.counts())
+
+    async def spend(self, name: str, rate: Rate, wanted: int = 1) -> Spent:
+        """As `StopClient.spend`."""
+        return await self._take(verbs.spend(self._limits, name, rate, wanted))
 
     async def close(self) -> None:
         """Close all connections, when what was sent has its receipts."""

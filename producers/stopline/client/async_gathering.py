@@ -13,15 +13,16 @@ from stopline.errors import StoplineError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from stopline.contract import Receipt, StopRequest
+    from stopline.contract import Receipt
     from stopline.ledger.commands import Replies
+    from stopline.ledger.values import Submission
 
 _AT_ONCE: Final = 3
 """Of two hundred coroutines, some make requests while the ledger works on those of others: with one
 call for all of them, the two would take turns."""
 
 
-_Waiting = tuple["StopRequest", "asyncio.Future[Receipt]"]
+_Waiting = tuple["Submission", "asyncio.Future[Receipt]"]
 
 
 class AsyncGathering:
@@ -33,7 +34,7 @@ class AsyncGathering:
         submit: has the ledger accept some requests.
     """
 
-    def __init__(self, submit: Callable[[Sequence[StopRequest]], Awaitable[Replies]]) -> None:
+    def __init__(self, submit: Callable[[Sequence[Submission]], Awaitable[Replies]]) -> None:
         self._submit = submit
         self.pid = os.getpid()
         """Whose it is: after a fork, another process has an event loop of its own."""
@@ -41,10 +42,10 @@ class AsyncGathering:
         self._calls: set[asyncio.Task[None]] = set()
         self._calling = 0
 
-    async def stop(self, request: StopRequest) -> Receipt:
+    async def stop(self, submission: Submission) -> Receipt:
         """Accept one request; raises as the ledger does."""
         found: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, found))
+        self._waiting.append((submission, found))
         if self._calling < _AT_ONCE:
             self._calling += 1
             call = asyncio.create_task(self._accept_waiting())
@@ -63,7 +64,7 @@ class AsyncGathering:
 
     async def _accept(self, some: list[_Waiting]) -> None:
         try:
-            replies = await self._submit([request for request, _ in some])
+            replies = await self._submit([submission for submission, _ in some])
         except StoplineError as error:
             for _, found in some:
                 _tell(found, copy.copy(error))

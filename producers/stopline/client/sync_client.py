@@ -16,6 +16,7 @@ from stopline.client import verbs
 from stopline.client.arguments import (
     StopFields,
     Submitted,
+    audit_place,
     batch_id_of,
     moment_of,
     no_outcome,
@@ -40,14 +41,19 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from stopline.client.ports import Messages, Waiting
-    from stopline.client.verbs import Heartbeats
+    from stopline.client.verbs import Heartbeats, OutcomePage
     from stopline.contract import (
+        Actor,
+        AuditAction,
+        AuditEntry,
         Batch,
         CancelResult,
         DeadLetter,
         Outcome,
+        Rate,
         Receipt,
         ResumeResult,
+        Spent,
         Status,
         StopRequest,
     )
@@ -106,12 +112,18 @@ class StopClient:
         """
         return self.stop_request(request_of(user_id, task_id, fields))
 
-    def stop_request(self, request: StopRequest) -> Receipt:
-        """As `stop`, with a request that is already built."""
-        return self._gathering.stop(request)
+    def stop_request(self, request: StopRequest, *, actor: Actor | None = None) -> Receipt:
+        """As `stop`, with a request that is already built.
 
-    def _submit(self, requests: Sequence[StopRequest]) -> Replies:
-        return self._take(verbs.stop(self._limits, requests))
+        Args:
+            request: the request.
+            actor: who is to stand in the audit trail for it; None: nobody. Every verb that changes
+                something takes one.
+        """
+        return self._gathering.stop(verbs.submission(request, actor))
+
+    def _submit(self, submissions: Sequence[Submission]) -> Replies:
+        return self._take(verbs.submit(self._limits, submissions))
 
     def stop_many(
         self,
@@ -165,13 +177,17 @@ class StopClient:
         """Progress and report of a batch; raises `UnknownRequestError`."""
         return self._take(verbs.batch(batch_id))
 
-    def cancel(self, request_id: str, *, by: str = "unknown") -> CancelResult:
+    def cancel(
+        self, request_id: str, *, by: str = "unknown", actor: Actor | None = None
+    ) -> CancelResult:
         """Cancel a request, for everybody who joined it."""
-        return self._take(verbs.cancel(self._limits, [request_id], by))[request_id]
+        return self._take(verbs.cancel(self._limits, [request_id], by, actor))[request_id]
 
-    def cancel_batch(self, batch_id: str, *, by: str = "unknown") -> dict[CancelResult, int]:
+    def cancel_batch(
+        self, batch_id: str, *, by: str = "unknown", actor: Actor | None = None
+    ) -> dict[CancelResult, int]:
         """Cancel every request of a batch; raises `UnknownRequestError`."""
-        return self._take(verbs.cancel_batch(self._limits, batch_id, by))
+        return self._take(verbs.cancel_batch(self._limits, batch_id, by, actor))
 
     def resumed(
         self,
@@ -180,10 +196,11 @@ class StopClient:
         sub_user_id: str | None = None,
         *,
         at: datetime | None = None,
+        actor: Actor | None = None,
     ) -> ResumeResult:
         """Tell that a task was resumed (None: now): stops issued before are superseded."""
         target = target_of(user_id, task_id, sub_user_id)
-        return self._take(verbs.resumed(self._limits, target, moment_of(at, "at")))
+        return self._take(verbs.resumed(self._limits, target, moment_of(at, "at"), actor))
 
     def now(self) -> datetime:
         """The ledger's time."""
@@ -220,17 +237,64 @@ class StopClient:
         """One dead letter or quarantined message; raises `UnknownRequestError`."""
         return self._take(verbs.dead_letter(letter_id))
 
-    def redrive(self, letters: Sequence[DeadLetter], *, by: str = "redrive") -> dict[str, Receipt]:
+    def redrive(
+        self, letters: Sequence[DeadLetter], *, by: str = "redrive", actor: Actor | None = None
+    ) -> dict[str, Receipt]:
         """Send dead letters again as new requests; receipts by the id of the dead letter."""
-        return self._take(verbs.redrive(self._limits, letters, by))
+        return self._take(verbs.redrive(self._limits, letters, by, actor=actor))
 
     def heartbeats(self) -> Heartbeats:
         """Every worker process that was heard of lately."""
         return self._take(verbs.heartbeats(self._limits))
 
-    def discard(self, letter_ids: Sequence[str]) -> dict[str, bool]:
+    def discard(self, letter_ids: Sequence[str], *, actor: Actor | None = None) -> dict[str, bool]:
         """Drop dead letters; whether each was one."""
-        return self._take(verbs.discard(letter_ids))
+        return self._take(verbs.discard(self._limits, letter_ids, actor))
+
+    def outcomes(
+        self, after: str, *, count: int = 250, block_s: float | None = None
+    ) -> OutcomePage:
+        """Outcomes in the order in which they came, where STOPLINE_OUTCOMES keeps them.
+
+        Args:
+            after: the place of the last one that is known; `last_outcome()`, or `0-0` for all.
+            count: at most so many.
+            block_s: where there are none, wait so long for the first (less than 5); None: do not.
+        """
+        return self._take(verbs.outcomes(after, count, block_s))
+
+    def last_outcome(self) -> str:
+        """The place of the outcome that came last; `0-0` where there is none."""
+        return self._take(verbs.last_outcome())
+
+    def audit_trail(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest_first: bool = True,
+    ) -> Iterator[AuditEntry]:
+        """Who changed what through a service, a page at a time."""
+        place = audit_place(since, until, newest_first=newest_first)
+        while not place.is_end:
+            place, entries = self._take(verbs.audit_page(place))
+            yield from entries
+
+    def note(self, action: AuditAction, actor: Actor, **about: Any) -> None:
+        """Put into the audit trail what no other verb says there: see `AuditEntry`."""
+        self._take(verbs.note(self._limits, action, actor, about))
+
+    def count(self, name: str, times: int = 1) -> None:
+        """Count something that leaves no record of its own, for the whole deployment."""
+        self._take(verbs.count(name, times))
+
+    def counts(self) -> dict[str, int]:
+        """What was counted so, by name."""
+        return self._take(verbs.counts())
+
+    def spend(self, name: str, rate: Rate, wanted: int = 1) -> Spent:
+        """Take some of what a name may do, at a rate that all who ask for that name share."""
+        return self._take(verbs.spend(self._limits, name, rate, wanted))
 
     def close(self) -> None:
         """Close all connections."""

@@ -15,17 +15,18 @@ from stopline.errors import StoplineError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stopline.contract import Receipt, StopRequest
+    from stopline.contract import Receipt
     from stopline.ledger.commands import Replies
+    from stopline.ledger.values import Submission
 
 
 class _Waiting:
     """A thread's request, until it has its reply, or the thread is to make the next call."""
 
-    __slots__ = ("error", "receipt", "request", "turn")
+    __slots__ = ("error", "receipt", "submission", "turn")
 
-    def __init__(self, request: StopRequest) -> None:
-        self.request = request
+    def __init__(self, submission: Submission) -> None:
+        self.submission = submission
         self.receipt: Receipt | None = None
         self.error: BaseException | None = None
         self.turn = threading.Lock()
@@ -74,16 +75,16 @@ class Gathering:
         submit: has the ledger accept at most `REQUESTS_A_CALL` requests.
     """
 
-    def __init__(self, submit: Callable[[Sequence[StopRequest]], Replies]) -> None:
+    def __init__(self, submit: Callable[[Sequence[Submission]], Replies]) -> None:
         self._submit = submit
         self._state = _State()
 
-    def stop(self, request: StopRequest) -> Receipt:
+    def stop(self, submission: Submission) -> Receipt:
         """Accept one request; raises as the ledger does."""
         state = self._state
         if state.pid != os.getpid():  # a fork has the locks as they were, and none of the threads
             state = self._state = _State()
-        mine = _Waiting(request)
+        mine = _Waiting(submission)
         try:
             self._wait_or_lead(state, mine)
         except BaseException:  # Ctrl-C, a time limit: the others must not wait for this thread
@@ -119,7 +120,7 @@ class Gathering:
 
     def _accept(self, some: list[_Waiting]) -> None:
         try:
-            replies = self._submit([one.request for one in some])
+            replies = self._submit([one.submission for one in some])
         except StoplineError as error:
             for one in some:
                 one.error = copy.copy(error)

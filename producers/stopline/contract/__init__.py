@@ -4,9 +4,11 @@ Pure: no Celery, no Redis, no HTTP. Times in documents are RFC 3339, UTC, millis
 that is absent means null. Inside the ledger times are whole microseconds since the epoch.
 """
 
+from stopline.contract.audits import Actor, AuditAction, AuditEntry
 from stopline.contract.batches import Batch
-from stopline.contract.dead_letters import DeadLetter, DeadMessage
+from stopline.contract.dead_letters import DeadFilter, DeadLetter, DeadMessage
 from stopline.contract.document import Document
+from stopline.contract.json_text import parse_json
 from stopline.contract.lanes import Lane
 from stopline.contract.messages import (
     DISPATCH_TASK,
@@ -21,6 +23,7 @@ from stopline.contract.outcomes import (
     DEAD_OUTCOMES,
     Attempt,
     Join,
+    KeptOutcome,
     OpenRequest,
     Outcome,
     OutcomeKind,
@@ -36,6 +39,7 @@ from stopline.contract.processes import (
     engine_id,
     worker_of,
 )
+from stopline.contract.rates import Rate, Spent
 from stopline.contract.receipts import (
     CancelResult,
     Receipt,
@@ -64,16 +68,21 @@ __all__ = [
     "REQUESTS_A_CALL",
     "REQUEST_BYTES_MAX",
     "STOP_TASK",
+    "Actor",
     "ApiState",
     "Attempt",
+    "AuditAction",
+    "AuditEntry",
     "Batch",
     "CancelResult",
+    "DeadFilter",
     "DeadLetter",
     "DeadMessage",
     "Document",
     "Heartbeat",
     "Identifier",
     "Join",
+    "KeptOutcome",
     "Lane",
     "Moment",
     "Name",
@@ -81,12 +90,14 @@ __all__ = [
     "Outcome",
     "OutcomeKind",
     "ProcessRole",
+    "Rate",
     "Receipt",
     "ReceiptKind",
     "Refusal",
     "RefusalKind",
     "RequestDocument",
     "ResumeResult",
+    "Spent",
     "State",
     "Status",
     "StopRequest",
@@ -99,6 +110,7 @@ __all__ = [
     "from_microseconds",
     "is_identifier",
     "new_request_id",
+    "parse_json",
     "parse_moment",
     "rfc3339",
     "to_microseconds",

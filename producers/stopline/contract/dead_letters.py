@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from stopline.contract.document import Recorded
-from stopline.contract.outcomes import Outcome
+from stopline.contract.document import Document, Recorded
+from stopline.contract.outcomes import Outcome, OutcomeKind
 from stopline.contract.times import Moment
 
 
@@ -29,3 +29,28 @@ class DeadMessage(Recorded):
 
 
 DeadLetter = Outcome | DeadMessage
+
+
+class DeadFilter(Document):
+    """Which dead letters are meant; what is None says nothing."""
+
+    outcome: OutcomeKind | None = None
+    user_id: str | None = None
+    batch_id: str | None = None
+    since: Moment | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it means all."""
+        return self == DeadFilter()
+
+    def matches(self, letter: DeadLetter) -> bool:
+        """Whether a letter is meant; `since` is for who looks for them."""
+        if isinstance(letter, DeadMessage):
+            is_quarantined = self.outcome in {None, OutcomeKind.QUARANTINED}
+            return is_quarantined and self.user_id is None and self.batch_id is None
+        return (
+            (self.outcome is None or letter.outcome is self.outcome)
+            and (self.user_id is None or letter.user_id == self.user_id)
+            and (self.batch_id is None or letter.batch_id == self.batch_id)
+        )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from stopline.contract.document import Recorded
 from stopline.contract.lanes import Lane
+from stopline.contract.targets import Target
 from stopline.contract.times import Moment
 
 
@@ -96,6 +97,11 @@ class RequestDocument(Recorded):
     joined_count: int = 0
     attempts: tuple[Attempt, ...] = ()
 
+    @property
+    def target(self) -> Target:
+        """What is to be stopped."""
+        return Target(self.user_id, self.task_id, self.sub_user_id)
+
 
 class Outcome(RequestDocument):
     """The terminal record of a request: what `AsyncResult(request_id).get()` returns."""
@@ -115,3 +121,10 @@ class OpenRequest(RequestDocument):
 
 
 Status = Outcome | OpenRequest
+
+
+class KeptOutcome(NamedTuple):
+    """An outcome in the stream of outcomes, and its place there."""
+
+    place: str
+    outcome: Outcome

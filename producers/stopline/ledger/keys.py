@@ -23,6 +23,10 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:durable` | string | written before a promise, so that there is a write to wait for |
 | `{stopline}:processes` | sorted set | ids of worker processes by their last heartbeat |
 | `{stopline}:h:<process_id>` | string | a heartbeat, JSON |
+| `{stopline}:outcomes` | stream | outcomes as they come, JSON; where they are wanted |
+| `{stopline}:audit` | stream | who changed what, JSON (`contract.AuditEntry`) |
+| `{stopline}:counts` | hash | how often something happened that leaves no record of its own |
+| `{stopline}:rate:<name>` | string | when the next of a name's calls would be due (`spend.lua`) |
 | `celery-task-meta-<request_id>` | string | the outcome, as Celery's results backend has it |
 """
 
@@ -50,6 +54,10 @@ CLOCK: Final = "{stopline}:clock"
 DURABLE: Final = "{stopline}:durable"
 PROCESSES: Final = "{stopline}:processes"
 HEARTBEAT: Final = "{stopline}:h:"
+OUTCOMES: Final = "{stopline}:outcomes"
+COUNTS: Final = "{stopline}:counts"
+AUDIT: Final = "{stopline}:audit"
+RATE: Final = "{stopline}:rate:"
 RESULT: Final = "celery-task-meta-"
 
 LUA_NAMES: Final = {
@@ -68,6 +76,9 @@ LUA_NAMES: Final = {
     "DURABLE": DURABLE,
     "PROCESSES": PROCESSES,
     "HEARTBEAT": HEARTBEAT,
+    "OUTCOMES": OUTCOMES,
+    "AUDIT": AUDIT,
+    "RATE": RATE,
     "RESULT": RESULT,
 }
 

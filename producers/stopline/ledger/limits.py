@@ -25,6 +25,10 @@ class Limits:
     durable: bool = False
     queues_here: bool = False
     """Whether the lanes' queues are in the ledger's own database."""
+    outcomes_max: int | None = None
+    """How many of the last outcomes are kept as a stream; None: no stream."""
+    audit_max: int = 100_000
+    """How many of the last changes are kept in the audit trail."""
     result_ttl_s: int = 7 * 86400
     dead_letter_ttl_s: int = 14 * 86400
     idempotency_ttl_s: int = 86400
@@ -34,6 +38,8 @@ class Limits:
         rare = {"durable": 1} if self.durable else {}
         if self.upstream_failures_max is not None:
             rare["upstream_failures_max"] = self.upstream_failures_max
+        if self.outcomes_max is not None:
+            rare["outcomes_max"] = self.outcomes_max
         return rare | {
             "deadline_us": round(self.deadline_s * _SECOND),
             "lease_us": round(self.lease_s * _SECOND),

@@ -50,6 +50,7 @@ class Submission(NamedTuple):
         batch_id: of the batch that it is sent in, where the request itself names none.
         alias: its sender will look for the outcome under `request_id`, whatever it joins.
         redrive_of: the dead letter that this sends again.
+        audit: what the audit trail is to say of it, if anything: JSON (`contract.AuditEntry`).
     """
 
     request: StopRequest
@@ -57,6 +58,7 @@ class Submission(NamedTuple):
     batch_id: str | None = None
     alias: bool = False
     redrive_of: str | None = None
+    audit: str | None = None
 
 
 class Accepted(NamedTuple):

@@ -122,6 +122,13 @@ class Settings(EnvironmentSettings):
     result_ttl_s: WholeSeconds = 7 * 86400
     dead_letter_ttl_s: WholeSeconds = 14 * 86400
     idempotency_ttl_s: WholeSeconds = 86400
+    outcomes: bool = False
+    """Whether outcomes are also kept in the order in which they come, for those who follow them.
+    Of workers, clients and services alike."""
+    outcomes_max: PositiveInt = Field(default=100_000, le=100_000_000)
+    """How many of them: some 700 bytes each."""
+    audit_max: PositiveInt = Field(default=100_000, le=100_000_000)
+    """How many changes the audit trail keeps: some 200 bytes each."""
 
     @model_validator(mode="after")
     def _limits_nest(self) -> Self:

@@ -60,6 +60,9 @@ class SettingsFields(TypedDict, total=False):
     backoff_base_s: float
     backoff_cap_s: float
     deadline_s: float
+    outcomes: bool
+    outcomes_max: int
+    audit_max: int
     max_in_flight: int
     lease_s: float
     drain_s: float

@@ -8,6 +8,7 @@ from stopline.client.verbs.dispatching import dispatch
 from stopline.client.verbs.steps import Republish, Verb, run
 from stopline.contract import (
     MESSAGE_IDS_MAX,
+    AuditAction,
     DeadLetter,
     DeadMessage,
     Outcome,
@@ -24,6 +25,7 @@ from stopline.ledger.values import Accepted, Submission
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from stopline.contract import Actor
     from stopline.ledger.limits import Limits
 
 _PAGE = 250
@@ -63,6 +65,7 @@ def redrive(
     letters: Sequence[DeadLetter],
     by: str,
     *,
+    actor: Actor | None = None,
     new_id: Callable[[], str] = new_request_id,
 ) -> Verb[dict[str, Receipt]]:
     """Send dead letters again, each as a new request; a quarantined message as it came.
@@ -82,7 +85,7 @@ def redrive(
     outcomes = [letter for letter in letters if isinstance(letter, Outcome)]
     for first in range(0, len(outcomes), MESSAGE_IDS_MAX):
         chunk = outcomes[first : first + MESSAGE_IDS_MAX]
-        pairs = [(letter.request_id, _again(letter, by, new_id())) for letter in chunk]
+        pairs = [(letter.request_id, _again(letter, by, new_id(), actor)) for letter in chunk]
         replies = yield from run(commands.redrive(limits, pairs))
         yield from dispatch(replies)
         for letter, reply in zip(chunk, replies, strict=True):
@@ -90,11 +93,11 @@ def redrive(
                 receipts[letter.request_id] = reply.receipt
             elif reply.kind is not RefusalKind.NOT_DEAD:
                 raise reply.as_error()
-    yield from _redrive_messages(messages)
+    yield from _redrive_messages(limits, messages, actor)
     return receipts
 
 
-def _again(letter: Outcome, by: str, request_id: str) -> Submission:
+def _again(letter: Outcome, by: str, request_id: str, actor: Actor | None) -> Submission:
     """A new wish for the same target, issued now: the old one has its outcome for good."""
     request = StopRequest(
         user_id=letter.user_id,
@@ -105,7 +108,10 @@ def _again(letter: Outcome, by: str, request_id: str) -> Submission:
         reason=letter.reason,
         request_id=request_id,
     )
-    return Submission(request, redrive_of=letter.request_id)
+    audit = actor and commands.audit_text(
+        AuditAction.REDRIVE, actor, request_ids=(letter.request_id,), **letter.target._asdict()
+    )
+    return Submission(request, redrive_of=letter.request_id, audit=audit)
 
 
 def _check_whole(messages: Iterable[DeadMessage]) -> None:
@@ -117,18 +123,25 @@ def _check_whole(messages: Iterable[DeadMessage]) -> None:
             )
 
 
-def _redrive_messages(messages: Iterable[DeadMessage]) -> Verb[None]:
+def _redrive_messages(
+    limits: Limits, messages: Iterable[DeadMessage], actor: Actor | None
+) -> Verb[None]:
     for message in messages:
         # Sent before it is dropped: a crash in between sends it twice rather than never.
         yield Republish(message)
-        yield from run(commands.discard([message.message_id]))
+        ids = [message.message_id]
+        audit = actor and commands.audit_text(AuditAction.REDRIVE, actor, request_ids=ids)
+        yield from run(commands.discard(limits, ids, audit))
 
 
-def discard(letter_ids: Sequence[str]) -> Verb[dict[str, bool]]:
+def discard(
+    limits: Limits, letter_ids: Sequence[str], actor: Actor | None = None
+) -> Verb[dict[str, bool]]:
     """Drop dead letters; whether each was one."""
     results: dict[str, bool] = {}
     for first in range(0, len(letter_ids), MESSAGE_IDS_MAX):
         chunk = letter_ids[first : first + MESSAGE_IDS_MAX]
-        found = yield from run(commands.discard(chunk))
+        audit = actor and commands.audit_text(AuditAction.DISCARD, actor, request_ids=chunk)
+        found = yield from run(commands.discard(limits, chunk, audit))
         results.update(zip(chunk, found, strict=True))
     return results

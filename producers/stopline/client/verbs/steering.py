@@ -7,31 +7,45 @@ from typing import TYPE_CHECKING
 from stopline.client.verbs.dispatching import dispatch_promoted
 from stopline.client.verbs.looking import batch
 from stopline.client.verbs.steps import Verb, run
-from stopline.contract import MESSAGE_IDS_MAX, CancelResult, ResumeResult, check_name
+from stopline.contract import (
+    MESSAGE_IDS_MAX,
+    AuditAction,
+    CancelResult,
+    ResumeResult,
+    check_name,
+)
 from stopline.ledger import commands, queries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stopline.contract import Target
+    from stopline.contract import Actor, Target
     from stopline.ledger.limits import Limits
 
 
-def cancel(limits: Limits, request_ids: Sequence[str], by: str) -> Verb[dict[str, CancelResult]]:
+def cancel(
+    limits: Limits, request_ids: Sequence[str], by: str, actor: Actor | None = None
+) -> Verb[dict[str, CancelResult]]:
     """Cancel requests by id; `by` is a name like `source`, since every outcome repeats it."""
     check_name(by, "by")
     results: dict[str, CancelResult] = {}
     for first in range(0, len(request_ids), MESSAGE_IDS_MAX):
         chunk = request_ids[first : first + MESSAGE_IDS_MAX]
-        words, promoted = yield from run(commands.cancel(limits, chunk, by))
+        audit = actor and commands.audit_text(AuditAction.CANCEL, actor, request_ids=chunk)
+        words, promoted = yield from run(commands.cancel(limits, chunk, by, audit))
         results.update(zip(chunk, words, strict=True))
         yield from dispatch_promoted(promoted)
     return results
 
 
-def cancel_batch(limits: Limits, batch_id: str, by: str) -> Verb[dict[CancelResult, int]]:
+def cancel_batch(
+    limits: Limits, batch_id: str, by: str, actor: Actor | None = None
+) -> Verb[dict[CancelResult, int]]:
     """Cancel every request of a batch; the reply counts what came of it."""
     yield from batch(batch_id)
+    if actor is not None:  # once for all of them, and before the first
+        text = commands.audit_text(AuditAction.CANCEL, actor, batch_id=batch_id)
+        yield from run(commands.note(limits, text))
     counts = dict.fromkeys(CancelResult, 0)
     chunks = yield from run(queries.batch_chunks(batch_id))
     for chunk in chunks:
@@ -42,8 +56,11 @@ def cancel_batch(limits: Limits, batch_id: str, by: str) -> Verb[dict[CancelResu
     return counts
 
 
-def resumed(limits: Limits, target: Target, at: int | None) -> Verb[ResumeResult]:
+def resumed(
+    limits: Limits, target: Target, at: int | None, actor: Actor | None = None
+) -> Verb[ResumeResult]:
     """Tell the ledger that a target was resumed (microseconds; None: now)."""
-    result, promoted = yield from run(commands.resume(limits, target, at))
+    audit = actor and commands.audit_text(AuditAction.RESUMED, actor, **target._asdict())
+    result, promoted = yield from run(commands.resume(limits, target, at, audit))
     yield from dispatch_promoted(promoted)
     return result

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 
 from stopline.client.verbs.dispatching import dispatch
 from stopline.client.verbs.steps import Begun, T, Verb, begin, finish, run
-from stopline.contract import REQUESTS_A_CALL, Receipt, Refusal, RefusalKind, StopRequest
+from stopline.contract import (
+    REQUESTS_A_CALL,
+    AuditAction,
+    Receipt,
+    Refusal,
+    RefusalKind,
+    StopRequest,
+)
 from stopline.ledger import commands
 from stopline.ledger.commands import Replies
 from stopline.ledger.values import Accepted, Submission
 
 if TYPE_CHECKING:
+    from stopline.contract import Actor
     from stopline.ledger.limits import Limits
 
 _AHEAD = 4
@@ -22,9 +30,18 @@ _AHEAD = 4
 one, the ledger would be idle while this side makes the next."""
 
 
-def stop(limits: Limits, requests: Sequence[StopRequest]) -> Verb[Replies]:
-    """Accept requests that came together, and dispatch them."""
-    return (yield from submit(limits, [Submission(request) for request in requests]))
+def submission(request: StopRequest, actor: Actor | None) -> Submission:
+    """A request on its way in; the audit trail says who sent it, where that is to be told."""
+    if actor is None:
+        return Submission(request)
+    about = {
+        "request_ids": (request.request_id,),
+        "user_id": request.user_id,
+        "task_id": request.task_id,
+        "sub_user_id": request.sub_user_id,
+        "batch_id": request.batch_id,
+    }
+    return Submission(request, audit=commands.audit_text(AuditAction.STOP, actor, **about))
 
 
 def submit(limits: Limits, submissions: Sequence[Submission]) -> Verb[Replies]:

@@ -5,6 +5,7 @@ The sync and the asyncio ledger run the same commands, so there is one implement
 
 from stopline.ledger.commands.accepting import REFUSALS, Replies, accept, redrive
 from stopline.ledger.commands.attempting import claim, claim_due, renew, settle
+from stopline.ledger.commands.auditing import audit_text, count, note, spend
 from stopline.ledger.commands.keeping import beat, leave, quarantine, read_clock, report
 from stopline.ledger.commands.steering import cancel, discard, resume
 
@@ -12,12 +13,15 @@ __all__ = [
     "REFUSALS",
     "Replies",
     "accept",
+    "audit_text",
     "beat",
     "cancel",
     "claim",
     "claim_due",
+    "count",
     "discard",
     "leave",
+    "note",
     "quarantine",
     "read_clock",
     "redrive",
@@ -25,4 +29,5 @@ __all__ = [
     "report",
     "resume",
     "settle",
+    "spend",
 ]

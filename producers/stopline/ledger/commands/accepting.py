@@ -16,6 +16,7 @@ from stopline.contract import (
 )
 from stopline.contract.targets import join
 from stopline.ledger import keys
+from stopline.ledger.commands.auditing import audit_options
 from stopline.ledger.commands.encoding import json_string, members, options, text
 from stopline.ledger.values import Accepted, Command, Submission
 
@@ -71,7 +72,7 @@ def _batch_member(batch_id: str | None) -> str:
 
 def _item(submission: Submission) -> str:
     """One request as `accept` reads it: a field a line, in the order of `_item.lua`."""
-    request, place, batch_id, alias, redrive_of = submission
+    request, place, batch_id, alias, redrive_of, _ = submission
     batch_id = batch_id or request.batch_id
     target = join(request.user_id, request.task_id, request.sub_user_id)
     more = _batch_member(batch_id)
@@ -140,17 +141,17 @@ def accept(
         tells: put messages on the lanes' queues, if the ledger has them.
     """
     items = map(_item, submissions)
+    rare = _rare(expire_late=expire_late, queues_here=tells and limits.queues_here)
     return Command(
         "accept",
-        (
-            options(
-                limits, **_rare(expire_late=expire_late, queues_here=tells and limits.queues_here)
-            ),
-            *items,
-        ),
+        (options(limits, **rare, **_audit(limits, submissions)), *items),
         lambda reply: _parse_accepted(submissions, reply),
         durable=limits.durable,
     )
+
+
+def _audit(limits: Limits, submissions: Sequence[Submission]) -> dict[str, object]:
+    return audit_options(limits, [one.audit for one in submissions])
 
 
 def _rare(**options: bool) -> dict[str, bool]:
@@ -163,7 +164,10 @@ def redrive(limits: Limits, letters: Sequence[tuple[str, Submission]]) -> Comman
     submissions = [new for _, new in letters]
     return Command(
         "redrive",
-        (options(limits, **_rare(queues_here=limits.queues_here)), *fields),
+        (
+            options(limits, **_rare(queues_here=limits.queues_here), **_audit(limits, submissions)),
+            *fields,
+        ),
         lambda reply: _parse_accepted(submissions, reply),
         durable=limits.durable,
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stopline.contract import CancelResult, ResumeResult, Target
 from stopline.ledger import keys
+from stopline.ledger.commands.auditing import audit_options
 from stopline.ledger.commands.encoding import Promotions, json_string, options, promotions, text
 from stopline.ledger.values import Command
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def cancel(
-    limits: Limits, request_ids: Sequence[str], by: str
+    limits: Limits, request_ids: Sequence[str], by: str, audit: str | None = None
 ) -> Command[tuple[tuple[CancelResult, ...], Promotions]]:
     """Cancel requests in the name of `by`."""
     detail = json_string(f"Cancelled by {by}.")
     return Command(
         "cancel",
-        (options(limits, detail=detail), *request_ids),
+        (options(limits, detail=detail, **audit_options(limits, [audit])), *request_ids),
         lambda reply: (
             tuple(CancelResult(text(word)) for word in reply[0]),
             promotions(reply[1]),
@@ -32,12 +33,13 @@ def cancel(
 
 
 def resume(
-    limits: Limits, target: Target, at: int | None
+    limits: Limits, target: Target, at: int | None, audit: str | None = None
 ) -> Command[tuple[ResumeResult, Promotions]]:
     """Learn that a target was resumed, `at` in microseconds (None: now, by the ledger's clock)."""
+    given = options(limits, **audit_options(limits, [audit]))
     return Command(
         "resume",
-        (options(limits), keys.target_digest(str(target)), "" if at is None else str(at)),
+        (given, keys.target_digest(str(target)), "" if at is None else str(at)),
         lambda reply: (
             ResumeResult(
                 superseded=tuple(text(request_id) for request_id in reply[0]),
@@ -49,8 +51,12 @@ def resume(
     )
 
 
-def discard(letter_ids: Sequence[str]) -> Command[tuple[bool, ...]]:
+def discard(
+    limits: Limits, letter_ids: Sequence[str], audit: str | None = None
+) -> Command[tuple[bool, ...]]:
     """Drop dead letters; the reply says for each whether it was one."""
     return Command(
-        "discard", (options(), *letter_ids), lambda reply: tuple(bool(word) for word in reply)
+        "discard",
+        (options(None, **audit_options(limits, [audit])), *letter_ids),
+        lambda reply: tuple(bool(word) for word in reply),
     )

@@ -48,8 +48,8 @@ end
 local function finish(request, outcome, detail, satisfied_by)
   local dead = DEAD_OUTCOMES[outcome]
   local ttl_s = dead and options.dead_letter_ttl_s or options.result_ttl_s
-  local rest = '"status":"SUCCESS","result":'
-    .. outcome_json(request, outcome, detail, satisfied_by)
+  local document = outcome_json(request, outcome, detail, satisfied_by)
+  local rest = '"status":"SUCCESS","result":' .. document
     .. ',"date_done":"' .. string.sub(rfc3339(now), 1, 19) .. 'Z"}'
   write_result(request.id, rest, ttl_s)
   for alias in string.gmatch(request.aliases or '', '[^,]+') do
@@ -61,6 +61,10 @@ local function finish(request, outcome, detail, satisfied_by)
     count(batch_id, 'pending', -wishes)
   end)
   if dead then bury(request.id) end
+  if options.outcomes_max then
+    redis.call('XADD', OUTCOMES, 'MAXLEN', '~', options.outcomes_max, '*', 'outcome', document)
+    redis.call('EXPIRE', OUTCOMES, math.max(options.result_ttl_s, options.dead_letter_ttl_s))
+  end
   forget_record(request)
 end
 

@@ -1,10 +1,11 @@
--- requires: record target commit finish durable
+-- requires: record target commit finish durable audit
 -- flags: allow-oom
 -- Ends requests on somebody's word; a call in flight may finish, but no further one begins.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): detail, dead_letter_ttl_s, deadline_us, durable, result_ttl_s
---           detail: who cancelled, as a JSON string
+-- ARGV    1 options (JSON): audit, audit_max, detail, dead_letter_ttl_s, deadline_us, durable,
+--           outcomes_max, result_ttl_s
+--           detail: who cancelled, as a JSON string; audit: the same for the trail
 --         2… request ids
 -- returns a word for each id (cancelled, no_further_attempt, already_finished, unknown),
 --         promoted (id, lane; flat)
@@ -28,5 +29,6 @@ end
 for index = 2, #ARGV do
   results[#results + 1] = cancel(ARGV[index])
 end
+audit(1)
 commit()
 return {results, promoted}

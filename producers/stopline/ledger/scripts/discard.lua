@@ -1,10 +1,10 @@
--- requires: quarantine
+-- requires: quarantine audit
 -- flags: allow-oom
 -- Drops dead letters and quarantined messages from the index. An outcome stays readable under
 -- its id until its time is over; a message is gone.
 --
 -- KEYS    none: the index and the messages are fixed names
--- ARGV    1 options (JSON): none
+-- ARGV    1 options (JSON): audit, audit_max
 --         2… ids
 -- returns '1' for each id that was in the index, else ''
 local results = {}
@@ -16,4 +16,5 @@ for index = 2, #ARGV do
   end
   results[#results + 1] = removed and '1' or ''
 end
+audit(1)
 return results

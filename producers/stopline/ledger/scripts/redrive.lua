@@ -1,11 +1,12 @@
--- requires: text clock commit memory item replies earlier accept tell durable
+-- requires: text clock commit memory item replies earlier accept tell durable trail
 -- Sends dead letters again: each leaves the index in the same step in which a new request with
 -- its target is accepted, so two people who redrive at once redrive once. Repeated with the same
 -- new ids, after a lost reply, it tells what came of the first time.
 --
 -- KEYS    none: they follow from the requests (the ledger lives on one node)
--- ARGV    1 options (JSON): expire_late, claims_lost_max, dead_letter_ttl_s, deadline_us, durable,
---           idempotency_ttl_s, look_again_us, queues_here, result_ttl_s, upstream_failures_max
+-- ARGV    1 options (JSON): audit, audit_max, expire_late, claims_lost_max, dead_letter_ttl_s,
+--           deadline_us, durable, idempotency_ttl_s, look_again_us, outcomes_max, queues_here,
+--           result_ttl_s, upstream_failures_max
 --         2… for each dead letter its id, then the new request as for accept
 -- returns now, replies as for accept; 'refused', 'not_dead' where the id is no dead letter
 local short = memory_is_short()

@@ -1,10 +1,11 @@
--- requires: clock record target commit finish memory durable
+-- requires: clock record target commit finish memory durable audit
 -- flags: allow-oom
 -- Learns that somebody resumed a target: what was issued before is superseded, unless its call
 -- is in flight (then no further one begins; `ending` in _attempt.lua).
 --
 -- KEYS    none: they follow from the target (the ledger lives on one node)
--- ARGV    1 options (JSON): dead_letter_ttl_s, deadline_us, durable, result_ttl_s
+-- ARGV    1 options (JSON): audit, audit_max, dead_letter_ttl_s, deadline_us, durable, outcomes_max,
+--           result_ttl_s
 --         2 target digest, 3 when it was resumed (microseconds), or '' for now; never later than now
 -- returns superseded ids, the id in flight or '', promoted (id, lane; flat)
 local target = load_target(ARGV[2])
@@ -30,5 +31,6 @@ for _, id in ipairs({target.next or '', target.active or ''}) do
     end
   end
 end
+audit(1)
 commit()
 return {superseded, in_flight, promoted}

@@ -4,7 +4,7 @@
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
 -- ARGV    1 options (JSON): attempts_max, claims_lost_max, dead_letter_ttl_s, deadline_us,
---           result_ttl_s, upstream_failures_max
+--           outcomes_max, result_ttl_s, upstream_failures_max
 --         2… for each attempt: request id, token, what follows, the attempt's JSON members,
 --           argument; where what follows is
 --             end      argument: outcome, a line break, the detail as a JSON string

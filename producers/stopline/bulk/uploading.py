@@ -1,0 +1,119 @@
+"""Sending a batch while it still comes in: line by line, so that memory does not grow with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from stopline.bulk.lines import Line, LineError
+from stopline.contract import RefusalKind
+from stopline.ledger.values import Accepted, Submission
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from stopline.bulk.reading import BatchReader
+    from stopline.client.async_client import AsyncStopClient
+    from stopline.contract import ReceiptKind
+    from stopline.ledger.commands import Replies
+
+SHOWN_MAX: Final = 100
+"""Refused lines that the reply names."""
+_SENT_TOGETHER: Final = 1_024
+_TURN: Final = 64
+"""Lines that are read before others have their turn: they take a millisecond or two."""
+
+
+class Upload:
+    """Reads a batch and sends it; counts what became of its lines.
+
+    Args:
+        client: what accepts them; None: nothing is sent.
+        reader: reads them.
+        source: whom all lines must speak for; None: anybody.
+    """
+
+    def __init__(
+        self, client: AsyncStopClient | None, reader: BatchReader, source: str | None
+    ) -> None:
+        self._client = client
+        self._reader = reader
+        self._source = source
+        self._sending: asyncio.Task[None] | None = None
+        self._waiting: list[Line] = []
+        self.receipts: Counter[ReceiptKind] = Counter()
+        self.lines = 0
+        self.refused = 0
+        self.shown: list[dict[str, Any]] = []
+
+    async def run(self, blocks: AsyncIterator[bytes]) -> None:
+        """Read to the end; raises as `BatchReader` and the client do. What was sent stays."""
+        try:
+            async for block in blocks:
+                await self._take(self._reader.feed(block))
+            await self._take(self._reader.end())
+            await self._send()
+            await self._sent()
+        finally:
+            if self._sending is not None:
+                await asyncio.gather(self._sending, return_exceptions=True)
+
+    def counts(self) -> dict[str, Any]:
+        """What became of the lines so far."""
+        return {
+            "lines": self.lines,
+            "receipts": dict(self.receipts),
+            "refused": self.refused,
+            "refused_lines": self.shown,
+        }
+
+    async def _take(self, lines: Iterable[Line | LineError]) -> None:
+        for line in lines:
+            self.lines += 1
+            if isinstance(line, LineError):
+                self._refuse(line)
+            elif self._is_own(line):
+                self._waiting.append(line)
+            if len(self._waiting) >= _SENT_TOGETHER:
+                await self._send()
+            elif self.lines % _TURN == 0:
+                await asyncio.sleep(0)
+
+    def _is_own(self, line: Line) -> bool:
+        if self._source is None or self._source == line.request.source:
+            return True
+        reason = f"the key speaks for {self._source}, and for nobody else"
+        self._refuse(LineError(line.number, line.raw, reason, "source"))
+        return False
+
+    def _refuse(self, error: LineError) -> None:
+        self.refused += 1
+        if len(self.shown) < SHOWN_MAX:
+            self.shown.append({"line": error.number, "field": error.field, "reason": error.reason})
+
+    async def _send(self) -> None:
+        """Send what waits, while what follows is read; what was sent before comes first."""
+        await self._sent()
+        some, self._waiting = self._waiting, []
+        if some and self._client is not None:
+            sent = self._client.submit_all(some, _submission, self._learn)
+            self._sending = asyncio.create_task(sent)
+
+    async def _sent(self) -> None:
+        if self._sending is not None:
+            sending, self._sending = self._sending, None
+            await sending
+
+    def _learn(self, lines: Sequence[Line], replies: Replies) -> None:
+        for line, reply in zip(lines, replies, strict=True):
+            if isinstance(reply, Accepted):
+                self.receipts[reply.receipt.receipt] += 1
+            elif reply.kind is RefusalKind.MEMORY:
+                raise reply.as_error()
+            else:
+                self._refuse(LineError(line.number, line.raw, reply.reason, reply.field))
+
+
+def _submission(line: Line) -> Submission:
+    return Submission(line.request, line.number)

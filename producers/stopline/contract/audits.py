@@ -1,0 +1,59 @@
+"""Who changed what: the audit trail."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from stopline.contract.document import Recorded
+from stopline.contract.times import Moment
+
+
+class AuditAction(StrEnum):
+    """What somebody did."""
+
+    STOP = "stop"
+    BATCH = "batch"
+    """A batch began; how it ended is `batch_end`."""
+    BATCH_END = "batch_end"
+    CANCEL = "cancel"
+    RESUMED = "resumed"
+    REDRIVE = "redrive"
+    DISCARD = "discard"
+
+
+class Actor(NamedTuple):
+    """Who changes something through a service, and from where.
+
+    Attributes:
+        name: the source that a key speaks for.
+        key: the id of that key; None where none was asked for.
+        address: the network address of the caller.
+    """
+
+    name: str
+    key: str | None = None
+    address: str | None = None
+
+
+class AuditEntry(Recorded):
+    """One change, as the trail has it; `at` is the server's time.
+
+    `receipt` and `follow` say what became of a stop request: the kind of its receipt, and the
+    request to follow. Of more ids than a hundred only `count` tells.
+    """
+
+    entry_id: str
+    at: Moment
+    action: AuditAction
+    actor: str
+    key: str | None = None
+    address: str | None = None
+    request_ids: tuple[str, ...] = ()
+    user_id: str | None = None
+    task_id: str | None = None
+    sub_user_id: str | None = None
+    batch_id: str | None = None
+    count: int | None = None
+    receipt: str | None = None
+    follow: str | None = None

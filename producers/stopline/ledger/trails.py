@@ -1,0 +1,102 @@
+"""What is kept as it comes, in streams with a cap: outcomes, and the audit trail. Pure.
+
+An entry's id is the server's time in milliseconds, a dash, and a number.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from stopline.contract import AuditEntry, KeptOutcome, Outcome, from_microseconds
+from stopline.ledger import keys
+from stopline.ledger.values import Command
+
+FIRST: Final = "0-0"
+"""Before all entries."""
+
+
+Outcomes = tuple[KeptOutcome, ...]
+
+
+def outcomes_after(place: str, count: int, block_s: float | None = None) -> Command[Outcomes]:
+    """Outcomes that came after a place, the oldest first.
+
+    Args:
+        place: the id of an entry.
+        count: at most so many.
+        block_s: where there are none, wait so long for the first; None: do not.
+    """
+    waits = () if block_s is None else ("BLOCK", max(1, round(block_s * 1000)))
+    given = ("COUNT", count, *waits, "STREAMS", keys.OUTCOMES, place)
+    return Command("XREAD", given, _parse_read, is_script=False)
+
+
+def last_outcome() -> Command[str]:
+    """The id of the outcome that came last; `FIRST` where there is none."""
+
+    def parse(reply: Any) -> str:
+        entries = _entries(reply)
+        return entries[0][0] if entries else FIRST
+
+    given = (keys.OUTCOMES, "+", "-", "COUNT", 1)
+    return Command("XREVRANGE", given, parse, is_script=False)
+
+
+def is_kept(place: str) -> Command[bool]:
+    """Whether the outcome of an id is still kept: if not, others after it may be gone as well."""
+    return Command("XRANGE", (keys.OUTCOMES, place, place), bool, is_script=False)
+
+
+def counts() -> Command[dict[str, int]]:
+    """How often something happened that leaves no record of its own."""
+
+    def parse(reply: Any) -> dict[str, int]:
+        pairs = (
+            reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+        )
+        return {name.decode(): int(value) for name, value in pairs}
+
+    return Command("HGETALL", (keys.COUNTS,), parse, is_script=False)
+
+
+def audit_entries(
+    since: str, until: str, count: int, *, newest_first: bool
+) -> Command[tuple[AuditEntry, ...]]:
+    """Entries of the audit trail between two ids (or milliseconds; `(` before one excludes it)."""
+    name, ends = "XRANGE", (since, until)
+    if newest_first:
+        name, ends = "XREVRANGE", (until, since)
+    given = (keys.AUDIT, *ends, "COUNT", count)
+    return Command(name, given, _parse_audit, is_script=False)
+
+
+def _parse_audit(reply: Any) -> tuple[AuditEntry, ...]:
+    return tuple(_audit_entry(place, fields) for place, fields in _entries(reply))
+
+
+def _audit_entry(place: str, fields: dict[str, bytes]) -> AuditEntry:
+    milliseconds = int(place.partition("-")[0])
+    said = orjson.loads(fields["entry"])
+    came_of_it = {name: fields[name].decode() for name in ("receipt", "follow") if name in fields}
+    at = from_microseconds(milliseconds * 1000)
+    return AuditEntry.model_validate({**said, **came_of_it, "entry_id": place, "at": at})
+
+
+def _parse_read(reply: Any) -> Outcomes:
+    streams = reply.items() if isinstance(reply, dict) else reply or ()
+    return tuple(
+        KeptOutcome(place, Outcome.model_validate(orjson.loads(fields["outcome"])))
+        for _, entries in streams
+        for place, fields in _entries(entries)
+    )
+
+
+def _entries(reply: Any) -> list[tuple[str, dict[str, bytes]]]:
+    """Ids and fields; redis-py gives None for an entry that was trimmed meanwhile."""
+    return [
+        (place.decode(), {name.decode(): value for name, value in fields.items()})
+        for place, fields in reply or ()
+        if fields is not None
+    ]
