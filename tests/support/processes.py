@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -140,6 +141,62 @@ class Worker:
         return self._log.read_text("utf-8", "replace")
 
 
+class GatewayProcess:
+    """A gateway as a process, on a port of its own."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self._environment = environment
+        self._log = log
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def start(self, *arguments: str) -> Self:
+        """Start it, and wait until it is ready; again on the same port."""
+        port = self.url.rpartition(":")[2] or "0"
+        begin = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "stopline.cli", "gateway", "--port", port, *arguments],
+                env={**os.environ, **self._environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        end = time.monotonic() + 60
+        while not self._is_ready(begin):
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < end, self.log
+            time.sleep(0.02)
+        return self
+
+    def _is_ready(self, begin: int) -> bool:
+        found = re.search(r"gateway: (http://\S+) ", self.log[begin:])
+        if found is None:
+            return False
+        self.url = found[1]
+        try:
+            urllib.request.urlopen(f"{self.url}/livez", timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """Kill it and its processes."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        children = psutil.Process(self.process.pid).children()
+        self.process.kill()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        self.process.wait()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text("utf-8", "replace")
+
+
 class Stack:
     """Everything a test needs around a Redis: API, workers, client. Stops them at the end."""
 
@@ -156,6 +213,7 @@ class Stack:
         }
         self._exits = ExitStack()
         self._workers = 0
+        self._gateways = 0
         self._client: StopClient | None = None
 
     def __enter__(self) -> Self:
@@ -199,6 +257,14 @@ class Stack:
         return worker.start(
             lanes or tuple(Lane), concurrency=concurrency, log_level=log_level, pool=pool
         )
+
+    def gateway(self, *arguments: str, variables: dict[str, str] | None = None) -> GatewayProcess:
+        """Start a gateway; it is killed at the end of the test."""
+        self._gateways += 1
+        log = self.directory / f"gateway-{self._gateways}.log"
+        one = GatewayProcess({**self.environment, **(variables or {})}, log)
+        self._exits.callback(one.kill)
+        return one.start(*arguments)
 
     def run(
         self, *arguments: str, stdin: bytes | None = None, limit_s: float = 120

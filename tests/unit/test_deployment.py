@@ -10,8 +10,9 @@ import yaml
 
 from stopline.cli import COMMANDS
 from stopline.cli.supervisor import stopline_command
-from stopline.cli.workers import start_workers
+from stopline.cli.workers import start_gateway, start_workers
 from stopline.settings.model import Settings
+from stopline_gateway.settings import GatewaySettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +23,7 @@ def compose() -> dict[str, Any]:
 
 
 def test_there_is_a_redis_and_a_worker_for_each_group_of_lanes(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"redis", "worker", "worker-emergency"}
+    assert set(compose["services"]) == {"redis", "worker", "worker-emergency", "gateway"}
 
 
 def test_containers_run_what_up_runs(compose: dict[str, Any]) -> None:
@@ -30,17 +31,18 @@ def test_containers_run_what_up_runs(compose: dict[str, Any]) -> None:
         def __init__(self) -> None:
             self.commands: list[list[str]] = []
 
-        def add(self, _name: str, command: list[str]) -> None:
+        def add(self, _name: str, command: list[str], **_: object) -> None:
             self.commands.append(command)
 
     recorder = Recorder()
     start_workers(recorder, None, "info")  # type: ignore[arg-type]  # a stand-in
+    start_gateway(recorder)  # type: ignore[arg-type]
     services = compose["services"]
-    contained = [services[name]["command"] for name in ("worker", "worker-emergency")]
+    contained = [services[name]["command"] for name in ("worker", "worker-emergency", "gateway")]
     assert [stopline_command(*command) for command in contained] == recorder.commands
 
 
-@pytest.mark.parametrize("name", ["redis", "worker", "worker-emergency"])
+@pytest.mark.parametrize("name", ["redis", "worker", "worker-emergency", "gateway"])
 def test_each_container_has_no_rights_and_looks_after_itself(
     compose: dict[str, Any], name: str
 ) -> None:
@@ -67,6 +69,7 @@ def test_secrets_come_from_files_only(compose: dict[str, Any]) -> None:
     assert {one["file"] for one in compose["secrets"].values()} == {
         "./secrets/api_token",
         "./secrets/redis_password",
+        "./secrets/gateway_keys",
     }
     for service in compose["services"].values():
         for name, value in service["environment"].items():
@@ -77,8 +80,17 @@ def test_secrets_come_from_files_only(compose: dict[str, Any]) -> None:
 
 def test_every_variable_is_a_setting(compose: dict[str, Any]) -> None:
     known = {f"STOPLINE_{name.upper()}" for name in Settings.model_fields}
-    for name in ("worker", "worker-emergency"):
+    known |= {f"STOPLINE_GATEWAY_{name.upper()}" for name in GatewaySettings.model_fields}
+    for name in ("worker", "worker-emergency", "gateway"):
         assert set(compose["services"][name]["environment"]) <= known
+
+
+def test_the_gateway_is_on_the_hosts_loopback_and_asks_for_keys(compose: dict[str, Any]) -> None:
+    gateway = compose["services"]["gateway"]
+    assert gateway["ports"] == ["127.0.0.1:8077:8077"]
+    assert gateway["environment"]["STOPLINE_GATEWAY_KEYS_FILE"] == "/run/secrets/gateway_keys"
+    assert "api_token" not in gateway["secrets"]
+    assert "/readyz" in gateway["healthcheck"]["test"][-1]
 
 
 def test_a_container_is_given_longer_than_its_calls(compose: dict[str, Any]) -> None:
@@ -94,10 +106,12 @@ def test_the_image_is_built_in_two_stages_and_runs_without_root() -> None:
     )
 
 
-def test_the_readme_lists_every_setting_and_command() -> None:
+def test_readme_and_docs_list_every_command_and_setting() -> None:
     readme = (ROOT / "README.md").read_text()
     assert len(readme.splitlines()) <= 150
-    for name in Settings.model_fields:
-        assert f"`{name.upper()}`" in readme, name
     for command in COMMANDS:
         assert f"`{command}" in readme, command
+    library, gateway = (ROOT / "docs" / "settings.md").read_text().split("## Gateway")
+    for fields, text in ((Settings.model_fields, library), (GatewaySettings.model_fields, gateway)):
+        for name in fields:
+            assert f"`{name.upper()}`" in text, name

@@ -25,6 +25,10 @@ COMMANDS: Final = {
         "stopline.cli.workers:worker",
         "Run Celery workers for some lanes, in this process's place.",
     ),
+    "gateway": (
+        "stopline_gateway.cli:app",
+        "Serve HTTP: REST, CloudEvents, outcomes as they come.",
+    ),
     "stop": (
         "stopline.cli.requests:stop",
         "Stop one task; prints the receipt, with --wait the outcome.",
@@ -46,6 +50,10 @@ COMMANDS: Final = {
     "dead": (
         "stopline.cli.dead:app",
         "Look at what was not stopped, send it again, or drop it.",
+    ),
+    "audit": (
+        "stopline.cli.audit:audit",
+        "Show who changed what through a service, the newest first.",
     ),
     "simulate-api": (
         "stopline.cli.workers:simulate_api",

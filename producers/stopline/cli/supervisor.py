@@ -22,6 +22,7 @@ _LOOK_S: Final = 0.2
 _RESTART_S: Final = 1.0
 WRONG_SETTINGS: Final = frozenset({Exit.BAD_INPUT})
 """They do not get better by starting again."""
+_CANNOT_RUN: Final = WRONG_SETTINGS | {Exit.UNAVAILABLE}
 _KILL_AFTER_S: Final = 15.0
 
 
@@ -41,6 +42,10 @@ class Child:
 
     name: str
     command: Sequence[str]
+    pass_fds: Sequence[int] = ()
+    """Descriptors that it inherits: a socket that several listen on."""
+    is_optional: bool = False
+    """The others go on without it, where it cannot run at all."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, environment: Mapping[str, str], log: Any) -> None:
@@ -53,6 +58,7 @@ class Child:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=self.pass_fds,
         )
 
     def terminate(self) -> None:
@@ -97,9 +103,16 @@ class Supervisor:
         self._children: list[Child] = []
         self._stop = threading.Event()
 
-    def add(self, name: str, command: Sequence[str]) -> Child:
-        """Start a child."""
-        child = Child(name, command)
+    def add(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        pass_fds: Sequence[int] = (),
+        is_optional: bool = False,
+    ) -> Child:
+        """Start a child; see `Child`."""
+        child = Child(name, command, pass_fds, is_optional)
         child.start(self._environment, self._log)
         self._children.append(child)
         return child
@@ -117,7 +130,7 @@ class Supervisor:
         self,
         look_after: Callable[[], None] = lambda: None,
         *,
-        fatal: AbstractSet[int] = WRONG_SETTINGS | {Exit.UNAVAILABLE},
+        fatal: AbstractSet[int] = _CANNOT_RUN,
     ) -> int | None:
         """Restart children that die, until `request_stop`.
 
@@ -130,9 +143,13 @@ class Supervisor:
         """
         while not self._stop.wait(_LOOK_S):
             look_after()
-            for child in self._children:
+            for child in tuple(self._children):
                 code = child.process.poll() if child.process else None
                 if code is None:
+                    continue
+                if child.is_optional and code in _CANNOT_RUN:
+                    announce(f"{child.name} cannot run; the others go on without it", "gave_up")
+                    self._children.remove(child)
                     continue
                 if code in fatal:
                     return code

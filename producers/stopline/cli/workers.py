@@ -140,6 +140,7 @@ def up(
             output.announce(f"embedded server: {server.url} (files in {files})", "server_started")
         stack.callback(supervisor.stop)
         start_workers(supervisor, concurrency, log_level)
+        start_gateway(supervisor)
         output.announce(
             "workers are starting for all lanes; Ctrl-C drains and stops them", "workers_starting"
         )
@@ -212,6 +213,12 @@ def start_workers(supervisor: Supervisor, concurrency: int | None, log_level: st
         "worker (emergency)",
         stopline_command("worker", "--lane", "emergency", "--concurrency", "1", *common),
     )
+
+
+def start_gateway(supervisor: Supervisor) -> None:
+    """Start the gateway where its extra is installed; it says itself where it listens."""
+    if all(find_spec(name) is not None for name in ("fastapi", "uvicorn", "httptools")):
+        supervisor.add("gateway", stopline_command("gateway"), is_optional=True)
 
 
 def simulate_api(

@@ -1,0 +1,1 @@
+"""HTTP in front of Stopline: REST, CloudEvents, and outcomes as they come. `stopline gateway`."""

@@ -1,0 +1,136 @@
+"""Who calls, and what they may do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from stopline.contract import Actor, Rate
+from stopline_gateway.keys import Scope
+from stopline_gateway.problems import Kind, Problem
+from stopline_gateway.settings import is_loopback
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from stopline_gateway.keys_file import KeysFile
+
+_LOCAL: Final = "gateway"
+"""Who calls where no keys are asked for, in the audit trail."""
+
+
+class Caller(NamedTuple):
+    """Whose key a call came with.
+
+    Attributes:
+        source: whom the key speaks for; None: anybody, where no keys are asked for.
+        key_id: the key's id.
+        scopes: what it may do.
+        rate: how often.
+        address: where the call came from.
+    """
+
+    source: str | None
+    key_id: str | None
+    scopes: frozenset[Scope]
+    rate: Rate | None
+    address: str | None
+
+    @property
+    def name(self) -> str:
+        """Who it is, in records."""
+        return self.source or _LOCAL
+
+    @property
+    def actor(self) -> Actor:
+        """The same for the audit trail."""
+        return Actor(self.name, self.key_id, self.address)
+
+    def require(self, *scopes: Scope) -> None:
+        """Refuse a call that needs a scope (any of these) which the key has not."""
+        if self.scopes.isdisjoint(scopes):
+            names = " or ".join(scopes)
+            raise Problem(Kind.FORBIDDEN, f"This needs the scope {names}, which the key has not.")
+
+    def speak_for(self, source: str | None) -> str | None:
+        """The source of something this caller sends, given what it says itself.
+
+        Raises:
+            Problem: it says that it is somebody else.
+        """
+        if self.source is None or source is None or source == self.source:
+            return self.source or source
+        raise Problem(
+            Kind.FORBIDDEN,
+            f"source: the key speaks for {self.source}, and for nobody else. Leave the field out.",
+            field="source",
+        )
+
+
+_EVERYTHING: Final = frozenset(Scope)
+
+
+class Access:
+    """Tells who calls.
+
+    Args:
+        keys: the keys; None where none are asked for: then only this machine may call.
+        rate: of keys whose lines name none.
+    """
+
+    def __init__(self, keys: KeysFile | None, rate: Rate | None) -> None:
+        self._keys = keys
+        self._rate = rate
+
+    def caller(self, request: Request, *scopes: Scope) -> Caller:
+        """Who calls; raises `Problem` for a key that is missing, wrong, or not for this."""
+        given = [value for name, value in request.scope["headers"] if name == b"authorization"]
+        address = request.client.host if request.client else None
+        if self._keys is None:
+            _check_host(request)
+            return Caller(None, None, _EVERYTHING, self._rate, address)
+        caller = self._with_key(self._keys, given, address)
+        caller.require(*scopes)
+        return caller
+
+    def _with_key(self, keys: KeysFile, given: list[bytes], address: str | None) -> Caller:
+        if not given:
+            raise _unauthorized("Send the header field 'Authorization: Bearer <key>'.")
+        if len(given) > 1:
+            raise _unauthorized("The header field Authorization is there more than once.")
+        kind, _, key = given[0].decode("latin-1").strip().partition(" ")
+        if kind.lower() != "bearer":
+            raise _unauthorized("The header field is 'Authorization: Bearer <key>'.")
+        line = keys.find(key.strip())
+        if line is None:
+            raise _unauthorized("This key is not known here: it is wrong, or was revoked.")
+        rate = self._rate if line.rate is None else Rate.parse(line.rate)
+        return Caller(line.source, line.id, frozenset(line.scopes), rate, address)
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _check_host(request: Request) -> None:
+    """Refuse a page of somebody else's that a browser on this machine shows.
+
+    Its host's name may lead here (DNS rebinding), so that the browser takes it for the same origin;
+    but the name is in `Host`.
+    """
+    host = request.url.hostname
+    origin = request.headers.get("origin")
+    if (host is not None and not is_loopback(host)) or (origin and not _is_local(origin)):
+        raise Problem(
+            Kind.FORBIDDEN,
+            "Without keys, only this machine may call, as localhost or 127.0.0.1.",
+        )
+
+
+def _is_local(origin: str) -> bool:
+    from urllib.parse import urlsplit  # noqa: PLC0415  # browsers only
+
+    try:
+        host = urlsplit(origin).hostname
+    except ValueError:
+        return False
+    return host is not None and is_loopback(host)

@@ -1,0 +1,82 @@
+"""The gateway as an ASGI app."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from fastapi import FastAPI
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+
+import stopline
+from stopline_gateway import openapi, problems
+from stopline_gateway.heads import Heads
+from stopline_gateway.routes import (
+    batches,
+    dead_letters,
+    events,
+    outcomes,
+    probes,
+    resumes,
+    stops,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from stopline_gateway.services import Services
+
+_DESCRIPTION: Final = (
+    "Reliable stops of tasks: every accepted request reaches exactly one outcome, whatever "
+    "crashes; `stopped` only if a successful call began after the request was issued. Errors are "
+    "problem documents (RFC 9457)."
+)
+
+
+def make_app(services: Services) -> FastAPI:
+    """The app; it closes the services when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await services.close()
+
+    app = FastAPI(
+        title="Stopline",
+        version=stopline.__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    for module in (stops, batches, resumes, events, outcomes, dead_letters, probes):
+        app.include_router(module.router)
+    problems.install(app)
+    _add_documents(app)
+    app.add_middleware(Heads)
+    return app
+
+
+def _add_documents(app: FastAPI) -> None:
+    def document() -> dict[str, object]:
+        if app.openapi_schema is None:
+            app.openapi_schema = openapi.make(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
+
+    async def as_json(_request: Request) -> Response:
+        return JSONResponse(document())
+
+    async def as_page(_request: Request) -> Response:
+        policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
+        return HTMLResponse(openapi.page(document()), headers={"Content-Security-Policy": policy})
+
+    app.router.routes += [Route("/openapi.json", as_json), Route("/docs", as_page)]

@@ -1,0 +1,151 @@
+"""Bodies of requests: read within limits, in no other form than their own."""
+
+from __future__ import annotations
+
+import asyncio
+from email.message import Message
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from starlette.requests import ClientDisconnect
+
+from stopline.contract import parse_json
+from stopline.errors import InvalidRequestError
+from stopline_gateway.problems import Kind, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
+BYTES_PER_S_MIN: Final = 500
+"""A body that comes more slowly is not waited for: as Apache's mod_reqtimeout has it."""
+
+
+class BodyLimits(NamedTuple):
+    """How large a body may be, and how long it may be silent at the beginning."""
+
+    bytes_max: int
+    silence_s: float
+
+
+class MediaType(NamedTuple):
+    """What a Content-Type says."""
+
+    name: str
+    charset: str
+
+
+def media_type(request: Request) -> MediaType:
+    """What a request says of its body.
+
+    Raises:
+        Problem: it says nothing, or that the body is compressed.
+    """
+    given = [value for name, value in request.scope["headers"] if name == b"content-type"]
+    if len(given) > 1:
+        raise Problem(Kind.MALFORMED, "The header field Content-Type is there more than once.")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"", "identity"}:
+        raise Problem(Kind.MEDIA_TYPE, "Compressed bodies are not taken: send it as it is.")
+    parsed = Message()
+    parsed["content-type"] = given[0].decode("latin-1") if given else ""
+    charset = str(parsed.get_param("charset") or "utf-8").lower()
+    if charset not in {"utf-8", "utf8", "us-ascii"}:
+        raise Problem(Kind.MEDIA_TYPE, f"charset {charset[:40]}: UTF-8 is needed.")
+    return MediaType(parsed.get_content_type() if given else "", charset)
+
+
+def require(found: MediaType, *names: str) -> None:
+    """Refuse a body that is in none of these formats."""
+    if found.name not in names:
+        wanted = " or ".join(names)
+        given = f"not {found.name[:80]}" if found.name else "and the request names none"
+        raise Problem(Kind.MEDIA_TYPE, f"Content-Type: {wanted} is needed, {given}.")
+
+
+async def blocks(request: Request, limits: BodyLimits) -> AsyncIterator[bytes]:
+    """The body as it comes.
+
+    Raises:
+        Problem: it is too large, or takes too long.
+    """
+    _check_length(request, limits)
+    loop, stream = asyncio.get_running_loop(), request.stream()
+    received, waited_s = 0, 0.0
+    while True:
+        began = loop.time()
+        left_s = limits.silence_s + received / BYTES_PER_S_MIN - waited_s
+        try:
+            async with asyncio.timeout(max(0.0, left_s)):
+                block = await anext(stream, None)
+        except TimeoutError:
+            raise Problem(
+                Kind.TOO_SLOW,
+                f"{received} bytes came in {waited_s + left_s:.0f} s.",
+                headers=_CLOSE,
+            ) from None
+        except ClientDisconnect:
+            raise Problem(
+                Kind.MALFORMED, "The body ended before its end.", headers=_CLOSE
+            ) from None
+        if block is None:
+            return
+        waited_s += loop.time() - began
+        received += len(block)
+        if received > limits.bytes_max:
+            raise _too_large(limits)
+        if block:
+            yield block
+
+
+_CLOSE: Final = {"Connection": "close"}
+"""The rest of the body may still come, and would be read for nothing."""
+
+
+def _check_length(request: Request, limits: BodyLimits) -> None:
+    length = request.headers.get("content-length")
+    if length is not None and length.isdigit() and int(length) > limits.bytes_max:
+        raise _too_large(limits)
+
+
+def _too_large(limits: BodyLimits) -> Problem:
+    return Problem(
+        Kind.TOO_LARGE, f"At most {limits.bytes_max} bytes are taken here.", headers=_CLOSE
+    )
+
+
+async def read_json(request: Request, limits: BodyLimits, *names: str) -> Any:
+    """A body of JSON, whole; raises `Problem`."""
+    require(media_type(request), *(names or ("application/json",)))
+    return json_of(await read(request, limits))
+
+
+async def read(request: Request, limits: BodyLimits) -> bytes:
+    """A body, whole; raises `Problem`."""
+    return b"".join([block async for block in blocks(request, limits)])
+
+
+def json_of(raw: bytes) -> Any:
+    """The value of a body of JSON; raises `Problem`."""
+    try:
+        return parse_json(raw)
+    except InvalidRequestError as error:
+        raise Problem(Kind.MALFORMED, f"{error}.", field=error.field) from None
+
+
+async def read_object(request: Request, limits: BodyLimits) -> dict[str, Any]:
+    """A body that is a JSON object; raises `Problem`."""
+    fields = await read_json(request, limits)
+    if not isinstance(fields, dict):
+        raise Problem(Kind.INVALID, "The body is a JSON object with named fields.")
+    return fields
+
+
+async def read_none(request: Request) -> None:
+    """Refuse a body where there is none to be.
+
+    Raises:
+        Problem: there is one.
+    """
+    async for _ in blocks(request, BodyLimits(0, 1.0)):
+        pass

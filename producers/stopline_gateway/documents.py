@@ -1,0 +1,185 @@
+"""Documents of the gateway's own: what bodies hold, and replies. The others are the contract's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stopline.contract import (
+    CancelResult,
+    DeadFilter,
+    DeadMessage,
+    Document,
+    Identifier,
+    Lane,
+    Moment,
+    Outcome,
+    ReceiptKind,
+)
+
+_IDS_MAX = 1_000
+
+
+class ReceiptDocument(BaseModel):
+    """What became of a stop request at once; `request_id` is the one to follow."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "request_id": "019abf2e-5d0c-7c3e-9d57-2f6d3a8b1c44",
+                "receipt": "accepted",
+                "user_id": "5832d184",
+                "task_id": "f232d184",
+                "sub_user_id": None,
+                "lane": "default",
+            }
+        }
+    )
+
+    request_id: str
+    receipt: ReceiptKind
+    user_id: str
+    task_id: str
+    sub_user_id: str | None
+    lane: Lane
+
+
+class ResumeRequest(Document):
+    """A task was resumed: stops that were issued before are superseded. `at`: now if left out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"user_id": "5832d184", "task_id": "f232d184"}}
+    )
+
+    user_id: Identifier
+    task_id: Identifier
+    sub_user_id: Identifier | None = None
+    at: Moment | None = None
+
+
+class CancelDocument(BaseModel):
+    """What cancelling a request came to."""
+
+    request_id: str
+    result: CancelResult
+
+
+class CancelledBatch(BaseModel):
+    """What cancelling the requests of a batch came to, counted."""
+
+    batch_id: str
+    results: dict[CancelResult, int]
+
+
+class RefusedLine(BaseModel):
+    """A line of a batch that was not accepted; the first is number 1."""
+
+    line: int
+    field: str | None
+    reason: str
+
+
+class BatchReply(BaseModel):
+    """What became of the lines of a batch: receipts by kind, and the first lines that were refused.
+
+    With `dry_run` nothing was sent, and `receipts` is empty.
+    """
+
+    batch_id: str
+    lines: int
+    receipts: dict[ReceiptKind, int]
+    refused: int
+    refused_lines: list[RefusedLine]
+    dry_run: bool
+
+
+class Letters(Document):
+    """Which dead letters are meant: exactly one of these."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"filter": {"outcome": "exhausted"}}})
+
+    ids: Annotated[tuple[str, ...], Field(min_length=1, max_length=_IDS_MAX)] | None = None
+    filter: DeadFilter | None = None
+    all: bool | None = None
+
+
+class DeadPage(BaseModel):
+    """Dead letters, the newest first; `next` is the `cursor` of those that follow."""
+
+    letters: list[Outcome | DeadMessage]
+    next: str | None
+
+
+class Redriven(BaseModel):
+    """What became of dead letters that were to be sent again.
+
+    Of requests the receipts of the new ones, by the id of the old; of messages how many went back
+    to their queues. `kept` are ids of messages that were kept only in part. Where there are `more`,
+    a repeated call goes on.
+    """
+
+    receipts: dict[str, ReceiptDocument]
+    messages: int
+    kept: list[str]
+    more: bool
+
+
+class Discarded(BaseModel):
+    """How many dead letters were dropped. Where there are `more`, a repeated call goes on."""
+
+    discarded: int
+    more: bool
+
+
+class EventResult(BaseModel):
+    """What became of an event.
+
+    `status` is `accepted` (see the receipt), `resumed`, `ignored` (its type means nothing here) or
+    `refused` (see the problem). Without a `time` of its own, it counts as of its arrival.
+    """
+
+    id: str | None
+    source: str | None
+    status: str
+    receipt: ReceiptDocument | None = None
+    time: str
+    """`event` or `arrival`: where the time comes from that decides what it supersedes."""
+    problem: dict[str, Any] | None = None
+
+
+class EventResults(BaseModel):
+    """What became of each event of a batch, in its order, and how many of each status."""
+
+    results: list[EventResult]
+    counts: dict[str, int]
+
+
+class ProblemDocument(BaseModel):
+    """What is wrong (RFC 9457); `field` is the one at fault. docs/gateway.md explains the types."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "example": {
+                "type": "urn:stopline:problem:invalid-request",
+                "title": "A field is wrong; nothing was accepted.",
+                "status": 422,
+                "detail": "user_id: this field is required",
+                "field": "user_id",
+            }
+        },
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+
+
+class Ready(BaseModel):
+    """Whether the gateway can do its work; `problems` says what keeps it from that."""
+
+    ready: bool
+    problems: list[str]

@@ -1,0 +1,144 @@
+"""HTTP/1.1 on the wire: uvicorn's protocol, with limits for heads, which it has none for.
+
+A head that never ends, or comes a byte a minute, holds a connection and memory (slowloris). Neither
+httptools nor uvicorn bound it: their `h11_max_incomplete_event_size` is for h11 alone, and
+`timeout_keep_alive` counts between requests only.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from stopline_gateway.problems import MEDIA_TYPE, Kind, Problem
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from stopline_gateway.settings import GatewaySettings
+
+
+class _Part(Enum):
+    """What of a request comes next."""
+
+    NONE = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection. `bounded` makes the class that uvicorn is given."""
+
+    head_bytes_max: ClassVar[int]
+    silence_s: ClassVar[float]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._part = _Part.NONE
+        self._head_bytes = 0
+        self._unread_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def bounded(cls, settings: GatewaySettings) -> type[GuardedProtocol]:
+        """The protocol with the limits of some settings."""
+        limits = {"head_bytes_max": settings.head_bytes_max, "silence_s": settings.silence_s}
+        return type("BoundedProtocol", (cls,), limits)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first head."""
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes; bounded as long as they are of a head."""
+        before = self._part
+        super().data_received(data)
+        if self._part is not _Part.HEAD:
+            self._stop_timer()
+            return
+        if before is not _Part.BODY:
+            # What httptools holds back: a line that has not ended yet is told to nobody.
+            self._unread_bytes += len(data)
+        self._start_timer()
+        if self._unread_bytes > self.head_bytes_max:
+            self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._part, self._head_bytes, self._unread_bytes = _Part.HEAD, 0, 0
+
+    def on_url(self, url: bytes) -> None:
+        """The target of the request line."""
+        super().on_url(url)
+        self._head_bytes += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header field."""
+        super().on_header(name, value)
+        self._head_bytes += len(name) + len(value) + 4
+
+    def on_headers_complete(self) -> None:
+        """A head has ended."""
+        self._part = _Part.BODY
+        if self._head_bytes > self.head_bytes_max:
+            self._refuse_head()
+        else:
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A body has ended."""
+        self._part = _Part.NONE
+        if self.cycle is not None:
+            super().on_message_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of a body; none where its head was refused."""
+        if self.cycle is not None:
+            super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        """Uvicorn's answer to what is no HTTP, as a problem document."""
+        self._refuse(Kind.MALFORMED, msg)
+
+    def _refuse_head(self) -> None:
+        self._refuse(Kind.HEAD, f"At most {self.head_bytes_max} bytes are taken.")
+
+    def _start_timer(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.silence_s, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        if self._part is _Part.HEAD:
+            self._refuse(Kind.TOO_SLOW, f"No whole head came in {self.silence_s:g} s.")
+        else:
+            self.transport.close()
+
+    def _refuse(self, kind: Kind, detail: str) -> None:
+        if self.transport.is_closing():
+            return
+        problem = Problem(kind, detail)
+        body = orjson.dumps(problem.document())
+        told = kind.value
+        head = (
+            f"HTTP/1.1 {told.status} {told.title.rstrip('.')}\r\n"
+            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

@@ -1,0 +1,215 @@
+"""`/v1/events`: CloudEvents 1.0, one or many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from fastapi import APIRouter, Request
+
+from stopline.errors import InvalidRequestError, LedgerFullError, UnavailableError
+from stopline_events import cloud_events
+from stopline_events.decisions import STOP, Ignored, Resume, Stop, decide
+from stopline_gateway.bodies import json_of, media_type, read, require
+from stopline_gateway.documents import EventResult, EventResults
+from stopline_gateway.keys import Scope
+from stopline_gateway.problems import Kind, Problem
+from stopline_gateway.replies import BODY, body_of, json_reply, problems
+from stopline_gateway.services import services_of
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from stopline.contract import Receipt
+    from stopline_events.cloud_events import Event
+    from stopline_events.decisions import Decision
+    from stopline_gateway.access import Caller
+    from stopline_gateway.services import Services
+
+router = APIRouter(prefix="/v1/events", tags=["events"])
+EVENTS_MAX: Final = 1_000
+"""Events of one batch."""
+_EXAMPLE: Final = {
+    "specversion": "1.0",
+    "id": "8f1b",
+    "source": "/billing",
+    "type": STOP,
+    "time": "2026-11-26T08:00:00Z",
+    "data": {"user_id": "5832d184", "task_id": "f232d184", "reason": "over budget"},
+}
+_EVENT: Final = {"type": "object", "required": ["specversion", "id", "source", "type"]}
+_BODY: Final[dict[str, dict[str, Any]]] = {
+    cloud_events.STRUCTURED: {"schema": _EVENT, "example": _EXAMPLE},
+    cloud_events.BATCH: {
+        "schema": {"type": "array", "items": _EVENT, "maxItems": EVENTS_MAX},
+        "example": [_EXAMPLE],
+    },
+    "application/json": {
+        "schema": {"type": "object"},
+        "example": {"user_id": "5832d184", "task_id": "f232d184"},
+    },
+}
+
+
+@router.post(
+    "",
+    operation_id="createEvents",
+    summary="CloudEvents: stops and resumes",
+    status_code=202,
+    response_model=None,
+    responses={
+        202: {
+            "description": "What became of the event, or of each of a batch.",
+            "model": EventResult | EventResults,
+        },
+        **problems(*BODY, Kind.CONFLICT, Kind.FULL),
+    },
+    openapi_extra={
+        **body_of(_BODY),
+        "parameters": [
+            {
+                "name": f"ce-{name}",
+                "in": "header",
+                "required": False,
+                "description": "An attribute, where the body is the data alone (binary mode).",
+                "schema": {"type": "string"},
+            }
+            for name in ("specversion", "id", "source", "type", "time")
+        ],
+    },
+)
+async def create_events(request: Request) -> Response:
+    """Structured, binary or batch. `source` and `id` are the idempotency key, `time` `issued_at`.
+
+    Types: `stopline.stop.requested` (the data is a stop request's fields) and
+    `stopline.task.resumed` (`user_id`, `task_id`, `sub_user_id`). Others are ignored, with a word.
+    """
+    services = services_of(request)
+    caller = await services.admit(request, Scope.STOP)
+    found = media_type(request)
+    headers = _headers(request)
+    names = (cloud_events.STRUCTURED, cloud_events.BATCH)
+    if cloud_events.is_event(headers) and found.name not in names:
+        raw = await read(request, services.whole)
+        return await _one(
+            services, caller, _read(cloud_events.parse_binary, headers, found.name, raw)
+        )
+    require(found, *names)
+    raw = await read(request, services.whole)
+    if found.name == cloud_events.STRUCTURED:
+        return await _one(services, caller, _read(cloud_events.event_of, json_of(raw)))
+    return await _many(services, caller, json_of(raw))
+
+
+def _headers(request: Request) -> list[tuple[str, str]]:
+    return [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in request.scope["headers"]
+    ]
+
+
+def _read(parse: Any, *arguments: Any) -> Event:
+    try:
+        event: Event = parse(*arguments)
+    except InvalidRequestError as error:
+        raise Problem.of(error) from None
+    return event
+
+
+class _Decided(NamedTuple):
+    """An event of a batch and what it asks for; or what is wrong with it."""
+
+    event: Event | None
+    decision: Decision | Problem
+
+
+async def _one(services: Services, caller: Caller, event: Event) -> Response:
+    decided = _decide(event, caller)
+    if isinstance(decided.decision, Problem):
+        raise decided.decision
+    result = await _do(services, caller, decided)
+    if result.problem is not None:
+        raise result.problem
+    return json_reply(result.document(), 202)
+
+
+async def _many(services: Services, caller: Caller, documents: object) -> Response:
+    if not isinstance(documents, list):
+        raise Problem(Kind.INVALID, "A batch is a JSON array of events.")
+    if len(documents) > EVENTS_MAX:
+        raise Problem(Kind.TOO_LARGE, f"At most {EVENTS_MAX} events are taken at once.")
+    decided = [_parse_and_decide(one, caller) for one in documents]
+    results: list[_Result] = []
+    # In their order, since a resume must find the stops before it and none of those after it; stops
+    # in a row are accepted together.
+    for are_stops, some in groupby(decided, lambda one: isinstance(one.decision, Stop)):
+        if are_stops:
+            results += await asyncio.gather(*(_do(services, caller, one) for one in some))
+        else:
+            results += [await _do(services, caller, one) for one in some]
+    counts = Counter(one.status for one in results)
+    return json_reply({"results": [one.document() for one in results], "counts": counts}, 202)
+
+
+def _parse_and_decide(document: object, caller: Caller) -> _Decided:
+    try:
+        event = cloud_events.event_of(document)
+    except InvalidRequestError as error:
+        return _Decided(None, Problem.of(error))
+    return _decide(event, caller)
+
+
+def _decide(event: Event, caller: Caller) -> _Decided:
+    try:
+        return _Decided(event, decide(event, speak_for=caller.speak_for))
+    except InvalidRequestError as error:
+        return _Decided(event, Problem.of(error))
+    except Problem as problem:
+        return _Decided(event, problem)
+
+
+class _Result(NamedTuple):
+    """What became of an event."""
+
+    event: Event | None
+    status: str
+    receipt: Receipt | None = None
+    problem: Problem | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As `EventResult`."""
+        event = self.event
+        receipt = None if self.receipt is None else self.receipt.to_json()
+        problem = None if self.problem is None else self.problem.document()
+        return {
+            "id": event and event.id,
+            "source": event and event.source,
+            "status": self.status,
+            "receipt": receipt,
+            "time": "event" if event is not None and event.time is not None else "arrival",
+            "problem": problem,
+        }
+
+
+async def _do(services: Services, caller: Caller, decided: _Decided) -> _Result:
+    """Do what an event asks for; a ledger that is away fails the whole call, to be repeated."""
+    event = decided.event
+    try:
+        match decided.decision:
+            case Problem() as problem:
+                return _Result(event, "refused", problem=problem)
+            case Ignored():
+                await services.client.count("events_ignored")
+                return _Result(event, "ignored")
+            case Resume(target, at):
+                await services.client.resumed(*target, at=at, actor=caller.actor)
+                return _Result(event, "resumed")
+            case Stop(request):
+                receipt = await services.client.stop_request(request, actor=caller.actor)
+                return _Result(event, "accepted", receipt)
+    except (UnavailableError, LedgerFullError):
+        raise
+    except InvalidRequestError as error:
+        return _Result(event, "refused", problem=Problem.of(error))

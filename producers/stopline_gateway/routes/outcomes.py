@@ -1,0 +1,150 @@
+"""`/v1/outcomes`: outcomes as they come, as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from fastapi.sse import format_sse_event
+from starlette.responses import StreamingResponse
+
+from stopline.contract import OutcomeKind
+from stopline.errors import StoplineError
+from stopline_gateway.feed import Gap
+from stopline_gateway.keys import Scope
+from stopline_gateway.problems import Kind, Problem
+from stopline_gateway.replies import problems
+from stopline_gateway.services import services_of
+from stopline_gateway.waiting import first_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.responses import Response
+
+    from stopline.contract import KeptOutcome, Outcome
+    from stopline_gateway.services import Services
+
+    _Found = KeptOutcome | Gap | None
+
+router = APIRouter(prefix="/v1/outcomes", tags=["outcomes"])
+_RETRY_MS: Final = 1_000
+_PLACE: Final = re.compile(r"[0-9]{1,18}(?:-[0-9]{1,18})?")
+_LAST: Final = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The id of the last event that was received; browsers send it by themselves. "
+    "`0-0`: from the oldest that is kept. Left out: from now on.",
+    "schema": {"type": "string", "pattern": f"^{_PLACE.pattern}$"},
+}
+Only = Annotated[str | None, Query(max_length=200, description="Only these.")]
+
+
+@router.get(
+    "",
+    operation_id="followOutcomes",
+    summary="Outcomes as they come",
+    response_model=None,
+    responses={
+        200: {
+            "description": "Server-sent events. `outcome`: its document is the data. `gap`: some "
+            "between the last id and here are no longer kept. A comment every ten seconds.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        **problems(Kind.OUTCOMES_OFF, Kind.INVALID, Kind.BUSY, Kind.CLOSING),
+    },
+    openapi_extra={"parameters": [_LAST]},
+)
+async def follow_outcomes(  # each is a parameter of the query
+    request: Request,
+    user_id: Only = None,
+    task_id: Only = None,
+    source: Only = None,
+    batch_id: Only = None,
+    outcome: Annotated[OutcomeKind | None, Query(description="Only these.")] = None,
+) -> Response:
+    """Each outcome at least once, in their order, where STOPLINE_OUTCOMES is on.
+
+    After a lost connection, the header field `Last-Event-ID` goes on where it ended.
+    """
+    services = services_of(request)
+    await services.admit(request, Scope.READ)
+    if not services.keeps_outcomes:
+        raise Problem(
+            Kind.OUTCOMES_OFF,
+            "Set STOPLINE_OUTCOMES=1 for the workers, the gateway and all others.",
+        )
+    services.waiting.check_room_for_stream()
+    wanted = {
+        name: value
+        for name, value in (
+            ("user_id", user_id),
+            ("task_id", task_id),
+            ("source", source),
+            ("batch_id", batch_id),
+            ("outcome", outcome),
+        )
+        if value is not None
+    }
+    body = _events(services, _place(request), wanted)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(body, media_type="text/event-stream", headers=headers)
+
+
+def _place(request: Request) -> str | None:
+    given = request.headers.get("last-event-id")
+    if given is not None and _PLACE.fullmatch(given) is None:
+        raise Problem(
+            Kind.INVALID, "Last-Event-ID: this is no id of an event.", field="Last-Event-ID"
+        )
+    return given
+
+
+async def _events(
+    services: Services, place: str | None, wanted: dict[str, Any]
+) -> AsyncIterator[bytes]:
+    yield format_sse_event(retry=_RETRY_MS, comment="outcomes follow")
+    try:
+        with services.waiting.stream() as end:
+            async with aclosing(services.feed.follow(place)) as stream:
+                async for found in _until(stream, end):
+                    text = _text(found, wanted)
+                    if text is not None:
+                        yield text
+        yield format_sse_event(comment="this process ends: connect again")
+    except StoplineError:
+        yield format_sse_event(comment="the ledger cannot be reached: connect again")
+
+
+async def _until(stream: AsyncIterator[_Found], end: asyncio.Future[None]) -> AsyncIterator[_Found]:
+    """What comes, until this process is about to end."""
+    while not end.done():
+        following = asyncio.ensure_future(anext(stream))
+        try:
+            await first_of(following, end)
+            if not following.done():
+                return
+            yield following.result()
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+
+def _text(found: _Found, wanted: dict[str, Any]) -> bytes | None:
+    if found is None:
+        return format_sse_event(comment="still here")
+    if isinstance(found, Gap):
+        return format_sse_event(event="gap", data_str="{}")
+    if not _matches(found.outcome, wanted):
+        return None
+    data = orjson.dumps(found.outcome.to_json()).decode()
+    return format_sse_event(event="outcome", id=found.place, data_str=data)
+
+
+def _matches(outcome: Outcome, wanted: dict[str, Any]) -> bool:
+    return all(getattr(outcome, name) == value for name, value in wanted.items())

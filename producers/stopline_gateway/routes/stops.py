@@ -1,0 +1,181 @@
+"""`/v1/stops`: ask for a task to be stopped, see what became of it, cancel it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, Request
+
+from stopline.contract import CancelResult, OpenRequest, Outcome, ReceiptKind, StopRequest
+from stopline_gateway.bodies import read_none, read_object
+from stopline_gateway.documents import CancelDocument, ReceiptDocument
+from stopline_gateway.keys import Scope
+from stopline_gateway.problems import Kind, Problem, retry_after
+from stopline_gateway.replies import BODY, body_of, json_reply, problems
+from stopline_gateway.routes.parameters import RequestId, WaitS, known_form
+from stopline_gateway.services import services_of
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from stopline_gateway.access import Caller
+    from stopline_gateway.services import Services
+
+router = APIRouter(prefix="/v1/stops", tags=["stops"])
+_AT_ONCE: Final = frozenset({ReceiptKind.SATISFIED, ReceiptKind.SUPERSEDED})
+"""The receipts of requests that have their outcome with them."""
+_EXAMPLE: Final = {
+    "user_id": "5832d184",
+    "task_id": "f232d184",
+    "reason": "over budget",
+}
+_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key for the same target is accepted once, for a day by default: "
+    "repeat a call whose answer got lost with it. The same as the field `idempotency_key`.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+}
+
+
+@router.post(
+    "",
+    operation_id="createStop",
+    summary="Ask for a task to be stopped",
+    status_code=202,
+    response_model=None,
+    responses={
+        200: {
+            "description": "There is an outcome: the target was stopped by a call that began after "
+            "the request was issued (`satisfied`) or was resumed since (`superseded`); or, with "
+            "`wait_s`, the outcome itself.",
+            "model": ReceiptDocument | Outcome,
+        },
+        202: {
+            "description": "Accepted: there will be exactly one outcome. With `wait_s`, there was "
+            "none in time, and this is the status.",
+            "model": ReceiptDocument | OpenRequest,
+            "headers": {
+                "Location": {"description": "Where to look.", "schema": {"type": "string"}}
+            },
+        },
+        **problems(*BODY, Kind.CONFLICT, Kind.FULL, Kind.BUSY),
+    },
+    openapi_extra={
+        "parameters": [_KEY],
+        **body_of(
+            {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/StopRequest"},
+                    "example": _EXAMPLE,
+                }
+            }
+        ),
+    },
+)
+async def create_stop(request: Request, wait_s: WaitS = 0) -> Response:
+    """Exactly one outcome follows an accepted request, whatever crashes."""
+    services = services_of(request)
+    caller = await services.admit(request, Scope.STOP)
+    fields = await read_object(request, services.whole)
+    wish = stop_request(_with_key(request, fields), caller)
+    receipt = await services.client.stop_request(wish, actor=caller.actor)
+    headers = {"Location": f"/v1/stops/{receipt.request_id}"}
+    if wait_s > 0:
+        return await _waited(services, request, receipt.request_id, wait_s, headers)
+    status = 200 if receipt.receipt in _AT_ONCE else 202
+    return json_reply(receipt.to_json(), status, headers)
+
+
+def _with_key(request: Request, fields: dict[str, Any]) -> dict[str, Any]:
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return fields
+    if len(given) > 1 or fields.get("idempotency_key", given[0]) not in {None, given[0]}:
+        raise Problem(
+            Kind.INVALID,
+            "idempotency_key: it is there more than once, and differs.",
+            field="idempotency_key",
+        )
+    return {**fields, "idempotency_key": given[0]}
+
+
+def stop_request(fields: dict[str, Any], caller: Caller) -> StopRequest:
+    """A request in the name of the caller; raises `InvalidRequestError` or `Problem`."""
+    said = fields.get("source")
+    source = caller.speak_for(said) if isinstance(said, str | None) else said
+    return StopRequest.parse(fields if source is None else {**fields, "source": source})
+
+
+async def _waited(
+    services: Services, request: Request, request_id: str, wait_s: float, headers: dict[str, str]
+) -> Response:
+    outcome = await services.waiting.outcome(request, request_id, wait_s)
+    if outcome is not None:
+        return json_reply(outcome.to_json(), 200, headers)
+    status = await services.client.status(request_id)
+    again = retry_after(1) if services.waiting.is_closing else {}
+    code = 200 if isinstance(status, Outcome) else 202
+    return json_reply(status.to_json(), code, {**headers, **again})
+
+
+@router.get(
+    "/{request_id}",
+    operation_id="getStop",
+    summary="The outcome of a request, or where it is",
+    response_model=None,
+    responses={
+        200: {"description": "Outcome or status.", "model": Outcome | OpenRequest},
+        **problems(Kind.NOT_FOUND, Kind.INVALID, Kind.BUSY),
+    },
+)
+async def get_stop(request: Request, request_id: RequestId, wait_s: WaitS = 0) -> Response:
+    """With every attempt. `outcome` is null as long as there is none."""
+    services = services_of(request)
+    await services.admit(request, Scope.READ, Scope.STOP)
+    known_form(request_id, "request")
+    found = None
+    if wait_s > 0:
+        found = await services.waiting.outcome(request, request_id, wait_s)
+    status = found or await services.client.status(request_id)
+    again = retry_after(1) if services.waiting.is_closing else {}
+    return json_reply(status.to_json(), 200, again)
+
+
+@router.delete(
+    "/{request_id}",
+    operation_id="cancelStop",
+    summary="Cancel a request",
+    response_model=None,
+    responses={
+        200: {"description": "What came of it.", "model": CancelDocument},
+        **problems(Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.FULL),
+    },
+)
+async def cancel_stop(request: Request, request_id: RequestId) -> Response:
+    """For everybody who joined it. A call in flight may still succeed; none follows.
+
+    With the scope `stop`, what the key's own source asked for; with `operate`, anything.
+    """
+    services = services_of(request)
+    caller = await services.admit(request, Scope.STOP, Scope.OPERATE)
+    known_form(request_id, "request")
+    await read_none(request)
+    if Scope.OPERATE not in caller.scopes:
+        await _check_own(services, caller, request_id)
+    client = services.client
+    result = await client.cancel(request_id, by=caller.name, actor=caller.actor)
+    if result is CancelResult.UNKNOWN:
+        raise Problem(Kind.NOT_FOUND, f"The ledger knows no request {request_id}.")
+    return json_reply({"request_id": request_id, "result": result})
+
+
+async def _check_own(services: Services, caller: Caller, request_id: str) -> None:
+    status = await services.client.status(request_id)
+    others = {status.source, *(one.source for one in status.joined)} - {caller.source}
+    if others or status.joined_count > len(status.joined):
+        raise Problem(
+            Kind.FORBIDDEN,
+            "Others asked for this as well: cancelling it needs the scope operate.",
+        )

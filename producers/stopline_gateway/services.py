@@ -1,0 +1,77 @@
+"""What the routes work with: one of each in a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, cast
+
+from stopline_gateway.access import Access
+from stopline_gateway.bodies import BodyLimits
+from stopline_gateway.feed import Feed
+from stopline_gateway.keys_file import KeysFile
+from stopline_gateway.rates import Rates
+from stopline_gateway.waiting import Waiting
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from stopline import AsyncStopClient
+    from stopline_gateway.access import Caller
+    from stopline_gateway.keys import Scope
+    from stopline_gateway.settings import GatewaySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the routes work with."""
+
+    client: AsyncStopClient
+    access: Access
+    rates: Rates
+    waiting: Waiting
+    feed: Feed
+    whole: BodyLimits
+    """Of a body that is read whole."""
+    streamed: BodyLimits
+    """Of one that is read line by line."""
+    keeps_outcomes: bool
+
+    @classmethod
+    def of(
+        cls, client: AsyncStopClient, settings: GatewaySettings, *, keeps_outcomes: bool
+    ) -> Self:
+        """Those that settings describe.
+
+        Raises:
+            InvalidSettingsError: there are no keys and there should be, or their file is wrong.
+        """
+        keys = None if settings.keys_file is None else KeysFile(settings.keys_file)
+        settings.check_access(None if keys is None else keys.keys)
+        return cls(
+            client=client,
+            access=Access(keys, settings.default_rate),
+            rates=Rates(client),
+            waiting=Waiting(
+                client, waiters_max=settings.waiters_max, streams_max=settings.streams_max
+            ),
+            feed=Feed(client),
+            whole=BodyLimits(settings.body_bytes_max, settings.silence_s),
+            streamed=BodyLimits(settings.batch_bytes_max, settings.silence_s),
+            keeps_outcomes=keeps_outcomes,
+        )
+
+    async def admit(self, request: Request, *scopes: Scope) -> Caller:
+        """Who calls, if they may: raises `Problem` for a wrong key, scope or rate."""
+        caller = self.access.caller(request, *scopes)
+        await self.rates.take(caller)
+        return caller
+
+    async def close(self) -> None:
+        """Close what is open."""
+        await self.feed.close()
+        await self.client.close()
+
+
+def services_of(request: Request) -> Services:
+    """Those of the process that a request came to."""
+    return cast("Services", request.app.state.services)

@@ -1,0 +1,250 @@
+"""Keys: who may call, for whom, what, and how often; and what is written down of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stopline.errors import InvalidSettingsError
+from stopline_gateway.keys import Scope, new_key
+from stopline_gateway.keys_file import KeysFile, read_keys
+from stopline_gateway.settings import GatewaySettings
+from tests.support.gateway import Desk, KeyRing, assert_problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
+_BODY = {"user_id": "u", "task_id": "t"}
+
+
+def _stop(desk: Desk, key: str | None, **fields: str) -> httpx.Response:
+    return desk.call("POST", "/v1/stops", key=key, json={**_BODY, **fields})
+
+
+def test_a_key_speaks_for_its_source(keys: KeyRing) -> None:
+    key = keys.add("crm", Scope.STOP, Scope.READ)
+    with Desk(keys_file=keys.path) as desk:
+        place = _stop(desk, key).headers["location"]
+        assert desk.call("GET", place, key=key).json()["source"] == "crm"
+        assert _stop(desk, key, source="crm").status_code == 202
+        assert_problem(_stop(desk, key, source="billing"), 403, "forbidden", "source")
+
+
+@pytest.mark.parametrize("cut", [0, 5, 20, -1])
+def test_without_the_whole_key_nothing_is_accepted(keys: KeyRing, cut: int) -> None:
+    key = keys.add("crm")
+    with Desk(keys_file=keys.path) as desk:
+        assert_problem(_stop(desk, None), 401, "unauthorized")
+        reply = _stop(desk, key[:cut])
+        assert_problem(reply, 401, "unauthorized")
+        assert reply.headers["www-authenticate"] == "Bearer"
+        assert desk.world.work() == 0
+
+
+@pytest.mark.parametrize(
+    "value", ["Basic eDp5", "Bearer", "bearer  ", "slk_a_b", "Bearer slk_a_" + "x" * 5000]
+)
+def test_what_is_no_bearer_key_is_refused(keys: KeyRing, value: str) -> None:
+    keys.add("crm")
+    with Desk(keys_file=keys.path) as desk:
+        reply = desk.call("POST", "/v1/stops", json=_BODY, headers={"Authorization": value})
+        assert_problem(reply, 401, "unauthorized")
+
+
+def test_two_keys_in_one_call_are_none(keys: KeyRing) -> None:
+    one, other = keys.add("crm"), keys.add("crm")
+    with Desk(keys_file=keys.path) as desk:
+        headers = [("Authorization", f"Bearer {one}"), ("Authorization", f"Bearer {other}")]
+        reply = desk.call("POST", "/v1/stops", json=_BODY, headers=headers)
+        assert_problem(reply, 401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scopes"),
+    [
+        ("POST", "/v1/stops", {Scope.STOP}),
+        ("POST", "/v1/resumes", {Scope.STOP}),
+        ("POST", "/v1/events", {Scope.STOP}),
+        ("POST", "/v1/batches", {Scope.BULK}),
+        ("GET", "/v1/stops/x", {Scope.READ, Scope.STOP}),
+        ("DELETE", "/v1/stops/x", {Scope.STOP, Scope.OPERATE}),
+        ("GET", "/v1/batches/x", {Scope.READ, Scope.BULK}),
+        ("POST", "/v1/batches/x/cancel", {Scope.OPERATE}),
+        ("GET", "/v1/outcomes", {Scope.READ}),
+        ("GET", "/v1/dead-letters", {Scope.READ}),
+        ("POST", "/v1/dead-letters/redrive", {Scope.OPERATE}),
+        ("POST", "/v1/dead-letters/discard", {Scope.OPERATE}),
+    ],
+)
+def test_each_call_needs_a_scope(keys: KeyRing, method: str, path: str, scopes: set[Scope]) -> None:
+    by_scope = {scope: keys.add("crm", scope) for scope in Scope}
+    with Desk(keys_file=keys.path) as desk:
+        assert_problem(desk.call(method, path), 401, "unauthorized")
+        for scope, key in by_scope.items():
+            reply = desk.call(method, path, key=key)
+            is_refused = reply.status_code == 403
+            assert is_refused == (scope not in scopes), (scope, reply.text)
+
+
+def test_probes_and_documents_need_no_key(locked: Desk) -> None:
+    for path in ("/livez", "/readyz", "/openapi.json", "/docs"):
+        assert locked.call("GET", path).status_code == 200
+
+
+def test_with_the_scope_stop_only_ones_own_is_cancelled(keys: KeyRing) -> None:
+    crm, billing = keys.add("crm", Scope.STOP), keys.add("billing", Scope.STOP)
+    operator = keys.add("people", Scope.OPERATE)
+    with Desk(keys_file=keys.path) as desk:
+        place = _stop(desk, crm).headers["location"]
+        assert_problem(desk.call("DELETE", place, key=billing), 403, "forbidden")
+        _stop(desk, billing)  # joins
+        assert_problem(desk.call("DELETE", place, key=crm), 403, "forbidden")
+        assert desk.call("DELETE", place, key=operator).json()["result"] == "cancelled"
+        own = _stop(desk, crm, task_id="own").headers["location"]
+        assert desk.call("DELETE", own, key=crm).json()["result"] == "cancelled"
+
+
+def test_keys_are_rotated_and_revoked_while_it_runs(keys: KeyRing) -> None:
+    old = keys.add("crm")
+    clock = [0.0]
+    file = KeysFile(keys.path, clock=lambda: clock[0])
+    new = keys.add("crm")
+    assert file.find(new) is None  # looked at once a second
+    clock[0] += 2
+    assert file.find(new) is not None
+    assert file.find(old) is not None
+    keys.revoke(old)
+    clock[0] += 2
+    assert file.find(old) is None
+    assert file.find(new) is not None
+
+
+def test_a_file_that_is_wrong_leaves_the_keys_of_before(
+    keys: KeyRing, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = keys.add("crm")
+    clock = [0.0]
+    file = KeysFile(keys.path, clock=lambda: clock[0])
+    keys.path.write_text('{"id":"a"}\n')
+    clock[0] += 2
+    with caplog.at_level(logging.ERROR):
+        assert file.find(key) is not None
+    assert "line 1: source: this field is required" in caplog.text
+    keys.path.unlink()
+    clock[0] += 2
+    assert file.find(key) is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("nonsense\n", "line 1: no JSON"),
+        ("\n# a\n{}\n", "line 3: id: this field is required"),
+        (f"{new_key('crm', (Scope.STOP,)).line.to_line()}\n" * 2, "line 2: id"),
+    ],
+)
+def test_a_wrong_line_is_named_at_the_start(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "keys"
+    path.write_text(content)
+    path.chmod(0o600)
+    with pytest.raises(InvalidSettingsError, match=told):
+        read_keys(path)
+
+
+def test_a_file_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("")
+    path.chmod(0o602)
+    with pytest.raises(InvalidSettingsError, match="can be written by others"):
+        read_keys(path)
+
+
+def test_without_keys_only_this_machine_may_call(desk: Desk) -> None:
+    for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+        reply = desk.call("POST", "/v1/stops", json=_BODY, headers=headers)
+        assert_problem(reply, 403, "forbidden")
+    for headers in ({"Host": "localhost:8077"}, {"Host": "[::1]:8077"}, {"Host": "127.0.0.1"}):
+        assert desk.call("POST", "/v1/stops", json=_BODY, headers=headers).status_code == 202
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "gateway.example"])
+def test_without_keys_it_listens_on_loopback_only(host: str) -> None:
+    with pytest.raises(InvalidSettingsError, match="stopline gateway key new"):
+        GatewaySettings.load(host=host).check_access(None)
+
+
+def test_a_key_has_a_rate(keys: KeyRing) -> None:
+    key = keys.add("crm", Scope.STOP, rate="1/s,burst=3")
+    other = keys.add("crm", Scope.STOP)
+    with Desk(keys_file=keys.path) as desk:
+        statuses = [_stop(desk, key).status_code for _ in range(3)]
+        assert statuses == [202, 202, 202]
+        assert_problem(_stop(desk, key), 429, "rate-exceeded")
+        assert _stop(desk, other).status_code == 202
+        desk.world.advance(1)
+        assert _stop(desk, key).status_code == 202
+        assert_problem(_stop(desk, key), 429, "rate-exceeded")
+
+
+def test_calls_at_once_share_what_is_left(keys: KeyRing) -> None:
+    key = keys.add("crm", Scope.STOP, rate="1/s,burst=7")
+    with Desk(keys_file=keys.path) as desk:
+
+        async def at_once() -> list[int]:
+            calls = (desk.acall("POST", "/v1/stops", key=key, json=_BODY) for _ in range(20))
+            return [reply.status_code for reply in await asyncio.gather(*calls)]
+
+        statuses = desk.run(at_once())
+        assert (statuses.count(202), statuses.count(429)) == (7, 13)
+
+
+def test_every_change_is_in_the_audit_trail(keys: KeyRing) -> None:
+    key = keys.add("crm")
+    with Desk(keys_file=keys.path) as desk:
+        place = _stop(desk, key).headers["location"]
+        _stop(desk, key)
+        desk.call("POST", "/v1/resumes", key=key, json=_BODY)
+        cancelled = _stop(desk, key, task_id="other").headers["location"]
+        desk.call("DELETE", cancelled, key=key)
+        desk.call(
+            "POST",
+            "/v1/batches",
+            key=key,
+            content=b"user_id,task_id\nu,1\nu,2\n",
+            headers={"Content-Type": "text/csv"},
+        )
+        assert_problem(_stop(desk, key, task_id="a b"), 422, "invalid-request", "task_id")
+
+        async def trail() -> list[dict[str, object]]:
+            return [
+                entry.to_json()
+                async for entry in desk.services.client.audit_trail(newest_first=False)
+            ]
+
+        entries = desk.run(trail())
+    assert [one["action"] for one in entries] == [
+        *("stop", "stop", "resumed", "stop", "cancel", "batch", "batch_end")
+    ]
+    assert {one["actor"] for one in entries} == {"crm"}
+    assert {one["key"] for one in entries} == {key.split("_")[1]}
+    first, second, resumed, _, cancel, _, batch_end = entries
+    assert (first["receipt"], second["receipt"]) == ("accepted", "joined")
+    assert second["follow"] == place.removeprefix("/v1/stops/")
+    assert (resumed["user_id"], resumed["task_id"]) == ("u", "t")
+    assert cancel["request_ids"] == [cancelled.removeprefix("/v1/stops/")]
+    assert batch_end["count"] == 2
+
+
+def test_no_key_is_in_logs(keys: KeyRing, caplog: pytest.LogCaptureFixture) -> None:
+    key = keys.add("crm")
+    with Desk(keys_file=keys.path) as desk, caplog.at_level(logging.DEBUG):
+        _stop(desk, key)
+        with desk.world.redis_is_away():
+            _stop(desk, key)
+        _stop(desk, key[:-1])
+    assert key[-20:] not in caplog.text

@@ -1,0 +1,104 @@
+"""`/v1/dead-letters`: pages without gaps, and nothing is touched that was not meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stopline.testing import Answer
+from tests.support.gateway import Desk, assert_problem
+
+if TYPE_CHECKING:
+    import httpx
+
+
+def _die(desk: Desk, *names: str, user_id: str = "u") -> list[str]:
+    """Requests that the API rejects; their ids."""
+    ids = []
+    for name in names:
+        desk.world.answer(user_id, name, Answer.REJECTED)
+        ids.append(desk.stop(user_id, name).json()["request_id"])
+    desk.world.work()
+    return ids
+
+
+def _post(desk: Desk, verb: str, **body: Any) -> httpx.Response:
+    return desk.call("POST", f"/v1/dead-letters/{verb}", json=body)
+
+
+def test_pages_have_each_letter_once(desk: Desk) -> None:
+    ids = _die(desk, *(str(number) for number in range(7)))
+    found: list[str] = []
+    cursor = None
+    while True:
+        query = f"?limit=3{f'&cursor={cursor}' if cursor else ''}"
+        page = desk.call("GET", f"/v1/dead-letters{query}").json()
+        found += [one["request_id"] for one in page["letters"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert sorted(found) == sorted(ids)
+
+
+def test_a_filter_and_a_wrong_cursor(desk: Desk) -> None:
+    _die(desk, "1")
+    theirs = _die(desk, "1", user_id="other")
+    page = desk.call("GET", "/v1/dead-letters?user_id=other&outcome=rejected").json()
+    assert [one["request_id"] for one in page["letters"]] == theirs
+    assert desk.call("GET", "/v1/dead-letters?outcome=expired").json()["letters"] == []
+    for cursor in ("x", "AAAA", "WzEsMl0="):
+        reply = desk.call("GET", f"/v1/dead-letters?cursor={cursor}")
+        assert_problem(reply, 422, "invalid-request", "cursor")
+
+
+def test_sending_again_what_a_filter_means(desk: Desk) -> None:
+    ids = _die(desk, "1", "2")
+    _die(desk, "1", user_id="other")
+    report = _post(desk, "redrive", filter={"user_id": "u"}).json()
+    assert sorted(report["receipts"]) == sorted(ids)
+    assert report["more"] is False
+    desk.world.work()
+    assert len(desk.world.stopped) == 2
+    assert _post(desk, "redrive", filter={"user_id": "u"}).json()["receipts"] == {}
+
+
+def test_by_ids_all_are_looked_up_before_any_is_touched(desk: Desk) -> None:
+    ids = _die(desk, "1")
+    assert_problem(_post(desk, "redrive", ids=[*ids, "nobody"]), 404, "not-found")
+    assert_problem(_post(desk, "discard", ids=[*ids, "nobody"]), 404, "not-found")
+    assert _post(desk, "discard", ids=ids).json() == {"discarded": 1, "more": False}
+    assert desk.call("GET", "/v1/dead-letters").json()["letters"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"filter": {}},
+        {"all": False},
+        {"ids": ["a"], "all": True},
+        {"filter": {"user_id": "u"}, "ids": ["a"]},
+    ],
+)
+def test_what_means_nothing_or_two_things_is_refused(desk: Desk, body: dict[str, Any]) -> None:
+    _die(desk, "1")
+    assert_problem(_post(desk, "discard", **body), 422, "invalid-request")
+    assert len(desk.call("GET", "/v1/dead-letters").json()["letters"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [({"ids": []}, "ids"), ({"filter": {"colour": "red"}}, "filter.colour"), ({"x": 1}, "x")],
+)
+def test_a_wrong_field_is_named(desk: Desk, body: dict[str, Any], field: str) -> None:
+    assert_problem(_post(desk, "redrive", **body), 422, "invalid-request", field)
+
+
+def test_all_of_them_some_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stopline_gateway.routes import dead_letters  # noqa: PLC0415  # only here
+
+    monkeypatch.setattr(dead_letters, "_A_CALL_MAX", 2)
+    _die(desk, "1", "2", "3")
+    assert _post(desk, "discard", all=True).json() == {"discarded": 2, "more": True}
+    assert _post(desk, "discard", all=True).json() == {"discarded": 1, "more": False}
