@@ -14,10 +14,10 @@ import orjson
 import pytest
 
 from stopline import Lane, OutcomeKind, StopRequest, UnknownRequestError
-from stopline.contract import Verdict, new_request_id
+from stopline.contract import Junk, Verdict, new_request_id
 from stopline.ledger import Ledger, commands
 from stopline.ledger.limits import Limits
-from stopline.ledger.values import Ended, Junk, Record, Submission
+from stopline.ledger.values import Ended, Record, Submission
 from stopline.servers.connecting import connect
 from tests.conftest import wait_until
 

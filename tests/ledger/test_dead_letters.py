@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stopline.contract import DeadMessage, Outcome, OutcomeKind, Refusal, StopRequest
+from stopline.contract import DeadMessage, Junk, Outcome, OutcomeKind, Refusal, StopRequest
 from stopline.ledger import commands, queries
-from stopline.ledger.values import Accepted, Junk, Submission
+from stopline.ledger.values import Accepted, Submission
 
 if TYPE_CHECKING:
     from tests.ledger.desk import Desk

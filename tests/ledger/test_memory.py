@@ -9,6 +9,7 @@ import pytest
 
 from stopline.contract import (
     MESSAGE_IDS_MAX,
+    Junk,
     Lane,
     OpenRequest,
     OutcomeKind,
@@ -21,7 +22,7 @@ from stopline.contract import (
 from stopline.errors import LedgerFullError
 from stopline.ledger import Ledger, commands, queries, scripts
 from stopline.ledger.limits import Limits
-from stopline.ledger.values import Accepted, Answer, Ended, Junk, Record, Submission
+from stopline.ledger.values import Accepted, Answer, Ended, Record, Submission
 from tests.support.size import ledger_bytes
 
 if TYPE_CHECKING:

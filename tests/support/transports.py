@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stopline.ledger.values import Junk
+    from stopline.contract import Junk
 
 
 class Keeper:

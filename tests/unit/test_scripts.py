@@ -9,6 +9,7 @@ import pytest
 
 from stopline.contract import (
     DEAD_OUTCOMES,
+    Junk,
     Lane,
     OutcomeKind,
     Rate,
@@ -41,7 +42,7 @@ DURABLE = {
         commands.settle(_LIMITS, [values.Released("r", "e:1.1")]),
         commands.discard(_LIMITS, ["r"]),
         commands.spend(_LIMITS, "k", Rate(1, 1), 1),
-        commands.quarantine(_LIMITS, values.Junk("m", "junk", b"")),
+        commands.quarantine(_LIMITS, Junk("m", "junk", b"")),
         commands.leave("p"),
         commands.read_clock(_LIMITS),
     )

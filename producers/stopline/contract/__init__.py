@@ -9,6 +9,7 @@ from stopline.contract.batches import Batch
 from stopline.contract.dead_letters import DeadFilter, DeadLetter, DeadMessage
 from stopline.contract.document import Document
 from stopline.contract.json_text import parse_json
+from stopline.contract.junk import Junk, junk_of, junk_text, plain_headers
 from stopline.contract.lanes import Lane
 from stopline.contract.messages import (
     DISPATCH_TASK,
@@ -34,6 +35,7 @@ from stopline.contract.outcomes import (
 )
 from stopline.contract.processes import (
     ApiState,
+    Beat,
     Heartbeat,
     ProcessRole,
     engine_id,
@@ -74,6 +76,7 @@ __all__ = [
     "AuditAction",
     "AuditEntry",
     "Batch",
+    "Beat",
     "CancelResult",
     "DeadFilter",
     "DeadLetter",
@@ -82,6 +85,7 @@ __all__ = [
     "Heartbeat",
     "Identifier",
     "Join",
+    "Junk",
     "KeptOutcome",
     "Lane",
     "Moment",
@@ -109,9 +113,12 @@ __all__ = [
     "engine_id",
     "from_microseconds",
     "is_identifier",
+    "junk_of",
+    "junk_text",
     "new_request_id",
     "parse_json",
     "parse_moment",
+    "plain_headers",
     "rfc3339",
     "to_microseconds",
     "worker_of",

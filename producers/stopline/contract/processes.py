@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from stopline.contract.document import Recorded
@@ -63,3 +64,29 @@ class Heartbeat(Recorded):
     api_problem: str | None = None
     api_failing_at: Moment | None = None
     broker_reachable: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What a process says of itself, as `Heartbeat`; what happened, as its age.
+
+    Attributes:
+        since_consumed_s: seconds since it looked at its queues; None: it never did, or cannot tell.
+        since_swept_s: the same for what is due.
+        since_api_failing_s: the same for the first of the calls that all failed.
+    """
+
+    process_id: str
+    role: ProcessRole
+    host: str
+    pid: int
+    lanes: tuple[Lane, ...]
+    paused: tuple[Lane, ...] = ()
+    engines: tuple[str, ...] = ()
+    broker_reachable: bool | None = None
+    in_flight: int | None = None
+    api: ApiState | None = None
+    api_problem: str | None = None
+    since_consumed_s: float | None = None
+    since_swept_s: float | None = None
+    since_api_failing_s: float | None = None

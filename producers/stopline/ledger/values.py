@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stopline.contract import (
-        ApiState,
         Lane,
         OutcomeKind,
-        ProcessRole,
         Receipt,
         StopRequest,
         Target,
@@ -183,46 +181,6 @@ class Settled:
 
     answers: tuple[Answer, ...]
     promoted: tuple[Promotion, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Junk:
-    """A message that no worker can handle, as it is to be kept: see `contract.DeadMessage`."""
-
-    message_id: str
-    reason: str
-    body: bytes
-    truncated: bool = False
-    queue: str | None = None
-    content_type: str | None = None
-    content_encoding: str | None = None
-    headers: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
-    """What a process says of itself, as `contract.Heartbeat`; what happened, as its age.
-
-    Attributes:
-        since_consumed_s: seconds since it looked at its queues; None: it never did, or cannot tell.
-        since_swept_s: the same for what is due.
-        since_api_failing_s: the same for the first of the calls that all failed.
-    """
-
-    process_id: str
-    role: ProcessRole
-    host: str
-    pid: int
-    lanes: tuple[Lane, ...]
-    paused: tuple[Lane, ...] = ()
-    engines: tuple[str, ...] = ()
-    broker_reachable: bool | None = None
-    in_flight: int | None = None
-    api: ApiState | None = None
-    api_problem: str | None = None
-    since_consumed_s: float | None = None
-    since_swept_s: float | None = None
-    since_api_failing_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

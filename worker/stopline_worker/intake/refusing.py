@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from stopline.contract import STOP_TASK
+from stopline.contract import STOP_TASK, junk_of
 from stopline.errors import InvalidRequestError
 from stopline_worker.intake.celery_results import failure, revocation
 from stopline_worker.intake.envelope import TaskMessage
-from stopline_worker.intake.quarantine import junk_of, junk_of_delivery
+from stopline_worker.intake.quarantine import junk_of_delivery
 
 if TYPE_CHECKING:
-    from stopline.ledger.values import Junk
+    from stopline.contract import Junk
     from stopline_worker.intake.acknowledging import Acknowledging
     from stopline_worker.intake.celery_view import CeleryView
     from stopline_worker.intake.deliveries import Delivery

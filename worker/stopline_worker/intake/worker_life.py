@@ -21,7 +21,7 @@ from stopline_worker.upstream.client_choice import check_http_client
 if TYPE_CHECKING:
     from celery import Celery
 
-    from stopline.ledger.values import Beat
+    from stopline.contract import Beat
     from stopline_worker.intake.inlet import Inlet
     from stopline_worker.liveness.consumption import Consumption
     from stopline_worker.process.runtime import Runtime

@@ -15,7 +15,7 @@ from stopline_worker.liveness.watchdog import STILL_EXIT, Surroundings, Watchdog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stopline.ledger.values import Beat
+    from stopline.contract import Beat
     from stopline_worker.engine.ports import Lanes
     from stopline_worker.liveness.consumption import Consumption
 

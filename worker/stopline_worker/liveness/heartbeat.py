@@ -6,8 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from stopline.contract import ProcessRole, engine_id
-from stopline.ledger.values import Beat
+from stopline.contract import Beat, ProcessRole, engine_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

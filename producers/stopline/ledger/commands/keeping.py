@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from stopline.ledger.commands.encoding import members, options
-from stopline.ledger.values import Beat, Clock, Command, Junk, Quarantined
+from stopline.ledger.values import Clock, Command, Quarantined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stopline.contract import Beat, Junk
     from stopline.ledger.limits import Limits
 
 
