@@ -23,6 +23,7 @@ BEAT_INTERVAL_S: Final = 5.0
 SILENT_S: Final = 20.0
 """Without a heartbeat for so long, a process is gone or hangs."""
 CONSUMPTION_STILL_S: Final = 30.0
+_OF_WORKERS: Final = (ProcessRole.CONSUMER, ProcessRole.ENGINE)
 _SWEEP_MARGIN_S: Final = 15.0
 """An engine whose calls are all in flight sweeps when the first of them ends."""
 
@@ -82,12 +83,18 @@ class Health:
             for lane in self.paused
         )
         api = (Notice("API", self.api.sentence),) if self.api else ()
-        return (*paused, *api)
+        bridges = (
+            Notice(_part(beat), f"waits: {beat.bridge.problem}")
+            for beat in self.processes
+            if beat.bridge is not None and beat.bridge.problem
+        )
+        return (*paused, *api, *bridges)
 
     @property
     def is_healthy(self) -> bool:
-        """Whether there are workers, and all of them work."""
-        return bool(self.processes) and not self.standstills
+        """Whether there are workers, and all processes work."""
+        workers = [beat for beat in self.processes if beat.role in _OF_WORKERS]
+        return bool(workers) and not self.standstills
 
 
 def examine(
@@ -168,6 +175,8 @@ def _silence(beat: Heartbeat, now: datetime) -> str:
 def _problem(beat: Heartbeat, now: datetime, call_timeout_s: float) -> str | None:
     if beat.role is ProcessRole.ENGINE:
         return _late("swept", beat.swept_at, now, call_timeout_s + _SWEEP_MARGIN_S)
+    if beat.role is ProcessRole.BRIDGE:
+        return None
     if beat.broker_reachable is False:
         return "the broker is out of reach"
     if beat.consumed_at is None:
@@ -187,6 +196,8 @@ def _missing(processes: Iterable[Heartbeat], fresh: Iterable[Heartbeat]) -> Iter
     known = {beat.process_id for beat in processes}
     expected: dict[str, ProcessRole] = {}
     for beat in fresh:
+        if beat.role is ProcessRole.BRIDGE:
+            continue
         if beat.role is ProcessRole.CONSUMER:
             expected |= dict.fromkeys(beat.engines, ProcessRole.ENGINE)
         else:
@@ -199,7 +210,7 @@ def _missing(processes: Iterable[Heartbeat], fresh: Iterable[Heartbeat]) -> Iter
 def _unserved(fresh: Iterable[Heartbeat], lanes: Iterable[Lane]) -> Iterator[Standstill]:
     served = {(beat.role, lane) for beat in fresh for lane in beat.lanes}
     for lane in lanes:
-        for role in ProcessRole:
+        for role in _OF_WORKERS:
             if (role, lane) not in served:
                 yield Standstill(f"lane {lane}", f"no {role} serves it")
 

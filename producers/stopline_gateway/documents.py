@@ -115,8 +115,8 @@ class Redriven(BaseModel):
     """What became of dead letters that were to be sent again.
 
     Of requests the receipts of the new ones, by the id of the old; of messages how many went back
-    to their queues. `kept` are ids of messages that were kept only in part. Where there are `more`,
-    a repeated call goes on.
+    to their queues. `kept` are ids of messages that cannot be: kept only in part, or of a stream.
+    Where there are `more`, a repeated call goes on.
     """
 
     receipts: dict[str, ReceiptDocument]

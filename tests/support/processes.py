@@ -21,7 +21,7 @@ from stopline import Lane, Settings, StopClient
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 TOKEN = "t0ken-that-nobody-may-see"
@@ -279,6 +279,10 @@ class Stack:
             timeout=limit_s,
             check=False,
         )
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Call something when the test is over."""
+        self._exits.callback(call)
 
     def wait_ready(self) -> None:
         """Wait until a worker calls: one request through the whole path."""

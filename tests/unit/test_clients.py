@@ -21,7 +21,16 @@ from stopline import (
     StopRequest,
     UnknownRequestError,
 )
-from stopline.contract import Actor, AuditAction, Rate, ReceiptKind
+from stopline.contract import (
+    Actor,
+    AuditAction,
+    Beat,
+    ProcessRole,
+    Rate,
+    ReceiptKind,
+    RefusalKind,
+    junk_of,
+)
 from stopline.ledger import commands
 from stopline.ledger.limits import Limits
 from stopline.ledger.values import Submission
@@ -268,6 +277,32 @@ def _outcomes(client: Any) -> None:
 def _last_outcome(client: Any) -> None:
     client.cancel(client.stop("u", "t").request_id)
     assert client.last_outcome() == "0-0", "they are kept only where that is asked for"
+
+
+def _submit_each(client: Any) -> None:
+    wanted = [StopRequest(user_id="u", task_id=str(number)) for number in range(3)]
+    late = StopRequest(user_id="u", task_id="late", not_after=client.now() - timedelta(seconds=9))
+    *receipts, refusal = client.submit_each([*wanted, late])
+    assert [one.request_id for one in receipts] == [one.request_id for one in wanted]
+    assert (refusal.index, refusal.kind) == (3, RefusalKind.NOT_AFTER_PASSED)
+
+
+def _beat(client: Any) -> None:
+    said = Beat(process_id="b", role=ProcessRole.BRIDGE, host="h", pid=1, lanes=())
+    client.beat(said)
+    assert [one.process_id for one in client.heartbeats().processes] == ["b"]
+    client.leave("b")
+    assert client.heartbeats().processes == ()
+
+
+_leave = _beat
+
+
+def _quarantine(client: Any) -> None:
+    for _ in range(2):  # the same one, read again
+        client.quarantine(junk_of(b"nonsense", "no JSON", message_id="m", origin="stops, 1-0"))
+    (letter,) = client.dead_letters()
+    assert (letter.message_id, letter.origin, letter.can_be_redriven) == ("m", "stops, 1-0", False)
 
 
 def _close(client: Any) -> None:

@@ -12,6 +12,7 @@ from stopline.cli import COMMANDS
 from stopline.cli.supervisor import stopline_command
 from stopline.cli.workers import start_gateway, start_workers
 from stopline.settings.model import Settings
+from stopline_events.settings import BridgeSettings
 from stopline_gateway.settings import GatewaySettings
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,11 @@ def test_readme_and_docs_list_every_command_and_setting() -> None:
     for command in COMMANDS:
         assert f"`{command}" in readme, command
     library, gateway = (ROOT / "docs" / "settings.md").read_text().split("## Gateway")
-    for fields, text in ((Settings.model_fields, library), (GatewaySettings.model_fields, gateway)):
+    bridge = (ROOT / "docs" / "events.md").read_text()
+    for fields, text in (
+        (Settings.model_fields, library),
+        (GatewaySettings.model_fields, gateway),
+        (BridgeSettings.model_fields, bridge),
+    ):
         for name in fields:
             assert f"`{name.upper()}`" in text, name

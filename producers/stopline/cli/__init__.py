@@ -29,6 +29,10 @@ COMMANDS: Final = {
         "stopline_gateway.cli:app",
         "Serve HTTP: REST, CloudEvents, outcomes as they come.",
     ),
+    "bridge": (
+        "stopline_events.cli:app",
+        "Read a stream of events: Redis, NATS, Kafka, or standard input.",
+    ),
     "stop": (
         "stopline.cli.requests:stop",
         "Stop one task; prints the receipt, with --wait the outcome.",

@@ -139,7 +139,7 @@ def redrive(  # noqa: PLR0913, PLR0917  # each is an option
         if not chosen.is_agreed("sent again", dry_run=dry_run, yes=yes, as_json=as_json):
             return
         for letters in chosen.chunks("sending again"):
-            sendable = [one for one in letters if isinstance(one, Outcome) or not one.truncated]
+            sendable = [one for one in letters if isinstance(one, Outcome) or one.can_be_redriven]
             report.add(letters, client.redrive(sendable, by=by))
     report.print(as_json=as_json)
 
@@ -249,8 +249,8 @@ class _Redriven:
         self._again |= receipts
         for letter in letters:
             if isinstance(letter, DeadMessage):
-                self._messages += not letter.truncated
-                self._kept += [letter.message_id] if letter.truncated else []
+                self._messages += letter.can_be_redriven
+                self._kept += [] if letter.can_be_redriven else [letter.message_id]
 
     def print(self, *, as_json: bool) -> None:
         """Tell people or programs."""
@@ -272,6 +272,6 @@ class _Redriven:
             for old, receipt in self._again.items():
                 output.say(f"{old} → {receipt.request_id}")
         for letter_id in self._kept[:_NAMED_MAX]:
-            output.say(f"{letter_id} was kept only in part and cannot be sent again")
+            output.say(f"{letter_id} cannot be sent again: it was kept in part, or is of a stream")
         if len(self._kept) > _NAMED_MAX:
             output.say(f"… and {len(self._kept) - _NAMED_MAX} more")

@@ -17,9 +17,10 @@ from stopline.exits import Exit
 from stopline.settings.model import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
-    from stopline.contract import Heartbeat
+    from stopline.contract import BridgeState, Heartbeat
 
 
 def health(
@@ -92,8 +93,18 @@ def _seen(beat: Heartbeat, now: datetime) -> str:
         _ago("swept", beat.swept_at, now),
         None if beat.in_flight is None else f"{beat.in_flight} calls in flight",
         f"paused: {', '.join(beat.paused)}" if beat.paused else None,
+        *_bridge(beat.bridge),
     )
     return ", ".join(part for part in parts if part)
+
+
+def _bridge(state: BridgeState | None) -> Iterator[str]:
+    if state is not None:
+        yield f"{state.received} messages"
+        yield f"lag {'unknown' if state.lag is None else state.lag}"
+        yield f"at {state.position}" if state.position else "none acknowledged yet"
+        if state.quarantined:
+            yield f"{state.quarantined} quarantined"
 
 
 def _ago(what: str, moment: datetime | None, now: datetime) -> str | None:

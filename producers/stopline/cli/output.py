@@ -184,7 +184,7 @@ def print_letter(letter: DeadLetter) -> None:
     """A dead letter: id, what it is, when; below that its target or queue, and why."""
     if isinstance(letter, DeadMessage):
         kind, at = "message", letter.quarantined_at
-        where, why = {"queue": letter.queue}, letter.reason
+        where, why = {"queue": letter.queue, "from": letter.origin}, letter.reason
     else:
         kind, at = str(letter.outcome), letter.finished_at
         target = "/".join(filter(None, (letter.user_id, letter.task_id, letter.sub_user_id)))

@@ -41,11 +41,14 @@ if TYPE_CHECKING:
         AuditAction,
         AuditEntry,
         Batch,
+        Beat,
         CancelResult,
         DeadLetter,
+        Junk,
         Outcome,
         Rate,
         Receipt,
+        Refusal,
         ResumeResult,
         Spent,
         Status,
@@ -139,6 +142,10 @@ class AsyncStopClient:
     ) -> None:
         """As `StopClient.submit_all`."""
         await self._take(verbs.submit_all(self._limits, items, make, take))
+
+    async def submit_each(self, requests: Iterable[StopRequest]) -> tuple[Receipt | Refusal, ...]:
+        """As `StopClient.submit_each`."""
+        return await self._take(verbs.submit_each(self._limits, requests))
 
     async def outcome(self, request_id: str) -> Outcome | None:
         """As `StopClient.outcome`."""
@@ -269,6 +276,18 @@ class AsyncStopClient:
     async def spend(self, name: str, rate: Rate, wanted: int = 1) -> Spent:
         """As `StopClient.spend`."""
         return await self._take(verbs.spend(self._limits, name, rate, wanted))
+
+    async def beat(self, said: Beat) -> None:
+        """As `StopClient.beat`."""
+        await self._take(verbs.beat(self._limits, said))
+
+    async def leave(self, process_id: str) -> None:
+        """As `StopClient.leave`."""
+        await self._take(verbs.leave(process_id))
+
+    async def quarantine(self, junk: Junk) -> None:
+        """As `StopClient.quarantine`."""
+        await self._take(verbs.quarantine(self._limits, junk))
 
     async def close(self) -> None:
         """Close all connections, when what was sent has its receipts."""

@@ -47,11 +47,14 @@ if TYPE_CHECKING:
         AuditAction,
         AuditEntry,
         Batch,
+        Beat,
         CancelResult,
         DeadLetter,
+        Junk,
         Outcome,
         Rate,
         Receipt,
+        Refusal,
         ResumeResult,
         Spent,
         Status,
@@ -148,6 +151,14 @@ class StopClient:
     ) -> None:
         """Accept a stream of requests, as `bulk` is one: see `verbs.submit_all`."""
         self._take(verbs.submit_all(self._limits, items, make, take))
+
+    def submit_each(self, requests: Iterable[StopRequest]) -> tuple[Receipt | Refusal, ...]:
+        """Ask for many targets to be stopped, each for itself; what became of each, in order.
+
+        Raises:
+            LedgerFullError: Redis is close to its maxmemory; those before it are accepted.
+        """
+        return self._take(verbs.submit_each(self._limits, requests))
 
     def outcome(self, request_id: str) -> Outcome | None:
         """The outcome of a request, or None while there is none."""
@@ -295,6 +306,18 @@ class StopClient:
     def spend(self, name: str, rate: Rate, wanted: int = 1) -> Spent:
         """Take some of what a name may do, at a rate that all who ask for that name share."""
         return self._take(verbs.spend(self._limits, name, rate, wanted))
+
+    def beat(self, said: Beat) -> None:
+        """Say that a process of yours lives, as `stopline health` shows it."""
+        self._take(verbs.beat(self._limits, said))
+
+    def leave(self, process_id: str) -> None:
+        """Say that it has ended, on purpose."""
+        self._take(verbs.leave(process_id))
+
+    def quarantine(self, junk: Junk) -> None:
+        """Keep a message that nobody can handle: see `junk_of`."""
+        self._take(verbs.quarantine(self._limits, junk))
 
     def close(self) -> None:
         """Close all connections."""

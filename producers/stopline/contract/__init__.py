@@ -36,6 +36,7 @@ from stopline.contract.outcomes import (
 from stopline.contract.processes import (
     ApiState,
     Beat,
+    BridgeState,
     Heartbeat,
     ProcessRole,
     engine_id,
@@ -77,6 +78,7 @@ __all__ = [
     "AuditEntry",
     "Batch",
     "Beat",
+    "BridgeState",
     "CancelResult",
     "DeadFilter",
     "DeadLetter",

@@ -12,9 +12,10 @@ from stopline.contract.times import Moment
 
 
 class DeadMessage(Recorded):
-    """A queue message that no worker could handle, kept whole up to a cap.
+    """A message that nobody could handle, kept whole up to a cap.
 
-    `body` is base64, cut off at the cap when `truncated`; what is cut cannot be redriven.
+    `body` is base64, cut off at the cap when `truncated`. One of a queue can be sent again if it is
+    whole; one of a stream has its `origin` there.
     """
 
     message_id: str
@@ -26,6 +27,12 @@ class DeadMessage(Recorded):
     headers: dict[str, Any] = Field(default_factory=dict)
     body: str
     truncated: bool = False
+    origin: str | None = None
+
+    @property
+    def can_be_redriven(self) -> bool:
+        """Whether it can go back to its queue."""
+        return not self.truncated and self.queue is not None
 
 
 DeadLetter = Outcome | DeadMessage

@@ -27,14 +27,22 @@ class Junk:
     content_type: str | None = None
     content_encoding: str | None = None
     headers: dict[str, Any] | None = None
+    origin: str | None = None
+    """Where it stands in a stream, if it is from one: there it stays."""
 
 
 def junk_of(
-    body: bytes, reason: str, *, queue: object = None, truncated: bool = False, **fields: Any
+    body: bytes,
+    reason: str,
+    *,
+    message_id: str | None = None,
+    queue: object = None,
+    truncated: bool = False,
+    **fields: Any,
 ) -> Junk:
-    """A body to be kept, cut off at the cap."""
+    """A body to be kept, cut off at the cap; kept again under its id, it takes its own place."""
     return Junk(
-        new_request_id(),
+        message_id or new_request_id(),
         str(junk_text(reason, _REASON_CHARACTERS_MAX)),
         body[:BODY_BYTES_MAX],
         queue=junk_text(queue),

@@ -27,6 +27,8 @@ class ProcessRole(StrEnum):
     """It takes messages from the queues."""
     ENGINE = "engine"
     """It makes calls."""
+    BRIDGE = "bridge"
+    """It reads a stream of events."""
 
 
 def engine_id(worker: str, pid: int) -> str:
@@ -37,6 +39,26 @@ def engine_id(worker: str, pid: int) -> str:
 def worker_of(an_engine_id: str) -> str:
     """The worker whose engine has this id."""
     return an_engine_id.rpartition("/")[0]
+
+
+class BridgeState(Recorded):
+    """How far a bridge is in its stream.
+
+    Attributes:
+        source: the stream.
+        position: of the last message that was acknowledged.
+        lag: how many were not yet; None where that is not known.
+        received: messages since it began.
+        quarantined: how many of them were neither an event nor a stop request.
+        problem: what it waits for, if it does.
+    """
+
+    source: str
+    position: str | None = None
+    lag: int | None = None
+    received: int = 0
+    quarantined: int = 0
+    problem: str | None = None
 
 
 class Heartbeat(Recorded):
@@ -64,6 +86,7 @@ class Heartbeat(Recorded):
     api_problem: str | None = None
     api_failing_at: Moment | None = None
     broker_reachable: bool | None = None
+    bridge: BridgeState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +108,7 @@ class Beat:
     engines: tuple[str, ...] = ()
     broker_reachable: bool | None = None
     in_flight: int | None = None
+    bridge: BridgeState | None = None
     api: ApiState | None = None
     api_problem: str | None = None
     since_consumed_s: float | None = None

@@ -146,6 +146,10 @@ def _id_and_end(letter: DeadLetter) -> tuple[str, datetime]:
     return letter.request_id, letter.finished_at
 
 
+def _must_stay(letter: DeadLetter) -> bool:
+    return isinstance(letter, DeadMessage) and not letter.can_be_redriven
+
+
 @router.post(
     "/redrive",
     operation_id="redriveDeadLetters",
@@ -168,13 +172,11 @@ async def redrive(request: Request) -> Response:
     receipts: dict[str, Any] = {}
     messages, kept = 0, []
     async for letters in chosen.chunks():
-        whole = [one for one in letters if not (isinstance(one, DeadMessage) and one.truncated)]
+        whole = [one for one in letters if not _must_stay(one)]
         again = await services.client.redrive(whole, by=caller.name, actor=caller.actor)
         receipts |= {old: receipt.to_json() for old, receipt in again.items()}
         messages += sum(isinstance(one, DeadMessage) for one in whole)
-        kept += [
-            one.message_id for one in letters if isinstance(one, DeadMessage) and one.truncated
-        ]
+        kept += [_id_and_end(one)[0] for one in letters if _must_stay(one)]
     document = {"receipts": receipts, "messages": messages, "kept": kept, "more": chosen.has_more}
     return json_reply(document)
 

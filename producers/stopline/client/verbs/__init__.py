@@ -1,6 +1,7 @@
 """What a client can do, written once for both clients."""
 
 from stopline.client.verbs.dead_letters import dead_count, dead_letter, dead_page, discard, redrive
+from stopline.client.verbs.keeping import beat, leave, quarantine
 from stopline.client.verbs.looking import Heartbeats, batch, heartbeats, now, outcome, status, wait
 from stopline.client.verbs.steering import cancel, cancel_batch, resumed
 from stopline.client.verbs.steps import (
@@ -13,7 +14,14 @@ from stopline.client.verbs.steps import (
     Step,
     Verb,
 )
-from stopline.client.verbs.submitting import Take, submission, submit, submit_all, submit_many
+from stopline.client.verbs.submitting import (
+    Take,
+    submission,
+    submit,
+    submit_all,
+    submit_each,
+    submit_many,
+)
 from stopline.client.verbs.trails import (
     AuditPlace,
     OutcomePage,
@@ -41,6 +49,7 @@ __all__ = [
     "Verb",
     "audit_page",
     "batch",
+    "beat",
     "cancel",
     "cancel_batch",
     "count",
@@ -51,10 +60,12 @@ __all__ = [
     "discard",
     "heartbeats",
     "last_outcome",
+    "leave",
     "note",
     "now",
     "outcome",
     "outcomes",
+    "quarantine",
     "redrive",
     "resumed",
     "spend",
@@ -62,6 +73,7 @@ __all__ = [
     "submission",
     "submit",
     "submit_all",
+    "submit_each",
     "submit_many",
     "wait",
 ]

@@ -116,7 +116,12 @@ def _again(letter: Outcome, by: str, request_id: str, actor: Actor | None) -> Su
 
 def _check_whole(messages: Iterable[DeadMessage]) -> None:
     for message in messages:
-        if message.truncated or message.queue is None:
+        if message.origin is not None:
+            raise InvalidRequestError(
+                f"Message {message.message_id} came from a stream ({message.origin}). Send a right "
+                "one there, and discard this."
+            )
+        if not message.can_be_redriven:
             raise InvalidRequestError(
                 f"Message {message.message_id} was kept only in part, so it cannot be sent "
                 "again. Send a right one, and discard this."

@@ -105,6 +105,20 @@ def submit_many(
     return tuple(results)
 
 
+def submit_each(
+    limits: Limits, requests: Iterable[StopRequest]
+) -> Verb[tuple[Receipt | Refusal, ...]]:
+    """Accept any number of requests, each for itself."""
+    results: list[Receipt | Refusal] = []
+
+    def take(_chunk: object, replies: Replies) -> None:
+        first = len(results)
+        results.extend(_result(reply, first + index) for index, reply in enumerate(replies))
+
+    yield from submit_all(limits, requests, Submission, take)
+    return tuple(results)
+
+
 def _chunks(items: Iterable[T]) -> Generator[list[T]]:
     rest = iter(items)
     while chunk := list(islice(rest, REQUESTS_A_CALL)):

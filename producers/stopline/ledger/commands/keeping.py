@@ -28,6 +28,7 @@ def quarantine(limits: Limits, junk: Junk) -> Command[Quarantined]:
             "truncated": junk.truncated or None,  # left out where it is false
             "content_type": junk.content_type,
             "content_encoding": junk.content_encoding,
+            "origin": junk.origin,
         }
     )
     headers = orjson.dumps(junk.headers or {}).decode()
@@ -46,6 +47,8 @@ def beat(limits: Limits, said: Beat) -> Command[None]:
         for name, value in asdict(said).items()
         if name not in _MOMENTS
     }
+    if said.bridge is not None:
+        fields["bridge"] = said.bridge.to_json()
     moments = [
         word
         for age, name in _MOMENTS.items()

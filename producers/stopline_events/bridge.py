@@ -1,0 +1,234 @@
+"""The bridge: reads a stream, and has the ledger accept what it asks for.
+
+A message is acknowledged when the ledger has it: as a request, a resume, or in the quarantine. One
+that dies in between is read again, and found by its key: nothing is lost, and nothing doubled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from stopline.contract import Beat, BridgeState, ProcessRole, Receipt, Refusal
+from stopline.errors import InvalidRequestError, LedgerFullError, StoplineError, UnavailableError
+from stopline_events.decisions import Decision, Ignored, Resume, Stop
+from stopline_events.reading import decision_of, junk_from
+from stopline_events.sources.port import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stopline import AsyncStopClient
+    from stopline_events.sources.port import Message, Source
+
+_log = logging.getLogger(__name__)
+_WAIT_S: Final = 1.0
+_BEAT_S: Final = 5.0
+_LAG_S: Final = 3.0
+_AGAIN_S, _AGAIN_MAX_S = 0.25, 10.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """What became of the messages that were read."""
+
+    received: int = 0
+    stops: int = 0
+    resumes: int = 0
+    ignored: int = 0
+    quarantined: int = 0
+    position: str | None = None
+    problem: str | None = None
+    lag: int | None = None
+
+
+class _Read(NamedTuple):
+    """A message and what it asks for; or what is wrong with it."""
+
+    message: Message
+    decision: Decision | str
+
+
+class Bridge:
+    """Moves messages from a source to the ledger, until it is told to end or the source is over.
+
+    Args:
+        client: of the ledger.
+        source: the messages.
+        together: how many are read at a time.
+    """
+
+    def __init__(self, client: AsyncStopClient, source: Source, *, together: int = 250) -> None:
+        self._client = client
+        self._source = source
+        self._together = together
+        self._ending = asyncio.Event()
+        self._again_s = _AGAIN_S
+        self._is_open = False
+        self.progress = Progress()
+
+    def end(self) -> None:
+        """Finish what was read, and end; safe in a signal handler of the loop."""
+        self._ending.set()
+
+    async def run(self) -> None:
+        """Move messages; what fails is tried again."""
+        beating = asyncio.create_task(self._beat())
+        try:
+            while not self._ending.is_set() and not (self._is_open and self._source.is_over):
+                await self._turn()
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+            await self._source.close()
+            await self._leave()
+
+    async def _turn(self) -> None:
+        """Read some messages, and see them through."""
+        messages: Sequence[Message] = ()
+        try:
+            if not self._is_open:
+                await self._source.open()
+                self._is_open = True
+            messages = await self._source.read(self._together, _WAIT_S)
+            if messages:
+                await self._see_through(messages)
+                await self._source.acknowledge(messages)
+                self.progress.position = messages[-1].position
+        except SourceError as error:
+            self._is_open = False  # it is opened again, and gives what was not acknowledged
+            await self._pause(error)
+        except (UnavailableError, LedgerFullError) as error:
+            await self._source.give_back(messages)
+            await self._pause(error)
+        else:
+            self.progress.problem = None
+            self._again_s = _AGAIN_S
+
+    async def _pause(self, error: StoplineError) -> None:
+        if self.progress.problem != str(error):
+            _log.warning("%s; it is tried again", error, extra={"action": "bridge_waits"})
+        self.progress.problem = str(error)
+        try:
+            async with asyncio.timeout(self._again_s):
+                await self._ending.wait()
+        except TimeoutError:
+            self._again_s = min(_AGAIN_MAX_S, 2 * self._again_s)
+
+    # --- messages -------------------------------------------------------------------------------
+
+    async def _see_through(self, messages: Sequence[Message]) -> None:
+        """Do what messages ask for, in their order; stops in a row together."""
+        done = _Done()
+        read = [self._read(message) for message in messages]
+        for are_stops, some in groupby(read, lambda one: isinstance(one.decision, Stop)):
+            if are_stops:
+                await self._stop(tuple(some), done)
+            else:
+                for one in some:
+                    await self._do(one, done)
+        self.progress.received += len(messages)
+        self.progress.stops += done.stops
+        self.progress.resumes += done.resumes
+        self.progress.ignored += done.ignored
+        self.progress.quarantined += done.quarantined
+        if done.ignored:
+            await self._client.count("events_ignored", done.ignored)
+
+    def _read(self, message: Message) -> _Read:
+        try:
+            keeps = self._source.keeps_positions
+            return _Read(message, decision_of(message, self._source.name, has_key=keeps))
+        except InvalidRequestError as error:
+            return _Read(message, str(error))
+
+    async def _stop(self, some: Sequence[_Read], done: _Done) -> None:
+        requests = [one.decision.request for one in some if isinstance(one.decision, Stop)]
+        results = await self._client.submit_each(requests)
+        for one, result in zip(some, results, strict=True):
+            if isinstance(result, Receipt):
+                done.stops += 1
+            else:
+                await self._quarantine(one.message, _reason(result), done)
+
+    async def _do(self, one: _Read, done: _Done) -> None:
+        match one.decision:
+            case Resume(target, at):
+                await self._client.resumed(*target, at=at)
+                done.resumes += 1
+            case Ignored():
+                done.ignored += 1
+            case str(reason):
+                await self._quarantine(one.message, reason, done)
+
+    async def _quarantine(self, message: Message, reason: str, done: _Done) -> None:
+        await self._client.quarantine(junk_from(message, self._source.name, reason))
+        done.quarantined += 1
+        what = {"action": "quarantined", "queue": self._source.name, "reason": reason}
+        _log.warning("message %s kept in quarantine", message.position, extra=what)
+
+    # --- health ---------------------------------------------------------------------------------
+
+    @property
+    def _process_id(self) -> str:
+        return f"bridge {self._source.name} {socket.gethostname()}/{os.getpid()}"
+
+    async def _beat(self) -> None:
+        """Say every few seconds how far it is."""
+        while True:
+            self.progress.lag = await self._lag()
+            try:
+                await self._client.beat(self._said())
+            except StoplineError as error:
+                _log.debug("no heartbeat: %s", error, extra={"action": "beat_failed"})
+            await asyncio.sleep(_BEAT_S)
+
+    async def _lag(self) -> int | None:
+        try:
+            async with asyncio.timeout(_LAG_S):
+                return await self._source.lag() if self._is_open else self.progress.lag
+        except (SourceError, TimeoutError):
+            return self.progress.lag
+
+    def _said(self) -> Beat:
+        now = self.progress
+        return Beat(
+            process_id=self._process_id,
+            role=ProcessRole.BRIDGE,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            lanes=(),
+            bridge=BridgeState(
+                source=self._source.name,
+                position=now.position,
+                lag=now.lag,
+                received=now.received,
+                quarantined=now.quarantined,
+                problem=now.problem,
+            ),
+        )
+
+    async def _leave(self) -> None:
+        try:
+            await self._client.leave(self._process_id)
+        except StoplineError as error:
+            _log.debug("no word at the end: %s", error, extra={"action": "beat_failed"})
+
+
+@dataclass(slots=True)
+class _Done:
+    """What became of some messages."""
+
+    stops: int = 0
+    resumes: int = 0
+    ignored: int = 0
+    quarantined: int = 0
+
+
+def _reason(refusal: Refusal) -> str:
+    return f"{refusal.field}: {refusal.reason}" if refusal.field else refusal.reason

@@ -1,0 +1,1 @@
+"""Where events are read from; each is a `Source` (port.py)."""

@@ -1,0 +1,159 @@
+"""Topics of Kafka, read as a member of a group; offsets are committed once the ledger has all."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from stopline_events.sources.port import Message, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aiokafka.structs import ConsumerRecord, TopicPartition
+
+_HEADER_PREFIX: Final = "ce_"
+"""Of an event's attributes in Kafka's headers (CloudEvents' Kafka binding, §3.2.3.1)."""
+
+
+class Kafka:
+    """A consumer of some topics.
+
+    Args:
+        servers: host:port of brokers, with commas between them.
+        topics: the topics.
+        group: whose offsets are kept; a new one begins with the oldest message.
+        claim_after_s: how long a member may be silent before its partitions go to others.
+        options: of aiokafka's consumer: `security_protocol`, `sasl_…`, `ssl_context`.
+    """
+
+    keeps_positions = True
+    is_over = False
+
+    def __init__(
+        self,
+        servers: str,
+        topics: Sequence[str],
+        group: str,
+        claim_after_s: float,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.name = f"kafka {','.join(topics)}"
+        self._topics = tuple(topics)
+        self._options = {
+            "bootstrap_servers": servers,
+            "group_id": group,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "session_timeout_ms": round(claim_after_s * 1000),
+            "heartbeat_interval_ms": round(claim_after_s * 1000 / 5),
+            **options,
+        }
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def open(self) -> None:
+        """Connect, and join the group."""
+        await self._drop()
+        consumer = AIOKafkaConsumer(*self._topics, **self._options)
+        try:
+            await consumer.start()
+        except (KafkaError, OSError) as error:
+            with suppress(KafkaError, OSError):
+                await consumer.stop()
+            raise SourceError(f"{self.name}: {_told(error)}") from None
+        self._consumer = consumer
+
+    async def read(self, count: int, wait_s: float) -> Sequence[Message]:
+        """Those of all partitions that this member has; of each in their order."""
+        try:
+            found = await self._connected.getmany(
+                timeout_ms=round(wait_s * 1000), max_records=count
+            )
+        except (KafkaError, OSError) as error:
+            raise SourceError(f"{self.name}: {_told(error)}") from None
+        return [_message(partition, record) for partition, some in found.items() for record in some]
+
+    @property
+    def _connected(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise SourceError(f"{self.name}: not connected")
+        return self._consumer
+
+    async def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Commit the offsets behind them; where a partition went to another member, that has it."""
+        ends: dict[TopicPartition, int] = {}
+        for message in messages:
+            partition, offset = message.handle
+            ends[partition] = max(ends.get(partition, 0), offset + 1)
+        own = self._connected.assignment()
+        offsets = {one: OffsetAndMetadata(end, "") for one, end in ends.items() if one in own}
+        if not offsets:
+            return
+        try:
+            await self._connected.commit(offsets)
+        except (KafkaError, OSError) as error:
+            raise SourceError(f"{self.name}: {_told(error)}") from None
+
+    async def give_back(self, messages: Sequence[Message]) -> None:
+        """Go back to the first of them."""
+        begins: dict[TopicPartition, int] = {}
+        for message in messages:
+            partition, offset = message.handle
+            begins[partition] = min(begins.get(partition, offset), offset)
+        if self._consumer is None:
+            return
+        for partition, offset in begins.items():
+            with suppress(KafkaError, ValueError):  # it went to another member
+                self._consumer.seek(partition, offset)
+
+    async def lag(self) -> int | None:
+        """What lies behind the committed offsets of its partitions."""
+        consumer, behind = self._connected, 0
+        try:
+            for partition in consumer.assignment():
+                end = consumer.highwater(partition)
+                done = await consumer.committed(partition)
+                if end is not None:
+                    behind += max(0, end - (done or 0))
+        except (KafkaError, OSError) as error:
+            raise SourceError(f"{self.name}: {_told(error)}") from None
+        return behind
+
+    async def close(self) -> None:
+        """Leave the group."""
+        await self._drop()
+
+    async def _drop(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with suppress(KafkaError, OSError):
+                await consumer.stop()
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _message(partition: TopicPartition, record: ConsumerRecord) -> Message:
+    headers = tuple(
+        (_name(name), value.decode("utf-8", "replace")) for name, value in record.headers
+    )
+    return Message(
+        f"{partition.topic}/{partition.partition}@{record.offset}",
+        record.value or b"",
+        headers,
+        dict(headers).get("content-type", ""),
+        datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        handle=(partition, record.offset),
+    )
+
+
+def _name(header: str) -> str:
+    """A header's name as HTTP's binding has it."""
+    name = header.lower()
+    return f"ce-{name.removeprefix(_HEADER_PREFIX)}" if name.startswith(_HEADER_PREFIX) else name

@@ -1,0 +1,86 @@
+"""Standard input: a JSON document a line."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Final
+
+from stopline.bulk.splitting import LineSplitter
+from stopline_events.sources.port import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import IO
+
+_BLOCK: Final = 1 << 16
+_AHEAD_MAX: Final = 4
+"""Blocks that are read before they are asked for."""
+
+
+class StandardInput:
+    """Lines of a file, in the order of their numbers.
+
+    A thread reads, since a loop cannot wait for a file; it ends with the process.
+    """
+
+    name = "stdin"
+    keeps_positions = False
+    """Line 7 of the next run is another one."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._blocks: asyncio.Queue[bytes] = asyncio.Queue(_AHEAD_MAX)
+        self._splitter = LineSplitter()
+        self._lines: list[Message] = []
+        self._has_ended = False
+        self._reader: threading.Thread | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every line was given."""
+        return self._has_ended and not self._lines
+
+    async def open(self) -> None:
+        """Begin to read."""
+        if self._reader is None:
+            loop = asyncio.get_running_loop()
+            self._reader = threading.Thread(target=self._read, args=(loop,), daemon=True)
+            self._reader.start()
+
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        block = b"first"
+        while block:
+            block = self._file.read1(_BLOCK) if hasattr(self._file, "read1") else b""
+            try:
+                asyncio.run_coroutine_threadsafe(self._blocks.put(block), loop).result()
+            except RuntimeError:  # the loop has ended
+                return
+
+    async def read(self, count: int, wait_s: float) -> Sequence[Message]:
+        """Lines that came."""
+        if not self._lines and not self._has_ended:
+            try:
+                async with asyncio.timeout(wait_s):
+                    block = await self._blocks.get()
+            except TimeoutError:
+                return ()
+            self._has_ended = not block
+            found = self._splitter.feed(block) if block else self._splitter.end()
+            self._lines += [Message(f"line {number}", raw) for number, raw in found if raw.strip()]
+        some, self._lines = self._lines[:count], self._lines[count:]
+        return some
+
+    async def acknowledge(self, messages: Sequence[Message]) -> None:
+        """There is nobody to tell."""
+
+    async def give_back(self, messages: Sequence[Message]) -> None:
+        """Give them again."""
+        self._lines = [*messages, *self._lines]
+
+    async def lag(self) -> int | None:
+        """Nobody knows how much will come."""
+        return None
+
+    async def close(self) -> None:
+        """There is nothing to close."""

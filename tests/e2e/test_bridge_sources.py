@@ -1,0 +1,268 @@
+"""Real streams, real bridges, killed with -9: nothing is lost, and nothing doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+import nats
+import orjson
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from stopline.contract import DeadMessage, Outcome
+from stopline_events.decisions import STOP
+from tests.conftest import wait_until
+from tests.support.brokers import KafkaBroker, Nats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from tests.support.processes import Stack
+
+EVENTS = 2_000
+KILLS = 3
+_SOON: Final = {"STOPLINE_BRIDGE_CLAIM_AFTER_S": "2"}
+
+
+@pytest.fixture(scope="module")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
+    server = Nats(tmp_path_factory.mktemp("nats")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    broker = KafkaBroker(tmp_path_factory.mktemp("kafka")).start()
+    yield broker
+    broker.kill()
+
+
+class BridgeProcess:
+    """A bridge as a process."""
+
+    def __init__(self, stack: Stack, *arguments: str, **variables: str) -> None:
+        self._stack, self._arguments, self._variables = stack, arguments, variables
+        self._log = stack.directory / "bridge.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        stack.at_end(self.kill)
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "stopline.cli", "bridge", *self._arguments],
+                env={**self._stack.environment, **self._variables, "PATH": ""},
+                cwd=self._stack.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def end(self) -> int:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(30)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text("utf-8", "replace")
+
+
+def _events(seed: int, count: int = EVENTS) -> list[bytes]:
+    """Events in no order, some of them twice or more often; and two that are none."""
+    events = [
+        orjson.dumps(
+            {
+                "specversion": "1.0",
+                "id": str(number),
+                "source": "test",
+                "type": STOP,
+                "data": {"user_id": f"u{number % 7}", "task_id": str(number)},
+            }
+        )
+        for number in range(count)
+    ]
+    chosen = random.Random(seed)
+    events += [chosen.choice(events) for _ in range(count // 10)]
+    events += [b"nonsense", b'{"user_id":"u"}']
+    chosen.shuffle(events)
+    return events
+
+
+def _check(stack: Stack, bridge: BridgeProcess, send: Callable[[Sequence[bytes]], None]) -> None:
+    """Send events while a bridge reads and is killed: each event's stop is there once."""
+    events = _events(7)
+    stack.api.start()
+    stack.worker()
+    bridge.start()
+    pieces = [events[at :: KILLS + 1] for at in range(KILLS + 1)]
+    for turn, piece in enumerate(pieces):
+        send(piece)
+        if turn < KILLS:
+            seen = _received(stack)
+            wait_until(lambda seen=seen: _received(stack) > seen, what="the bridge", limit_s=90)  # type: ignore[misc]
+            bridge.kill()
+            bridge.start()
+    wait_until(lambda: len(_ended(stack)) == EVENTS, what="all outcomes", limit_s=120)
+    outcomes = _ended(stack)
+    assert sorted(outcomes, key=int) == [str(number) for number in range(EVENTS)]
+    assert set(outcomes.values()) == {"stopped"}
+    letters = list(stack.client.dead_letters())
+    assert len(letters) == 2, letters
+    assert all(isinstance(one, DeadMessage) and one.origin for one in letters)
+    wait_until(lambda: _lag(stack) == 0, what="the lag", limit_s=60)
+    assert bridge.end() == 0, bridge.log
+    assert "Traceback" not in bridge.log
+
+
+def _received(stack: Stack) -> int:
+    """How many requests the ledger ever took."""
+    with stack.client_of_server() as server:
+        return len(server.keys("{stopline}:i:*"))
+
+
+def _ended(stack: Stack) -> dict[str, str]:
+    """Task and outcome of each request that ended; twice the same task would be a doubled event."""
+    found: dict[str, str] = {}
+    with stack.client_of_server() as server:
+        names = server.keys("celery-task-meta-*")
+        for at in range(0, len(names), 1_000):
+            for raw in server.mget(names[at : at + 1_000]):
+                outcome = Outcome.model_validate(orjson.loads(raw)["result"])
+                assert outcome.task_id not in found, f"{outcome.task_id} has two requests"
+                found[outcome.task_id] = outcome.outcome.value
+    return found
+
+
+def _lag(stack: Stack) -> int | None:
+    states = [one.bridge for one in stack.client.heartbeats().processes if one.bridge]
+    return min((one.lag for one in states if one.lag is not None), default=None)
+
+
+def test_a_redis_stream(stack: Stack) -> None:
+    def send(events: Sequence[bytes]) -> None:
+        with stack.client_of_server() as server:
+            pipe = server.pipeline(transaction=False)
+            for event in events:
+                pipe.xadd("stops", {"event": event})
+            pipe.execute()
+
+    _check(stack, BridgeProcess(stack, "redis-stream", "stops", **_SOON), send)
+
+
+def test_nats(stack: Stack, nats_server: Nats) -> None:
+    async def publish(events: Sequence[bytes]) -> None:
+        client = await nats.connect(nats_server.url)
+        stream = client.jetstream()
+        await stream.add_stream(name="STOPS", subjects=["stops.>"])
+        for event in events:
+            await stream.publish("stops.requested", event)
+        await client.close()
+
+    asyncio.run(publish(()))
+    variables = {"STOPLINE_BRIDGE_URL": nats_server.url}
+    bridge = BridgeProcess(stack, "nats", "STOPS", **_SOON, **variables)
+    _check(stack, bridge, lambda events: asyncio.run(publish(events)))
+
+
+def test_kafka(stack: Stack, kafka_broker: KafkaBroker) -> None:
+    async def produce(events: Sequence[bytes]) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=kafka_broker.servers)
+        await producer.start()
+        for event in events:
+            await producer.send("stops", event)
+        await producer.flush()
+        await producer.stop()
+
+    program = kafka_broker._directory / "tansu"
+    command = [str(program), "topic", "create", "stops", "--partitions", "3"]
+    command += ["--broker", f"tcp://{kafka_broker.servers}"]
+    subprocess.run(command, check=True, capture_output=True)
+    bridge = BridgeProcess(stack, "kafka", "stops", "--servers", kafka_broker.servers, **_SOON)
+    _check(stack, bridge, lambda events: asyncio.run(produce(events)))
+
+
+def test_standard_input_says_what_became_of_it(stack: Stack) -> None:
+    events = b"\n".join(_events(3, 100))
+    done = stack.run("bridge", "stdin", "--json", stdin=events)
+    assert done.returncode == 1, done.stderr
+    counts = orjson.loads(done.stdout)
+    assert counts == {
+        "received": 112,
+        "stops": 110,
+        "resumes": 0,
+        "ignored": 0,
+        "quarantined": 2,
+    }
+    assert _received(stack) == 100
+    again = stack.run("bridge", "stdin", stdin=events)
+    assert again.returncode == 1
+    assert _received(stack) == 100
+
+
+def test_a_stream_of_fields_needs_no_json(stack: Stack) -> None:
+    with stack.client_of_server() as server:
+        server.xadd("stops", {"user_id": "u", "task_id": "1", "reason": "über"})
+        server.xadd("stops", {"user_id": "u"})
+    bridge = BridgeProcess(stack, "redis-stream", "stops")
+    bridge.start()
+    wait_until(lambda: len(list(stack.client.dead_letters())) == 1)
+    wait_until(lambda: _received(stack) == 1)
+    health = stack.run("health", "--json")
+    (beat,) = (one for one in orjson.loads(health.stdout)["processes"] if one["bridge"])
+    assert beat["role"] == "bridge"
+    assert bridge.end() == 0
+    assert b"redis-stream stops" in stack.run("dead", "list").stdout
+
+
+def test_a_stream_that_is_away_is_waited_for(stack: Stack, tmp_path: Path) -> None:
+    server = Nats(tmp_path / "away")
+    bridge = BridgeProcess(stack, "nats", "STOPS", STOPLINE_BRIDGE_URL=server.url)
+    bridge.start()
+    wait_until(lambda: "it is tried again" in bridge.log)
+    wait_until(lambda: b"waits: nats STOPS" in stack.run("health").stderr, limit_s=30)
+
+    async def publish() -> None:
+        client = await nats.connect(server.url)
+        stream = client.jetstream()
+        await stream.add_stream(name="STOPS", subjects=["stops"])
+        await stream.publish("stops", b'{"user_id":"u","task_id":"1"}')
+        await client.close()
+
+    server.start()
+    try:
+        asyncio.run(publish())
+        wait_until(lambda: _received(stack) == 1)
+        server.kill()
+        server.start()
+        asyncio.run(publish())
+        wait_until(lambda: _received(stack) == 2)
+        assert bridge.end() == 0
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nats", "STOPS"], b"STOPLINE_BRIDGE_URL"),
+        (["nats"], b"stream"),
+        (["kafka", "stops"], b"--servers"),
+        ([], b"redis-stream"),
+    ],
+)
+def test_what_is_missing_is_said(stack: Stack, arguments: list[str], told: bytes) -> None:
+    done = stack.run("bridge", *arguments)
+    assert done.returncode == 2
+    assert told in done.stdout + done.stderr
