@@ -37,6 +37,9 @@ _DESCRIPTION: Final = (
 )
 
 
+_NOUNS: Final = (stops, batches, resumes, events, outcomes, dead_letters, probes)
+
+
 def make_app(services: Services) -> FastAPI:
     """The app; it closes the services when it ends."""
 
@@ -56,8 +59,9 @@ def make_app(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    for module in (stops, batches, resumes, events, outcomes, dead_letters, probes):
+    for module in _NOUNS:
         app.include_router(module.router)
+    app.state.routes = [route for module in _NOUNS for route in module.router.routes]
     problems.install(app)
     _add_documents(app)
     app.add_middleware(Heads)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stopline.contract import (
     CancelResult,
@@ -94,14 +94,33 @@ class BatchReply(BaseModel):
     dry_run: bool
 
 
-class Letters(Document):
-    """Which dead letters are meant: exactly one of these."""
+def _one_of_these(schema: dict[str, Any]) -> None:
+    """What a schema of optional fields cannot say: one of them, and not null."""
+    for field in schema["properties"].values():
+        kinds = [kind for kind in field.pop("anyOf", ()) if kind != {"type": "null"}]
+        field.pop("default", None)
+        field.update(*kinds)
+    schema["properties"]["filter"]["minProperties"] = 1
+    schema["oneOf"] = [{"required": [name]} for name in schema["properties"]]
+    schema["example"] = {"filter": {"outcome": "exhausted"}}
 
-    model_config = ConfigDict(json_schema_extra={"example": {"filter": {"outcome": "exhausted"}}})
+
+class Letters(Document):
+    """Which dead letters are meant: exactly one of these; a filter says something."""
+
+    model_config = ConfigDict(json_schema_extra=_one_of_these)
 
     ids: Annotated[tuple[str, ...], Field(min_length=1, max_length=_IDS_MAX)] | None = None
     filter: DeadFilter | None = None
-    all: bool | None = None
+    all: Literal[True] | None = None
+
+    @field_validator("ids", "filter", "all", mode="before")
+    @classmethod
+    def _is_not_null(cls, value: object) -> object:
+        if value is None:
+            msg = "leave it out where it is not meant"
+            raise ValueError(msg)
+        return value
 
 
 class DeadPage(BaseModel):

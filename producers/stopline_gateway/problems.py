@@ -11,6 +11,7 @@ import orjson
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from stopline.errors import (
     IdempotencyConflictError,
@@ -166,7 +167,7 @@ async def _stopline_error(request: Request, error: Exception) -> Response:
 _FAILED: Final = {"action": "call_failed"}
 
 
-async def _http_exception(_request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     """What the router says: no such path, no such method there, a body it could not read."""
     assert isinstance(error, HTTPException)  # noqa: S101
     kinds = {404: Kind.NOT_FOUND, 405: Kind.METHOD, 413: Kind.TOO_LARGE}
@@ -175,7 +176,20 @@ async def _http_exception(_request: Request, error: Exception) -> Response:
         Kind.NOT_FOUND: "There is nothing at this path: see /docs.",
         Kind.METHOD: "The path is right, the method is not: see the header field Allow.",
     }.get(kind, str(error.detail))
-    return Problem(kind, detail, headers=dict(error.headers or {})).response()
+    headers = dict(error.headers or {})
+    if kind is Kind.METHOD:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return Problem(kind, detail, headers=headers).response()
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods of a path; the router tells those of its first route only."""
+    found: set[str] = set()
+    for route in request.app.state.routes:
+        matched, _ = route.matches(request.scope)
+        if matched is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found
 
 
 async def _validation_error(_request: Request, error: Exception) -> Response:
@@ -187,5 +201,6 @@ async def _validation_error(_request: Request, error: Exception) -> Response:
 
 
 async def _anything(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error, extra=_FAILED)
+    # Its traceback is told by uvicorn.
+    _log.error("%s %s: %r", request.method, request.url.path, error, extra=_FAILED)
     return Problem(Kind.INTERNAL, "The log of the gateway says what.").response()

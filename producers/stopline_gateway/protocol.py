@@ -7,8 +7,9 @@ httptools nor uvicorn bound it: their `h11_max_incomplete_event_size` is for h11
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
     import asyncio
 
     from stopline_gateway.settings import GatewaySettings
+
+
+_UPGRADE: Final = re.compile(rb"\r\n(upgrade)(?=[ \t]*:)", re.IGNORECASE)
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """A head without the wish for another protocol, which a server may pass over (RFC 9110 §7.8).
+
+    Java's client sends one with every first request (`Upgrade: h2c`), and httptools then leaves the
+    body out.
+    """
+    if b"pgrade" not in data and b"PGRADE" not in data:
+        return data
+    end = data.find(b"\r\n\r\n")
+    head, rest = (data, b"") if end < 0 else (data[:end], data[end:])
+    return _UPGRADE.sub(rb"\r\nx-\1", head) + rest
 
 
 class _Part(Enum):
@@ -61,7 +78,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Some bytes; bounded as long as they are of a head."""
         before = self._part
-        super().data_received(data)
+        super().data_received(data if before is _Part.BODY else _without_upgrade(data))
         if self._part is not _Part.HEAD:
             self._stop_timer()
             return

@@ -87,14 +87,16 @@ def test_every_route_with_curl(stack: Stack) -> None:
     assert key[-20:] not in gateway.log
 
 
-def _talk(gateway: GatewayProcess, *parts: bytes, limit_s: float = 30) -> bytes:
+def _talk(
+    gateway: GatewayProcess, *parts: bytes, limit_s: float = 30, until: bytes = b"\0"
+) -> bytes:
     """Send bytes, and read until the other side closes."""
     address = urlsplit(gateway.url)
     with socket.create_connection((address.hostname, address.port), limit_s) as connection:
         for part in parts:
             connection.sendall(part)
         found = b""
-        while block := connection.recv(65536):
+        while not found.endswith(until) and (block := connection.recv(65536)):
             found += block
         return found
 
@@ -142,6 +144,14 @@ def test_heads_that_mean_two_things_or_do_not_end(
     assert found.count(b"HTTP/1.1") == 1
     assert httpx.get(f"{shared.url}/livez").status_code == 200
     assert not real_ledger.client.keys("{stopline}:r:*")
+
+
+def test_a_wish_for_another_protocol_is_passed_over(shared: GatewayProcess) -> None:
+    """As Java's client has it; the body must not get lost."""
+    head = b"Connection: Upgrade, HTTP2-Settings\r\nUPGRADE: h2c\r\nHTTP2-Settings: AA\r\n"
+    length = f"Content-Length: {len(_RAW)}\r\n\r\n".encode()
+    found = _talk(shared, _POST + head + length + _RAW, until=b"}")
+    assert found.startswith(b"HTTP/1.1 202 "), found
 
 
 def test_slow_ones_are_not_waited_for(stack: Stack) -> None:

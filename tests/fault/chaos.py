@@ -57,6 +57,8 @@ def run(fault: Fault, directory: Path) -> Row:
     """Strike, heal, wait until all is whole, and count."""
     with Topology(directory, rabbitmq=fault.rabbitmq) as topology:
         topology.start_workers(*fault.environments)
+        if fault.gateway:
+            topology.start_gateway()
         with topology.client() as client:
             wait_until(lambda: is_prompt(client), what="workers", limit_s=90)
             with Witness(topology) as witness:

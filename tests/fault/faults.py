@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import psutil
+
 from stopline import Lane, OutcomeKind, Settings
 from stopline.errors import UnknownRequestError
 from tests.fault.proxy import Mode, Proxy
@@ -36,6 +38,7 @@ class Fault:
         environments: variables of each worker's own.
         loses_queues: plain messages that no worker has accepted are lost with the queues.
         rabbitmq: whether a RabbitMQ is the broker.
+        gateway: whether there is a gateway, and clients of it.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Fault:
     environments: tuple[dict[str, str], ...] = field(default=())
     loses_queues: bool = False
     rabbitmq: bool = False
+    gateway: bool = False
 
 
 # --- processes ---------------------------------------------------------------------------------
@@ -226,6 +230,18 @@ def _cut_often(topology: Topology) -> None:
 # --- clocks ------------------------------------------------------------------------------------
 
 
+def _kill_gateway(topology: Topology) -> None:
+    """One process after the other, then all of it; three times."""
+    assert topology.gateway is not None
+    for _ in range(3):
+        for process in topology.gateway.processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+            time.sleep(1.5)
+        topology.gateway.kill_all()
+        time.sleep(3)
+
+
 def _nothing(_topology: Topology) -> None:
     time.sleep(5)
 
@@ -275,6 +291,11 @@ FAULTS: Final = (
     Fault("odd messages under load, for 20 s", _odd_messages),
     Fault("clock of a worker one hour ahead", _nothing, _skewed(1)),
     Fault("clock of a worker one hour behind", _nothing, _skewed(-1)),
+    Fault(
+        "gateway: kill -9 of its processes, then of all, three times", _kill_gateway, gateway=True
+    ),
+    Fault("gateway: connections to Redis cut, ten times", _cut(_to_redis), gateway=True),
+    Fault("gateway: Redis black-holed for 12 s", _during(_to_redis, Mode.HOLE, 12), gateway=True),
     Fault("RabbitMQ: kill -9 of the broker, twice, with restarts", _kill_rabbitmq, rabbitmq=True),
     Fault("RabbitMQ: connections cut, ten times", _cut(_to_rabbitmq), rabbitmq=True),
     Fault("RabbitMQ: the node stands still for 40 s", _freeze_rabbitmq, rabbitmq=True),

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+import httpx
 from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu import Exchange, Queue
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tests.fault.topology import Topology
 
 _SINGLES_EACH_S = 0.1
+_HTTP_EACH_S = 0.02
 _BULK_EACH_S = 1.0
 _BULK = 50
 _AWAY_S = 0.2
@@ -33,6 +35,7 @@ _REFUSED = (
     RedisError,
     AMQPError,
     OSError,
+    httpx.HTTPError,
 )
 
 
@@ -56,6 +59,11 @@ class Load:
             threading.Thread(target=self._run, args=(work, proxied), daemon=True)
             for work, proxied in works
         ]
+        if topology.gateway is not None:
+            self._threads += [
+                threading.Thread(target=self._run_http, args=(topology.gateway.url,), daemon=True)
+                for _ in range(2)
+            ]
         if plain:
             self._threads.append(threading.Thread(target=self._run_plain, daemon=True))
 
@@ -101,6 +109,20 @@ class Load:
             number += 1
             self._send_plainly(app, new_request_id(), lanes[number % len(lanes)])
             self._stop.wait(_SINGLES_EACH_S)
+
+    def _run_http(self, url: str) -> None:
+        """A service in any language: it repeats a call with its key until there is an answer."""
+        with httpx.Client(base_url=url, timeout=10) as client:
+            while not self._stop.is_set():
+                key = new_request_id()
+                self._until_accepted(lambda key=key: self._post(client, key))  # type: ignore[misc]
+                self._stop.wait(_HTTP_EACH_S)
+
+    def _post(self, client: httpx.Client, key: str) -> list[str]:
+        body = {"user_id": "h", "task_id": key}
+        reply = client.post("/v1/stops", json=body, headers={"Idempotency-Key": key})
+        reply.raise_for_status()
+        return [reply.json()["request_id"]]
 
     def _send_plainly(self, app: Celery, task_id: str, lane: Lane) -> None:
         def send() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from contextlib import ExitStack, suppress
@@ -66,6 +67,44 @@ class SupervisedWorker:
         self._supervisor.stop()
 
 
+class SupervisedGateway:
+    """A gateway of two processes, started again when it ends, as containers are."""
+
+    def __init__(self, environment: dict[str, str], log: IO[bytes]) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._supervisor = Supervisor(environment, drain_s=10, log=log)
+        command = stopline_command("gateway", "--port", str(port), "--workers", "2")
+        self._child = self._supervisor.add("gateway", command)
+        fatal = frozenset[int]()  # what it cannot do now it may be able to do later
+        watch = functools.partial(self._supervisor.watch, fatal=fatal)
+        self._thread = threading.Thread(target=watch, daemon=True)
+        self._thread.start()
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        """Those that serve."""
+        assert self._child.process is not None
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self._child.process.pid).children()
+        return []
+
+    def kill_all(self) -> None:
+        """Kill it with its processes."""
+        assert self._child.process is not None
+        processes = self.processes
+        with suppress(ProcessLookupError):
+            self._child.process.kill()
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def stop(self) -> None:
+        self._supervisor.request_stop()
+        self._thread.join()
+        self._supervisor.stop()
+
+
 class Topology:
     """Server, proxies, API and workers; `direct` and `proxied` are settings of producers."""
 
@@ -84,6 +123,7 @@ class Topology:
         self.valkey = Valkey(directory / "valkey", appendonly="yes", appendfsync="everysec")
         self.api = SimulatedApi(directory)
         self.workers: list[SupervisedWorker] = []
+        self.gateway: SupervisedGateway | None = None
         ports = (free_port(), free_port(), free_port())
         self.rabbitmq = RabbitMq(directory / "rabbitmq", *ports) if rabbitmq else None
         self.to_redis: Proxy
@@ -119,6 +159,12 @@ class Topology:
         for index, lanes in enumerate(_LANES):
             own = environments[index] if index < len(environments) else {}
             self.workers.append(SupervisedWorker(lanes, {**self.environment(), **own}, log))
+
+    def start_gateway(self) -> None:
+        """Start a gateway; it reaches Redis through the proxy."""
+        log = self._exits.enter_context((self.directory / "gateway.log").open("ab"))
+        self.gateway = SupervisedGateway(self.environment(), log)
+        self._exits.callback(self.gateway.stop)
 
     def settings(self, *, proxied: bool) -> dict[str, Any]:
         """Settings of a producer or worker."""

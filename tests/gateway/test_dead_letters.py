@@ -76,7 +76,7 @@ def test_by_ids_all_are_looked_up_before_any_is_touched(desk: Desk) -> None:
     [
         {},
         {"filter": {}},
-        {"all": False},
+        {"filter": {"user_id": None}},
         {"ids": ["a"], "all": True},
         {"filter": {"user_id": "u"}, "ids": ["a"]},
     ],
@@ -89,7 +89,12 @@ def test_what_means_nothing_or_two_things_is_refused(desk: Desk, body: dict[str,
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [({"ids": []}, "ids"), ({"filter": {"colour": "red"}}, "filter.colour"), ({"x": 1}, "x")],
+    [
+        ({"ids": []}, "ids"),
+        ({"filter": {"colour": "red"}}, "filter.colour"),
+        ({"x": 1}, "x"),
+        ({"all": False}, "all"),
+    ],
 )
 def test_a_wrong_field_is_named(desk: Desk, body: dict[str, Any], field: str) -> None:
     assert_problem(_post(desk, "redrive", **body), 422, "invalid-request", field)

@@ -246,3 +246,11 @@ def test_an_error_of_ours_shows_nothing_of_itself(
     reply = desk.stop()
     assert_problem(reply, 500, "internal")
     assert "secret" not in reply.text
+
+
+@pytest.mark.parametrize("value", [{}, [], 7, True, {"a": 1}])
+def test_a_key_of_another_kind_is_refused(desk: Desk, value: object) -> None:
+    for headers in ({}, {"Idempotency-Key": "k"}):
+        body = {"user_id": "u", "task_id": "t", "idempotency_key": value}
+        reply = desk.call("POST", "/v1/stops", json=body, headers=headers)
+        assert_problem(reply, 422, "invalid-request", "idempotency_key")

@@ -99,7 +99,8 @@ async def create_batch(  # each is a parameter of the query
     else:
         await _run_noted(upload, request, services, batch_id, caller)
     document = {"batch_id": batch_id, **upload.counts(), "dry_run": dry_run}
-    location = {} if dry_run else {"Location": f"/v1/batches/{batch_id}"}
+    is_there = upload.receipts.total() > 0
+    location = {"Location": f"/v1/batches/{batch_id}"} if is_there else {}
     return json_reply(document, 202, location)
 
 

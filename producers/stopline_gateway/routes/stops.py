@@ -92,7 +92,8 @@ def _with_key(request: Request, fields: dict[str, Any]) -> dict[str, Any]:
     given = request.headers.getlist("idempotency-key")
     if not given:
         return fields
-    if len(given) > 1 or fields.get("idempotency_key", given[0]) not in {None, given[0]}:
+    in_body = fields.get("idempotency_key")
+    if len(given) > 1 or (in_body is not None and in_body != given[0]):
         raise Problem(
             Kind.INVALID,
             "idempotency_key: it is there more than once, and differs.",
@@ -103,9 +104,12 @@ def _with_key(request: Request, fields: dict[str, Any]) -> dict[str, Any]:
 
 def stop_request(fields: dict[str, Any], caller: Caller) -> StopRequest:
     """A request in the name of the caller; raises `InvalidRequestError` or `Problem`."""
-    said = fields.get("source")
-    source = caller.speak_for(said) if isinstance(said, str | None) else said
-    return StopRequest.parse(fields if source is None else {**fields, "source": source})
+    if "source" not in fields:
+        source = caller.speak_for(None)
+        return StopRequest.parse(fields if source is None else {**fields, "source": source})
+    if isinstance(fields["source"], str):
+        caller.speak_for(fields["source"])
+    return StopRequest.parse(fields)
 
 
 async def _waited(
