@@ -4,6 +4,7 @@
 # make simulate SEEDS=10000   many random runs under every fault; SEED=42: one, with its log
 # make chaos   every fault on real processes, forty minutes; WRITE=1: the table to docs/
 # make bench   Stopline and its peers side by side, half an hour; WRITE=1: the figures to docs/
+# make bench-gateway   what the HTTP gateway carries; three minutes, needs wrk
 # make bench-smoke   what a stop costs, counted, against what is stored; WRITE=1: stores it
 # make budget   where the CPU of a stop goes, step by step; a minute
 # make growth  a million requests in one batch, five minutes
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test simulate chaos bench bench-smoke budget growth check time-to-stop format map constraints clean
+.PHONY: demo test simulate chaos bench bench-gateway bench-smoke budget growth check time-to-stop format map constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -32,6 +33,9 @@ chaos: $(INSTALLED)
 ROUNDS ?= 3
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write)
+
+bench-gateway: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.gateway --rounds $(ROUNDS)
 
 bench-smoke: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.smoke $(if $(WRITE),--write)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from stopline.contract import Actor, Rate
 from stopline_gateway.keys import Scope
@@ -117,20 +119,20 @@ def _check_host(request: Request) -> None:
     Its host's name may lead here (DNS rebinding), so that the browser takes it for the same origin;
     but the name is in `Host`.
     """
-    host = request.url.hostname
-    origin = request.headers.get("origin")
-    if (host is not None and not is_loopback(host)) or (origin and not _is_local(origin)):
-        raise Problem(
-            Kind.FORBIDDEN,
-            "Without keys, only this machine may call, as localhost or 127.0.0.1.",
-        )
+    for name, value in request.scope["headers"]:
+        if (name == b"host" and not _is_local(b"//" + value)) or (
+            name == b"origin" and not _is_local(value)
+        ):
+            raise Problem(
+                Kind.FORBIDDEN,
+                "Without keys, only this machine may call, as localhost or 127.0.0.1.",
+            )
 
 
-def _is_local(origin: str) -> bool:
-    from urllib.parse import urlsplit  # noqa: PLC0415  # browsers only
-
+@lru_cache(maxsize=64)
+def _is_local(address: bytes) -> bool:
     try:
-        host = urlsplit(origin).hostname
+        host = urlsplit(address.decode("latin-1")).hostname
     except ValueError:
         return False
     return host is not None and is_loopback(host)

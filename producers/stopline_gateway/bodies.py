@@ -21,6 +21,10 @@ BYTES_PER_S_MIN: Final = 500
 """A body that comes more slowly is not waited for: as Apache's mod_reqtimeout has it."""
 
 
+_SMALL_BYTES: Final = 16 << 10
+"""A body of so many bytes has one time limit for all of it."""
+
+
 class BodyLimits(NamedTuple):
     """How large a body may be, and how long it may be silent at the beginning."""
 
@@ -39,16 +43,34 @@ def media_type(request: Request) -> MediaType:
     """What a request says of its body.
 
     Raises:
-        Problem: it says nothing, or that the body is compressed.
+        Problem: it says two things, or that the body is compressed.
     """
-    given = [value for name, value in request.scope["headers"] if name == b"content-type"]
+    given = [
+        value
+        for name, value in request.scope["headers"]
+        if name in {b"content-type", b"content-encoding"}
+    ]
+    if len(given) == 1 and (known := _KNOWN.get(given[0])):
+        return known  # the header field of nearly all, word for word
+    return _media_type(request)
+
+
+_KNOWN: Final = {
+    f"{name}{charset}".encode(): MediaType(name, "utf-8")
+    for name in ("application/json", "application/cloudevents+json", "application/x-ndjson")
+    for charset in ("", "; charset=utf-8")
+}
+
+
+def _media_type(request: Request) -> MediaType:
+    given = request.headers.getlist("content-type")
     if len(given) > 1:
         raise Problem(Kind.MALFORMED, "The header field Content-Type is there more than once.")
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity"}:
         raise Problem(Kind.MEDIA_TYPE, "Compressed bodies are not taken: send it as it is.")
     parsed = Message()
-    parsed["content-type"] = given[0].decode("latin-1") if given else ""
+    parsed["content-type"] = given[0] if given else ""
     charset = str(parsed.get_param("charset") or "utf-8").lower()
     if charset not in {"utf-8", "utf8", "us-ascii"}:
         raise Problem(Kind.MEDIA_TYPE, f"charset {charset[:40]}: UTF-8 is needed.")
@@ -103,9 +125,17 @@ _CLOSE: Final = {"Connection": "close"}
 
 
 def _check_length(request: Request, limits: BodyLimits) -> None:
-    length = request.headers.get("content-length")
-    if length is not None and length.isdigit() and int(length) > limits.bytes_max:
+    length = _length(request)
+    if length is not None and length > limits.bytes_max:
         raise _too_large(limits)
+
+
+def _length(request: Request) -> int | None:
+    """How long the body is, where the head says it; the server gives no more than that."""
+    for name, value in request.scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else None
+    return None
 
 
 def _too_large(limits: BodyLimits) -> Problem:
@@ -122,7 +152,17 @@ async def read_json(request: Request, limits: BodyLimits, *names: str) -> Any:
 
 async def read(request: Request, limits: BodyLimits) -> bytes:
     """A body, whole; raises `Problem`."""
-    return b"".join([block async for block in blocks(request, limits)])
+    length = _length(request)
+    if length is None or length > min(_SMALL_BYTES, limits.bytes_max):
+        return b"".join([block async for block in blocks(request, limits)])
+    try:
+        async with asyncio.timeout(limits.silence_s):
+            body = await request.body()
+    except TimeoutError:
+        raise Problem(Kind.TOO_SLOW, "The body did not come in time.", headers=_CLOSE) from None
+    except ClientDisconnect:
+        raise Problem(Kind.MALFORMED, "The body ended before its end.", headers=_CLOSE) from None
+    return body
 
 
 def json_of(raw: bytes) -> Any:

@@ -11,6 +11,7 @@ import uvicorn
 
 from stopline import AsyncStopClient, Settings
 from stopline.errors import UnavailableError
+from stopline.garbage import collect_less_often
 from stopline_gateway.app import make_app
 from stopline_gateway.protocol import GuardedProtocol
 from stopline_gateway.services import Services
@@ -77,6 +78,7 @@ def serve(listener: socket.socket, settings: GatewaySettings) -> None:
     client = AsyncStopClient(library)
     services = Services.of(client, settings, keeps_outcomes=library.outcomes)
     server = GatewayServer(_config(make_app(services), settings), services)
+    collect_less_often()
     server.run(sockets=[listener])
 
 

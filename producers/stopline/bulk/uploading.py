@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from stopline.bulk.lines import Line, LineError
-from stopline.contract import RefusalKind
+from stopline.contract import REQUESTS_A_CALL, RefusalKind
 from stopline.ledger.values import Accepted, Submission
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 SHOWN_MAX: Final = 100
 """Refused lines that the reply names."""
-_SENT_TOGETHER: Final = 1_024
-_TURN: Final = 64
-"""Lines that are read before others have their turn: they take a millisecond or two."""
+_SENT_TOGETHER: Final = 4 * REQUESTS_A_CALL
+_UNDER_WAY_MAX: Final = 3
+"""With one, the ledger would be idle while lines are read."""
+_TURN: Final = 16
+"""Lines that are read before others have their turn: they take half a millisecond."""
 
 
 class Upload:
@@ -40,7 +42,7 @@ class Upload:
         self._client = client
         self._reader = reader
         self._source = source
-        self._sending: asyncio.Task[None] | None = None
+        self._sending: deque[asyncio.Task[None]] = deque()
         self._waiting: list[Line] = []
         self.receipts: Counter[ReceiptKind] = Counter()
         self.lines = 0
@@ -54,10 +56,10 @@ class Upload:
                 await self._take(self._reader.feed(block))
             await self._take(self._reader.end())
             await self._send()
-            await self._sent()
+            while self._sending:
+                await self._sending.popleft()
         finally:
-            if self._sending is not None:
-                await asyncio.gather(self._sending, return_exceptions=True)
+            await asyncio.gather(*self._sending, return_exceptions=True)
 
     def counts(self) -> dict[str, Any]:
         """What became of the lines so far."""
@@ -93,17 +95,13 @@ class Upload:
             self.shown.append({"line": error.number, "field": error.field, "reason": error.reason})
 
     async def _send(self) -> None:
-        """Send what waits, while what follows is read; what was sent before comes first."""
-        await self._sent()
+        """Send what waits, while what follows is read."""
+        while len(self._sending) >= _UNDER_WAY_MAX:
+            await self._sending.popleft()
         some, self._waiting = self._waiting, []
         if some and self._client is not None:
             sent = self._client.submit_all(some, _submission, self._learn)
-            self._sending = asyncio.create_task(sent)
-
-    async def _sent(self) -> None:
-        if self._sending is not None:
-            sending, self._sending = self._sending, None
-            await sending
+            self._sending.append(asyncio.create_task(sent))
 
     def _learn(self, lines: Sequence[Line], replies: Replies) -> None:
         for line, reply in zip(lines, replies, strict=True):

@@ -17,6 +17,7 @@ from stopline_gateway.documents import EventResult, EventResults
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
 from stopline_gateway.replies import BODY, body_of, json_reply, problems
+from stopline_gateway.routes.direct import DirectRoute
 from stopline_gateway.services import services_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from stopline_gateway.access import Caller
     from stopline_gateway.services import Services
 
-router = APIRouter(prefix="/v1/events", tags=["events"])
+router = APIRouter(prefix="/v1/events", tags=["events"], route_class=DirectRoute)
 EVENTS_MAX: Final = 1_000
 """Events of one batch."""
 _EXAMPLE: Final = {

@@ -13,12 +13,13 @@ from stopline_gateway.documents import ResumeRequest
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
 from stopline_gateway.replies import BODY, body_of, json_reply, problems
+from stopline_gateway.routes.direct import DirectRoute
 from stopline_gateway.services import services_of
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-router = APIRouter(prefix="/v1/resumes", tags=["stops"])
+router = APIRouter(prefix="/v1/resumes", tags=["stops"], route_class=DirectRoute)
 _SCHEMA = {"schema": {"$ref": "#/components/schemas/ResumeRequest"}}
 
 

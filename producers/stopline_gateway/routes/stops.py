@@ -12,6 +12,7 @@ from stopline_gateway.documents import CancelDocument, ReceiptDocument
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem, retry_after
 from stopline_gateway.replies import BODY, body_of, json_reply, problems
+from stopline_gateway.routes.direct import DirectRoute
 from stopline_gateway.routes.parameters import RequestId, WaitS, known_form
 from stopline_gateway.services import services_of
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from stopline_gateway.access import Caller
     from stopline_gateway.services import Services
 
-router = APIRouter(prefix="/v1/stops", tags=["stops"])
+router = APIRouter(prefix="/v1/stops", tags=["stops"], route_class=DirectRoute)
 _AT_ONCE: Final = frozenset({ReceiptKind.SATISFIED, ReceiptKind.SUPERSEDED})
 """The receipts of requests that have their outcome with them."""
 _EXAMPLE: Final = {

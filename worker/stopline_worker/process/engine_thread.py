@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
@@ -18,6 +17,7 @@ import uvloop
 
 from stopline.contract import engine_id
 from stopline.errors import StoplineError
+from stopline.garbage import collect_less_often
 from stopline.health import BEAT_INTERVAL_S
 from stopline.ledger import AsyncLedger, commands
 from stopline.servers.connecting import connect_async
@@ -44,9 +44,6 @@ _log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 20.0
 _STOP_MARGIN_S = 10.0
 _FIRST_BEATS_S: Final = 0.25
-_COLLECT_AFTER: Final = (10_000, 20, 20)
-"""Python's own: 700, 10, 10. A call makes dozens of objects, which nearly all go with their last
-reference; looking for cycles among them took a twentieth of the time."""
 
 
 class EngineThread:
@@ -98,7 +95,7 @@ class EngineThread:
             os.kill(os.getpid(), signal.SIGTERM)
 
     async def _main(self) -> None:
-        _collect_less_often()
+        collect_less_often()
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         token = ApiToken.from_settings(self._settings)
@@ -158,13 +155,3 @@ class EngineThread:
             await self._ledger.run(command)
         except StoplineError as error:  # who looks for the heartbeat sees that it is missing
             _log.debug("heartbeat not written: %s", error, extra={"action": "beat_failed"})
-
-
-def _collect_less_often() -> None:
-    """Spare the collector what the process holds for good, and what goes by itself.
-
-    https://docs.python.org/3/library/gc.html#gc.freeze
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
