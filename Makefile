@@ -28,7 +28,7 @@ simulate: $(INSTALLED)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 chaos: $(INSTALLED)
-	$(BIN)/pytest -p no:xdist -m chaos tests/fault $(if $(WRITE),--write-table)
+	$(BIN)/pytest -p no:xdist -m chaos tests/fault tests/e2e $(if $(WRITE),--write-table)
 
 ROUNDS ?= 3
 bench: $(INSTALLED)

@@ -15,7 +15,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stopline.contract import Beat, BridgeState, ProcessRole, Receipt, Refusal
-from stopline.errors import InvalidRequestError, LedgerFullError, StoplineError, UnavailableError
+from stopline.errors import (
+    InvalidRequestError,
+    InvalidSettingsError,
+    LedgerFullError,
+    StoplineError,
+    UnavailableError,
+)
 from stopline_events.decisions import Decision, Ignored, Resume, Stop
 from stopline_events.reading import decision_of, junk_from
 from stopline_events.sources.port import SourceError
@@ -31,6 +37,9 @@ _WAIT_S: Final = 1.0
 _BEAT_S: Final = 5.0
 _LAG_S: Final = 3.0
 _AGAIN_S, _AGAIN_MAX_S = 0.25, 10.0
+_JUNK_MAX: Final = 200
+"""Messages in a row that are junk: then it is most likely the wrong stream, and the quarantine has
+room for a few thousand."""
 
 
 @dataclass(slots=True)
@@ -70,6 +79,10 @@ class Bridge:
         self._ending = asyncio.Event()
         self._again_s = _AGAIN_S
         self._is_open = False
+        self._resumed: set[str] = set()
+        """Resumes that were told and not acknowledged: one without a time, told again, would count
+        as of now, and supersede the stop that came after it."""
+        self._junk_in_a_row = 0
         self.progress = Progress()
 
     def end(self) -> None:
@@ -99,6 +112,7 @@ class Bridge:
             if messages:
                 await self._see_through(messages)
                 await self._source.acknowledge(messages)
+                self._resumed.clear()
                 self.progress.position = messages[-1].position
         except SourceError as error:
             self._is_open = False  # it is opened again, and gives what was not acknowledged
@@ -142,16 +156,19 @@ class Bridge:
 
     def _read(self, message: Message) -> _Read:
         try:
-            keeps = self._source.keeps_positions
-            return _Read(message, decision_of(message, self._source.name, has_key=keeps))
+            return _Read(message, decision_of(message, self._source))
         except InvalidRequestError as error:
             return _Read(message, str(error))
+        except Exception:  # noqa: BLE001  # those behind it must not wait for ever
+            _log.exception("message %s", message.position, extra={"action": "message_unreadable"})
+            return _Read(message, "it cannot be read: the log of the bridge says why")
 
     async def _stop(self, some: Sequence[_Read], done: _Done) -> None:
         requests = [one.decision.request for one in some if isinstance(one.decision, Stop)]
         results = await self._client.submit_each(requests)
         for one, result in zip(some, results, strict=True):
             if isinstance(result, Receipt):
+                self._junk_in_a_row = 0
                 done.stops += 1
             else:
                 await self._quarantine(one.message, _reason(result), done)
@@ -159,15 +176,26 @@ class Bridge:
     async def _do(self, one: _Read, done: _Done) -> None:
         match one.decision:
             case Resume(target, at):
-                await self._client.resumed(*target, at=at)
+                if one.message.position not in self._resumed:
+                    await self._client.resumed(*target, at=at)
+                    self._resumed.add(one.message.position)
+                self._junk_in_a_row = 0
                 done.resumes += 1
             case Ignored():
+                self._junk_in_a_row = 0
                 done.ignored += 1
             case str(reason):
                 await self._quarantine(one.message, reason, done)
 
     async def _quarantine(self, message: Message, reason: str, done: _Done) -> None:
-        await self._client.quarantine(junk_from(message, self._source.name, reason))
+        self._junk_in_a_row += 1
+        if self._junk_in_a_row > _JUNK_MAX:
+            raise InvalidSettingsError(
+                f"{self._source.name}: {_JUNK_MAX} messages in a row were neither events nor stop "
+                f"requests (the last: {reason}); they are in the quarantine, and no more is read. "
+                "Is it the right stream?"
+            )
+        await self._client.quarantine(junk_from(message, self._source, reason))
         done.quarantined += 1
         what = {"action": "quarantined", "queue": self._source.name, "reason": reason}
         _log.warning("message %s kept in quarantine", message.position, extra=what)
@@ -184,15 +212,16 @@ class Bridge:
             self.progress.lag = await self._lag()
             try:
                 await self._client.beat(self._said())
-            except StoplineError as error:
-                _log.debug("no heartbeat: %s", error, extra={"action": "beat_failed"})
+            except Exception as error:  # noqa: BLE001  # who looks for it sees that it is missing
+                _log.debug("no heartbeat: %r", error, extra={"action": "beat_failed"})
             await asyncio.sleep(_BEAT_S)
 
     async def _lag(self) -> int | None:
         try:
             async with asyncio.timeout(_LAG_S):
                 return await self._source.lag() if self._is_open else self.progress.lag
-        except (SourceError, TimeoutError):
+        except Exception as error:  # noqa: BLE001  # it is a figure for people
+            _log.debug("no lag: %r", error, extra={"action": "lag_failed"})
             return self.progress.lag
 
     def _said(self) -> Beat:

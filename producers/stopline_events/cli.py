@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -42,7 +41,7 @@ def redis_stream(
     stream: Annotated[str, typer.Argument(help="The stream's key.")],
     group: Group = None,
     consumer: Annotated[
-        str | None, typer.Option(help="This reader's name; host and process if left out.")
+        str | None, typer.Option(help="This reader's name; the host's if left out.")
     ] = None,
 ) -> None:
     """Read a Redis stream, at STOPLINE_BRIDGE_URL (else STOPLINE_REDIS_URL)."""
@@ -57,7 +56,7 @@ def redis_stream(
         library = Settings.load()
         own = settings.url is not None or settings.url_file is not None
         server = RedisServer.of(settings.address(), library) if own else ledger_server_of(library)
-        name = consumer or f"{socket.gethostname()}-{os.getpid()}"
+        name = consumer or socket.gethostname()
         return RedisStream(server, stream, settings.group, name, settings.claim_after_s)
 
     _run(source, settings)
@@ -117,7 +116,7 @@ def stdin(as_json: AsJson = False) -> None:
 
         return StandardInput(sys.stdin.buffer)
 
-    progress = _run(source, settings, is_supervised=False)
+    progress, is_over = _run(source, settings, is_supervised=False)
     counts = {
         "received": progress.received,
         "stops": progress.stops,
@@ -129,7 +128,9 @@ def stdin(as_json: AsJson = False) -> None:
         output.print_json(counts)
     else:
         output.console.print(output.facts(counts))
-    if progress.quarantined:
+    if not is_over:
+        output.say(f"stopline: ended after {progress.position or 'no line'}; the rest was not read")
+    if progress.quarantined or not is_over:
         raise typer.Exit(Exit.NOT_ALL_STOPPED)
 
 
@@ -150,14 +151,15 @@ def _require(name: str) -> None:
 
 def _run(
     source: Callable[[], Source], settings: BridgeSettings, *, is_supervised: bool = True
-) -> Progress:
+) -> tuple[Progress, bool]:
+    """Run a bridge; what became of its messages, and whether it read to the end."""
     configure_logging("info")
     if is_supervised:
         drain_with_supervisor()
     return asyncio.run(_bridge(source, settings))
 
 
-async def _bridge(source: Callable[[], Source], settings: BridgeSettings) -> Progress:
+async def _bridge(source: Callable[[], Source], settings: BridgeSettings) -> tuple[Progress, bool]:
     from stopline import AsyncStopClient, Settings  # noqa: PLC0415  # see _settings
     from stopline_events.bridge import Bridge  # noqa: PLC0415
 
@@ -172,4 +174,4 @@ async def _bridge(source: Callable[[], Source], settings: BridgeSettings) -> Pro
             loop.add_signal_handler(number, bridge.end)
         output.announce(f"bridge: {made.name} as {settings.group}", "bridge_started")
         await bridge.run()
-        return bridge.progress
+        return bridge.progress, made.is_over

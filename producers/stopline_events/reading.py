@@ -9,36 +9,36 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
-from stopline.contract import StopRequest, junk_of, parse_json
+from stopline.contract import StopRequest, junk_of, parse_json, rfc3339
+from stopline.contract.junk import HEADER_BYTES_MAX
 from stopline.errors import InvalidRequestError
 from stopline_events import cloud_events
 from stopline_events.decisions import Decision, Stop, decide
 
 if TYPE_CHECKING:
     from stopline.contract import Junk
-    from stopline_events.sources.port import Message
+    from stopline_events.sources.port import Message, Source
 
 _NAME_CHARACTERS_MAX: Final = 200
 
 
-def decision_of(message: Message, source: str, *, has_key: bool) -> Decision:
+def decision_of(message: Message, source: Source) -> Decision:
     """What a message asks for.
 
-    Args:
-        message: the message.
-        source: the name of its source, for requests that name none.
-        has_key: its position is its idempotency key, where it has no other.
+    Where it has no key of its own, the place where it stands is its key.
 
     Raises:
         InvalidRequestError: it is neither an event nor a stop request.
     """
+    if message.problem is not None:
+        raise InvalidRequestError(message.problem)
     if cloud_events.is_event(message.headers):
         event = cloud_events.parse_binary(message.headers, message.content_type, message.body)
         return decide(event, arrived_at=message.arrived_at)
     fields = _fields(message)
     if "specversion" in fields:
         return decide(cloud_events.event_of(fields), arrived_at=message.arrived_at)
-    return Stop(_request(message, fields, source, has_key=has_key))
+    return Stop(_request(message, fields, source))
 
 
 def _fields(message: Message) -> dict[str, Any]:
@@ -50,45 +50,53 @@ def _fields(message: Message) -> dict[str, Any]:
     return fields
 
 
-def _request(
-    message: Message, fields: dict[str, Any], source: str, *, has_key: bool
-) -> StopRequest:
-    defaults: dict[str, Any] = {"source": source[:_NAME_CHARACTERS_MAX]}
-    if has_key and not fields.get("request_id"):
-        defaults["idempotency_key"] = key_of(source, message.position)
+def _request(message: Message, fields: dict[str, Any], source: Source) -> StopRequest:
+    defaults: dict[str, Any] = {"source": source.name[:_NAME_CHARACTERS_MAX]}
+    if not fields.get("request_id"):
+        defaults["idempotency_key"] = key_of(message, source)
     if message.arrived_at is not None:
         defaults["issued_at"] = message.arrived_at
     given = {name: value for name, value in fields.items() if value is not None}
     return StopRequest.parse({**defaults, **given})
 
 
-def key_of(source: str, position: str) -> str:
-    """The idempotency key of a position."""
-    key = f"{source} {position}"
+def key_of(message: Message, source: Source) -> str:
+    """The idempotency key of a place in a stream.
+
+    With the time: a stream that was deleted and made again counts from the beginning.
+    """
+    at = "" if message.arrived_at is None else f" {rfc3339(message.arrived_at)}"
+    key = f"{source.identity} {message.position}{at}"
     if len(key) <= _NAME_CHARACTERS_MAX:
         return key
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def junk_from(message: Message, source: str, reason: str) -> Junk:
+def junk_from(message: Message, source: Source, reason: str) -> Junk:
     """A message for the quarantine: the same one each time, by where it stands."""
-    origin = f"{source}, {message.position}"
-    body, headers = message.body, dict(message.headers)
-    if message.fields is not None:
-        headers |= message.fields
-    digest = hashlib.sha256(origin.encode()).hexdigest()[:32]
+    headers = dict(message.headers) | (message.fields or {})
+    digest = hashlib.sha256(key_of(message, source).encode()).hexdigest()[:32]
+    shown = _shown(headers)
+    is_whole = len(shown) == len(headers) and message.problem is None
     return junk_of(
-        body,
+        message.body,
         reason,
-        origin=origin,
+        origin=f"{source.name}, {message.position}",
         content_type=message.content_type or None,
-        headers=_shown(headers),
+        headers=shown,
         message_id=f"bridge-{digest}",
+        truncated=not is_whole,
     )
 
 
 def _shown(headers: dict[str, str]) -> dict[str, str]:
-    return {
-        name[:_NAME_CHARACTERS_MAX]: value.encode("utf-8", "backslashreplace").decode()[:1024]
-        for name, value in headers.items()
-    }
+    """Headers, or fields, as far as there is room for them."""
+    shown: dict[str, str] = {}
+    left = HEADER_BYTES_MAX
+    for name, value in headers.items():
+        text = value.encode("utf-8", "backslashreplace").decode()[:1024]
+        left -= len(name) + len(text)
+        if left < 0:
+            break
+        shown[name[:_NAME_CHARACTERS_MAX]] = text
+    return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from stopline_gateway.keys_file import KeysFile
 
+_NAME_CHARACTERS_MAX: Final = 200
 _LOCAL: Final = "gateway"
 """Who calls where no keys are asked for, in the audit trail."""
 
@@ -53,6 +55,16 @@ class Caller(NamedTuple):
             names = " or ".join(scopes)
             raise Problem(Kind.FORBIDDEN, f"This needs the scope {names}, which the key has not.")
 
+    def own_key(self, key: str) -> str:
+        """The idempotency key that a caller's own stands for: nobody can take another's.
+
+        Where no keys are asked for, it is the same.
+        """
+        if self.source is None:
+            return key
+        own = f"{self.source}:{key}"
+        return own if len(own) <= _NAME_CHARACTERS_MAX else f"sha256:{_digest(own)}"
+
     def speak_for(self, source: str | None) -> str | None:
         """The source of something this caller sends, given what it says itself.
 
@@ -66,6 +78,10 @@ class Caller(NamedTuple):
             f"source: the key speaks for {self.source}, and for nobody else. Leave the field out.",
             field="source",
         )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 _EVERYTHING: Final = frozenset(Scope)
@@ -113,20 +129,29 @@ def _unauthorized(detail: str) -> Problem:
     return Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
+_OF_PROXIES: Final = frozenset({b"x-forwarded-for", b"forwarded", b"via"})
+
+
 def _check_host(request: Request) -> None:
-    """Refuse a page of somebody else's that a browser on this machine shows.
+    """Refuse a page of somebody else's that a browser on this machine shows, and a proxy's callers.
 
     Its host's name may lead here (DNS rebinding), so that the browser takes it for the same origin;
-    but the name is in `Host`.
+    but the name is in `Host`. A page of another server on this machine has another `Origin`.
     """
+    host = origin = b""
     for name, value in request.scope["headers"]:
-        if (name == b"host" and not _is_local(b"//" + value)) or (
-            name == b"origin" and not _is_local(value)
-        ):
-            raise Problem(
-                Kind.FORBIDDEN,
-                "Without keys, only this machine may call, as localhost or 127.0.0.1.",
-            )
+        if name == b"host":
+            host = value
+        elif name == b"origin":
+            origin = value
+        elif name in _OF_PROXIES:
+            raise _keyless("not through a proxy")
+    if not _is_local(b"//" + host) or (origin and origin.partition(b"//")[2] != host):
+        raise _keyless("as localhost or 127.0.0.1")
+
+
+def _keyless(how: str) -> Problem:
+    return Problem(Kind.FORBIDDEN, f"Without keys, only this machine may call, {how}.")
 
 
 @lru_cache(maxsize=64)

@@ -45,18 +45,17 @@ def media_type(request: Request) -> MediaType:
     Raises:
         Problem: it says two things, or that the body is compressed.
     """
-    given = [
-        value
-        for name, value in request.scope["headers"]
-        if name in {b"content-type", b"content-encoding"}
-    ]
+    given = [pair for pair in request.scope["headers"] if pair[0] in _ABOUT_BODIES]
     if len(given) == 1 and (known := _KNOWN.get(given[0])):
         return known  # the header field of nearly all, word for word
     return _media_type(request)
 
 
+_ABOUT_BODIES: Final = frozenset({b"content-type", b"content-encoding"})
+
+
 _KNOWN: Final = {
-    f"{name}{charset}".encode(): MediaType(name, "utf-8")
+    (b"content-type", f"{name}{charset}".encode()): MediaType(name, "utf-8")
     for name in ("application/json", "application/cloudevents+json", "application/x-ndjson")
     for charset in ("", "; charset=utf-8")
 }

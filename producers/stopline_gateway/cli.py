@@ -97,6 +97,7 @@ def _serve_with_several(listener: socket.socket, settings: GatewaySettings) -> N
             supervisor.add(f"gateway {one + 1}", command, pass_fds=(descriptor,))
         code = supervisor.watch()
     finally:
+        listener.close()  # else new connections would wait in it for nobody
         supervisor.stop()
     if code is not None:
         raise typer.Exit(code)

@@ -134,13 +134,15 @@ class Redriven(BaseModel):
     """What became of dead letters that were to be sent again.
 
     Of requests the receipts of the new ones, by the id of the old; of messages how many went back
-    to their queues. `kept` are ids of messages that cannot be: kept only in part, or of a stream.
-    Where there are `more`, a repeated call goes on.
+    to their queues. `kept` are ids of messages that cannot be (kept only in part, or of a stream),
+    the first hundred; `unknown` are ids that are none, or no longer. Where there are `more`, a
+    repeated call goes on.
     """
 
     receipts: dict[str, ReceiptDocument]
     messages: int
     kept: list[str]
+    unknown: list[str]
     more: bool
 
 
@@ -148,6 +150,8 @@ class Discarded(BaseModel):
     """How many dead letters were dropped. Where there are `more`, a repeated call goes on."""
 
     discarded: int
+    kept: list[str]
+    unknown: list[str]
     more: bool
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Final
-
-from stopline.errors import StoplineError
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from stopline import AsyncStopClient
-    from stopline.contract import KeptOutcome
+    from stopline.contract import KeptOutcome, Outcome
 
 _log = logging.getLogger(__name__)
 _BLOCK_S: Final = 1.0
@@ -22,6 +20,7 @@ _AHEAD_MAX: Final = 2_000
 """Outcomes that a slow stream may be behind; then it reads the ledger itself until it has caught
 up."""
 _AGAIN_S: Final = 0.5
+_QUIET_S: Final = 10.0
 
 
 class Gap:
@@ -29,6 +28,13 @@ class Gap:
 
 
 GAP: Final = Gap()
+
+
+class Step(NamedTuple):
+    """How far a stream is, and what was found there; None: nothing for a while."""
+
+    place: str
+    found: Outcome | Gap | None
 
 
 class Feed:
@@ -40,8 +46,11 @@ class Feed:
         self._reader: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
 
-    async def follow(self, after: str | None) -> AsyncGenerator[KeptOutcome | Gap | None]:
-        """Outcomes after a place; None: from now on. Gives None when there was nothing for a while.
+    async def follow(self, after: str | None) -> AsyncGenerator[Step]:
+        """Outcomes after a place; None: from now on.
+
+        The first step says where it begins, and others that there was nothing for a while: who
+        comes again goes on from the last one.
 
         Raises:
             StoplineError: the ledger cannot be reached.
@@ -51,36 +60,44 @@ class Feed:
         self._followers.add(follower)
         self._start()
         try:
+            yield Step(place, None)
             while True:
                 # What comes from then on is given; what came before is read here.
-                await self._ready.wait()
-                async for found in self._catch_up(place):
-                    if not isinstance(found, Gap):
-                        place = found.place
-                    yield found
+                while not await _happens(self._ready):
+                    yield Step(place, None)
+                async for step in self._catch_up(place):
+                    place = step.place
+                    yield step
                 async for kept in follower.take():
-                    if kept is not None and _number(kept.place) <= _number(place):
-                        continue
-                    place = kept.place if kept is not None else place
-                    yield kept
+                    if kept is None:
+                        yield Step(place, None)
+                    elif _number(kept.place) > _number(place):
+                        place = kept.place
+                        yield Step(place, kept.outcome)
         finally:
             self._followers.discard(follower)
 
-    async def _catch_up(self, place: str) -> AsyncIterator[KeptOutcome | Gap]:
+    async def _catch_up(self, place: str) -> AsyncIterator[Step]:
         while True:
             page = await self._client.outcomes(place, count=_PAGE)
             if page.has_gap:
-                yield GAP
+                yield Step(place, GAP)
             for kept in page.outcomes:
                 place = kept.place
-                yield kept
+                yield Step(place, kept.outcome)
             if len(page.outcomes) < _PAGE:
                 return
 
     def _start(self) -> None:
         if self._reader is None or self._reader.done():
-            self._ready.clear()
+            self._break_off()
             self._reader = asyncio.create_task(self._read())
+
+    def _break_off(self) -> None:
+        """What comes now is given to nobody: all read it themselves, once it goes on."""
+        self._ready.clear()
+        for follower in self._followers:
+            follower.lose()
 
     async def _read(self) -> None:
         """Read what comes, as long as somebody follows."""
@@ -91,12 +108,10 @@ class Feed:
                     place = await self._client.last_outcome()
                     self._ready.set()
                 page = await self._client.outcomes(place, count=_PAGE, block_s=_BLOCK_S)
-            except StoplineError as error:
-                _log.warning("outcomes are not read: %s", error, extra={"action": "feed_failed"})
+            except Exception as error:  # noqa: BLE001  # whatever it is, streams must not fall silent
+                _log.warning("outcomes are not read: %r", error, extra={"action": "feed_failed"})
                 place = None
-                self._ready.clear()
-                for follower in self._followers:
-                    follower.lose()
+                self._break_off()
                 await asyncio.sleep(_AGAIN_S)
                 continue
             for kept in page.outcomes:
@@ -138,15 +153,19 @@ class _Follower:
             while self._ahead:
                 yield self._ahead.popleft()
             self._changed.clear()
-            try:
-                async with asyncio.timeout(_QUIET_S):
-                    await self._changed.wait()
-            except TimeoutError:
+            if not await _happens(self._changed):
                 yield None
         self._is_lost = False
 
 
-_QUIET_S: Final = 10.0
+async def _happens(event: asyncio.Event) -> bool:
+    """Whether something happens before it is time to say that somebody is still here."""
+    try:
+        async with asyncio.timeout(_QUIET_S):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _number(place: str) -> tuple[int, int]:

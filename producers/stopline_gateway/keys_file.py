@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 import time
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,6 @@ from stopline_gateway.keys import NOBODY, KeyLine, id_of
 from stopline_gateway.settings import PREFIX
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
     from pathlib import Path
 
@@ -35,7 +35,7 @@ def read_keys(path: Path) -> Keys:
     try:
         with path.open("rb") as file:
             raw = file.read(_BYTES_MAX + 1)
-        found = path.stat()
+            found = os.fstat(file.fileno())
     except OSError as error:
         raise InvalidSettingsError(f"{where}: cannot read {path}: {error.strerror}") from None
     # What nobody may write was put there on purpose, whoever's it is: container platforms do so.
@@ -75,6 +75,7 @@ class KeysFile:
         self._seen = _stamp(path)
         self.keys = read_keys(path)
         self._look_at = clock() + _LOOK_S
+        self._told = ""
 
     def find(self, key: str) -> KeyLine | None:
         """The line of a key; None where there is none."""
@@ -87,9 +88,9 @@ class KeysFile:
             return
         self._look_at = self._clock() + _LOOK_S
         stamp = _stamp(self._path)
-        if stamp == self._seen:
+        if stamp is not None and stamp == self._seen:
             return
-        self._seen = stamp
+        self._seen = None  # as long as it is wrong, it is looked at again
         try:
             self.keys = read_keys(self._path)
         except InvalidSettingsError as error:
@@ -97,13 +98,14 @@ class KeysFile:
                 "%s The keys of before stay.", error, extra={"action": "keys_refused"}
             )  # no traceback for people
         else:
+            self._seen, self._told = stamp, ""
             _log.info("%d keys read again", len(self.keys), extra={"action": "keys_read"})
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> tuple[int, int, int, int] | None:
     """What changes with a file; None while it is not there."""
     try:
-        found: os.stat_result = path.stat()
+        found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size

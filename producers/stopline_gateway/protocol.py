@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from stopline_gateway.problems import MEDIA_TYPE, Kind, Problem
+from stopline_gateway.problems import MEDIA_TYPE, Kind, Problem, retry_after
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from stopline_gateway.settings import GatewaySettings
 
 
+_UNTOLD_HEADS: Final = 2
+"""A head of the allowed size may come in pieces, of which httptools tells none."""
 _UPGRADE: Final = re.compile(rb"\r\n(upgrade)(?=[ \t]*:)", re.IGNORECASE)
 
 
@@ -51,18 +53,22 @@ class GuardedProtocol(HttpToolsProtocol):
 
     head_bytes_max: ClassVar[int]
     silence_s: ClassVar[float]
+    connections_max: ClassVar[int]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._part = _Part.NONE
         self._head_bytes = 0
-        self._unread_bytes = 0
+        self._untold_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
     @classmethod
     def bounded(cls, settings: GatewaySettings) -> type[GuardedProtocol]:
         """The protocol with the limits of some settings."""
-        limits = {"head_bytes_max": settings.head_bytes_max, "silence_s": settings.silence_s}
+        limits = {
+            name: getattr(settings, name)
+            for name in ("head_bytes_max", "silence_s", "connections_max")
+        }
         return type("BoundedProtocol", (cls,), limits)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -76,23 +82,29 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes; bounded as long as they are of a head."""
+        """Some bytes; bounded as long as they are no body that somebody reads."""
         before = self._part
         super().data_received(data if before is _Part.BODY else _without_upgrade(data))
-        if self._part is not _Part.HEAD:
+        if self._is_in_hands:
             self._stop_timer()
-            return
-        if before is not _Part.BODY:
-            # What httptools holds back: a line that has not ended yet is told to nobody.
-            self._unread_bytes += len(data)
-        self._start_timer()
-        if self._unread_bytes > self.head_bytes_max:
+        else:
+            self._start_timer()
+        if self._part is before is not _Part.NONE:
+            # What httptools holds back, of a head or behind a body, is told to nobody.
+            self._untold_bytes += len(data)
+        if self._untold_bytes > _UNTOLD_HEADS * self.head_bytes_max:
             self._refuse_head()
+
+    @property
+    def _is_in_hands(self) -> bool:
+        """Whether the app is at work on a request, or reads its body."""
+        is_whole = self._part is not _Part.HEAD
+        return is_whole and self.cycle is not None and not self.cycle.response_complete
 
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
-        self._part, self._head_bytes, self._unread_bytes = _Part.HEAD, 0, 0
+        self._part, self._head_bytes, self._untold_bytes = _Part.HEAD, 0, 0
 
     def on_url(self, url: bytes) -> None:
         """The target of the request line."""
@@ -100,28 +112,34 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header field."""
-        super().on_header(name, value)
+        """One header field; behind a chunked body it is a trailer, which nobody reads."""
         self._head_bytes += len(name) + len(value) + 4
+        if self._part is _Part.HEAD:
+            super().on_header(name, value)
+        elif self._head_bytes > self.head_bytes_max:
+            self._refuse_head()
 
     def on_headers_complete(self) -> None:
         """A head has ended."""
-        self._part = _Part.BODY
+        self._part, self._untold_bytes = _Part.BODY, 0
         if self._head_bytes > self.head_bytes_max:
             self._refuse_head()
+        elif len(self.connections) > self.connections_max:
+            self._refuse(Kind.BUSY, "Too many connections are open here.", retry_after(1))
         else:
             super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of a body; none where its head was refused."""
+        self._untold_bytes = 0
+        if self.cycle is not None:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A body has ended."""
         self._part = _Part.NONE
         if self.cycle is not None:
             super().on_message_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """Some of a body; none where its head was refused."""
-        if self.cycle is not None:
-            super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
         """Uvicorn's answer to what is no HTTP, as a problem document."""
@@ -146,16 +164,23 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _refuse(self, kind: Kind, detail: str) -> None:
+    def _refuse(self, kind: Kind, detail: str, headers: dict[str, str] | None = None) -> None:
         if self.transport.is_closing():
             return
-        problem = Problem(kind, detail)
-        body = orjson.dumps(problem.document())
-        told = kind.value
-        head = (
-            f"HTTP/1.1 {told.status} {told.title.rstrip('.')}\r\n"
-            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        if self.cycle is None or self.cycle.response_complete:  # else it would be in its middle
+            self.transport.write(_written(Problem(kind, detail, headers=headers)))
         self.transport.close()
+
+
+def _written(problem: Problem) -> bytes:
+    """A problem document as it is on the wire."""
+    body, told = orjson.dumps(problem.document()), problem.kind.value
+    fields = {
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(body)),
+        "connection": "close",
+        **problem.headers,
+    }
+    head = [f"HTTP/1.1 {told.status} {told.title.rstrip('.')}"]
+    head += [f"{name}: {value}" for name, value in fields.items()]
+    return "\r\n".join([*head, "", ""]).encode() + body

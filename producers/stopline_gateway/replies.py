@@ -25,7 +25,15 @@ def json_reply(
     return Response(body, status, headers, media_type="application/json")
 
 
-_ALWAYS: Final = (Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.RATE, Kind.UNAVAILABLE, Kind.INTERNAL)
+_ALWAYS: Final = (
+    Kind.MALFORMED,
+    Kind.UNAUTHORIZED,
+    Kind.FORBIDDEN,
+    Kind.INVALID,
+    Kind.RATE,
+    Kind.UNAVAILABLE,
+    Kind.INTERNAL,
+)
 BODY: Final = (
     Kind.MALFORMED,
     Kind.TOO_SLOW,

@@ -58,20 +58,23 @@ class Waiting:
         finally:
             self._ends.discard(end)
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place to wait, taken before anything is accepted; raises `Problem` if all are taken."""
+        if self._waiters >= self._waiters_max:
+            detail = "Ask without wait_s, and look at the outcome later."
+            raise Problem(Kind.BUSY, detail, headers=retry_after(1))
+        self._waiters += 1
+        try:
+            yield
+        finally:
+            self._waiters -= 1
+
     async def outcome(self, request: Request, request_id: str, wait_s: float) -> Outcome | None:
         """The outcome of a request, or None when the time is over, or nobody is there any more.
 
-        Raises:
-            Problem: too many wait already.
-            StoplineError: as `AsyncStopClient.wait`.
+        For who has a `place`. Raises as `AsyncStopClient.wait`.
         """
-        if self._waiters >= self._waiters_max:
-            raise Problem(
-                Kind.BUSY,
-                "Look at the outcome later, without wait_s.",
-                headers=retry_after(1),
-            )
-        self._waiters += 1
         outcome = asyncio.create_task(self._client.wait(request_id, wait_s))
         leaves = asyncio.create_task(_leaves(request))
         try:
@@ -81,7 +84,6 @@ class Waiting:
         except OutcomeTimeoutError:
             return None
         finally:
-            self._waiters -= 1
             outcome.cancel()
             leaves.cancel()
             await asyncio.gather(outcome, leaves, return_exceptions=True)

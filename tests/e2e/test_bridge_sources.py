@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from tests.support.processes import Stack
 
-EVENTS = 2_000
 KILLS = 3
+counts = pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.chaos)])
+"""Of events; ten thousand of them are for `make chaos`."""
 _SOON: Final = {"STOPLINE_BRIDGE_CLAIM_AFTER_S": "2"}
 
 
@@ -79,7 +80,7 @@ class BridgeProcess:
         return self._log.read_text("utf-8", "replace")
 
 
-def _events(seed: int, count: int = EVENTS) -> list[bytes]:
+def _events(seed: int, count: int) -> list[bytes]:
     """Events in no order, some of them twice or more often; and two that are none."""
     events = [
         orjson.dumps(
@@ -100,9 +101,11 @@ def _events(seed: int, count: int = EVENTS) -> list[bytes]:
     return events
 
 
-def _check(stack: Stack, bridge: BridgeProcess, send: Callable[[Sequence[bytes]], None]) -> None:
+def _check(
+    stack: Stack, bridge: BridgeProcess, count: int, send: Callable[[Sequence[bytes]], None]
+) -> None:
     """Send events while a bridge reads and is killed: each event's stop is there once."""
-    events = _events(7)
+    events = _events(7, count)
     stack.api.start()
     stack.worker()
     bridge.start()
@@ -114,9 +117,9 @@ def _check(stack: Stack, bridge: BridgeProcess, send: Callable[[Sequence[bytes]]
             wait_until(lambda seen=seen: _received(stack) > seen, what="the bridge", limit_s=90)  # type: ignore[misc]
             bridge.kill()
             bridge.start()
-    wait_until(lambda: len(_ended(stack)) == EVENTS, what="all outcomes", limit_s=120)
+    wait_until(lambda: len(_ended(stack)) == count, what="all outcomes", limit_s=120)
     outcomes = _ended(stack)
-    assert sorted(outcomes, key=int) == [str(number) for number in range(EVENTS)]
+    assert sorted(outcomes, key=int) == [str(number) for number in range(count)]
     assert set(outcomes.values()) == {"stopped"}
     letters = list(stack.client.dead_letters())
     assert len(letters) == 2, letters
@@ -150,7 +153,8 @@ def _lag(stack: Stack) -> int | None:
     return min((one.lag for one in states if one.lag is not None), default=None)
 
 
-def test_a_redis_stream(stack: Stack) -> None:
+@counts
+def test_a_redis_stream(stack: Stack, count: int) -> None:
     def send(events: Sequence[bytes]) -> None:
         with stack.client_of_server() as server:
             pipe = server.pipeline(transaction=False)
@@ -158,39 +162,45 @@ def test_a_redis_stream(stack: Stack) -> None:
                 pipe.xadd("stops", {"event": event})
             pipe.execute()
 
-    _check(stack, BridgeProcess(stack, "redis-stream", "stops", **_SOON), send)
+    _check(stack, BridgeProcess(stack, "redis-stream", "stops", **_SOON), count, send)
 
 
-def test_nats(stack: Stack, nats_server: Nats) -> None:
+@counts
+def test_nats(stack: Stack, nats_server: Nats, count: int) -> None:
+    name = f"STOPS-{count}"
+
     async def publish(events: Sequence[bytes]) -> None:
         client = await nats.connect(nats_server.url)
         stream = client.jetstream()
-        await stream.add_stream(name="STOPS", subjects=["stops.>"])
+        await stream.add_stream(name=name, subjects=[f"{name}.>"])
         for event in events:
-            await stream.publish("stops.requested", event)
+            await stream.publish(f"{name}.requested", event)
         await client.close()
 
     asyncio.run(publish(()))
     variables = {"STOPLINE_BRIDGE_URL": nats_server.url}
-    bridge = BridgeProcess(stack, "nats", "STOPS", **_SOON, **variables)
-    _check(stack, bridge, lambda events: asyncio.run(publish(events)))
+    bridge = BridgeProcess(stack, "nats", name, **_SOON, **variables)
+    _check(stack, bridge, count, lambda events: asyncio.run(publish(events)))
 
 
-def test_kafka(stack: Stack, kafka_broker: KafkaBroker) -> None:
+@counts
+def test_kafka(stack: Stack, kafka_broker: KafkaBroker, count: int) -> None:
+    topic = f"stops-{count}"
+
     async def produce(events: Sequence[bytes]) -> None:
         producer = AIOKafkaProducer(bootstrap_servers=kafka_broker.servers)
         await producer.start()
         for event in events:
-            await producer.send("stops", event)
+            await producer.send(topic, event)
         await producer.flush()
         await producer.stop()
 
     program = kafka_broker._directory / "tansu"
-    command = [str(program), "topic", "create", "stops", "--partitions", "3"]
+    command = [str(program), "topic", "create", topic, "--partitions", "3"]
     command += ["--broker", f"tcp://{kafka_broker.servers}"]
     subprocess.run(command, check=True, capture_output=True)
-    bridge = BridgeProcess(stack, "kafka", "stops", "--servers", kafka_broker.servers, **_SOON)
-    _check(stack, bridge, lambda events: asyncio.run(produce(events)))
+    bridge = BridgeProcess(stack, "kafka", topic, "--servers", kafka_broker.servers, **_SOON)
+    _check(stack, bridge, count, lambda events: asyncio.run(produce(events)))
 
 
 def test_standard_input_says_what_became_of_it(stack: Stack) -> None:

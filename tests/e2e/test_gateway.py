@@ -15,14 +15,18 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 import pytest
+from cloudevents.core.bindings.http import to_binary_event, to_structured_event
+from cloudevents.core.v1.event import CloudEvent
 
 from stopline_gateway.keys import Scope
 from tests.conftest import wait_until
 from tests.support.gateway import KeyRing
 from tests.support.processes import Stack
+from tests.support.valkey import Valkey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from stopline.ledger import Ledger
     from tests.support.processes import GatewayProcess
@@ -85,6 +89,25 @@ def test_every_route_with_curl(stack: Stack) -> None:
     audit = stack.run("audit", "--json", "--actor", "crm")
     assert b'"action":"batch_end"' in audit.stdout
     assert key[-20:] not in gateway.log
+
+
+def test_the_cloudevents_sdk_as_a_sender(stack: Stack) -> None:
+    stack.api.start()
+    stack.worker()
+    gateway = stack.gateway()
+    attributes = {"id": "1", "source": "/sdk", "type": "stopline.stop.requested"}
+    statuses = []
+    for number, written in enumerate((to_structured_event, to_binary_event)):
+        data = {"user_id": "u", "task_id": str(number)}
+        event = CloudEvent({**attributes, "id": str(number), "specversion": "1.0"}, data)
+        message = written(event)
+        for _ in range(2):
+            headers, body = dict(message.headers), bytes(message.body)
+            reply = httpx.post(f"{gateway.url}/v1/events", content=body, headers=headers)
+            statuses.append(reply.json()["receipt"]["receipt"])
+    assert statuses == ["accepted", "duplicate"] * 2
+    outcome = httpx.get(f"{gateway.url}/v1/stops/{reply.json()['receipt']['request_id']}?wait_s=30")
+    assert outcome.json()["outcome"] == "stopped"
 
 
 def _talk(
@@ -166,6 +189,23 @@ def test_slow_ones_are_not_waited_for(stack: Stack) -> None:
     assert not stack.client_of_server().keys("{stopline}:r:*")
 
 
+def test_what_comes_between_requests_is_bounded(stack: Stack) -> None:
+    """Line breaks before a head, a body that is not sent, trailers without end."""
+    gateway = stack.gateway(variables={"STOPLINE_GATEWAY_SILENCE_S": "1"})
+    assert _talk(gateway, b"\r\n") == b""
+    late = _talk(
+        gateway, b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n", b"x"
+    )
+    assert late.startswith(b"HTTP/1.1 404 ")
+    chunked = _POST + b"Transfer-Encoding: chunked\r\n\r\n24\r\n" + _RAW + b"\r\n0\r\n"
+    trailers = b"".join(b"a%d: b\r\n" % number for number in range(20_000))
+    found = _talk(gateway, chunked, trailers)
+    assert found == b"" or found.startswith(b"HTTP/1.1 4"), found[:200]
+    trailer = _talk(gateway, chunked + b"Idempotency-Key: late\r\n\r\n", until=b"}")
+    assert trailer.startswith(b"HTTP/1.1 202 ")
+    assert not stack.client_of_server().keys("{stopline}:i:*"), "a trailer is no header field"
+
+
 def test_one_who_drips_is_not_waited_for(stack: Stack) -> None:
     gateway = stack.gateway(variables={"STOPLINE_GATEWAY_SILENCE_S": "1"})
     address = urlsplit(gateway.url)
@@ -194,6 +234,30 @@ def test_a_full_redis_is_told_and_it_recovers_by_itself(stack: Stack) -> None:
         assert (reply.status_code, reply.headers["retry-after"]) == (503, "5")
         server.config_set("maxmemory", 0)
         assert client.post("/v1/stops", json={**_BODY, "task_id": "other"}).status_code == 202
+
+
+def test_a_redis_that_is_away_is_told_and_it_recovers_by_itself(
+    stack: Stack, tmp_path: Path
+) -> None:
+    server = Valkey(tmp_path / "valkey").start()
+    try:
+        stack.settings["redis_url"] = server.url
+        gateway = stack.gateway()
+        with httpx.Client(base_url=gateway.url, timeout=60) as client:
+            assert client.post("/v1/stops", json=_BODY).status_code == 202
+            server.kill()
+            reply = client.post("/v1/stops", json=_BODY)
+            assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+            assert reply.json()["type"] == "urn:stopline:problem:unavailable"
+            assert str(server.port) not in reply.text
+            assert client.get("/readyz").status_code == 503
+            assert client.get("/livez").status_code == 200
+            server.start()
+            wait_until(lambda: client.get("/readyz").status_code == 200)
+            assert client.post("/v1/stops", json=_BODY).status_code == 202
+        assert "Traceback" not in gateway.log
+    finally:
+        server.kill()
 
 
 def test_who_waits_when_it_ends_gets_an_answer(stack: Stack) -> None:
@@ -270,7 +334,8 @@ def test_a_key_from_the_command_line(stack: Stack) -> None:
     assert b"stop, bulk, read, operate" in wrong.stderr
 
 
-def test_killed_again_and_again_nothing_is_lost_or_doubled(stack: Stack) -> None:
+@pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.chaos)])
+def test_killed_again_and_again_nothing_is_lost_or_doubled(stack: Stack, count: int) -> None:
     """Clients that repeat with their key: each event's stop is there exactly once."""
     stack.api.start()
     stack.worker()
@@ -295,14 +360,14 @@ def test_killed_again_and_again_nothing_is_lost_or_doubled(stack: Stack) -> None
                 return
 
     with ThreadPoolExecutor(8) as pool:
-        sending = [pool.submit(send, number % 1_000) for number in range(1_500)]
-        for share in (300, 700, 1_100):
+        sending = [pool.submit(send, number % count) for number in range(count * 3 // 2)]
+        for share in (count * 3 // 10, count * 7 // 10, count * 11 // 10):
             wait_until(lambda share=share: sum(one.done() for one in sending) >= share)  # type: ignore[misc]
             gateway.kill()
             gateway.start()
         for one in sending:
             one.result()
-    assert len(receipts) == 1_000
+    assert len(receipts) == count
     assert all(len(ids) == 1 for ids in receipts.values())
     outcomes = [stack.client.wait(next(iter(ids)), 60) for ids in receipts.values()]
     assert {one.outcome for one in outcomes} == {"stopped"}

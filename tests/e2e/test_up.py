@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import orjson
 import psutil
 import pytest
@@ -77,6 +79,32 @@ def _batch_file(stack: Stack, lines: int = LINES) -> Path:
     rows = "".join(f"user-{n % 7},task-{n}\n" for n in range(lines))
     path.write_text("user_id,task_id\n" + rows)
     return path
+
+
+def test_up_has_a_gateway_on_loopback(embedded: Stack) -> None:
+    embedded.api.start()
+    log = embedded.directory / "up.log"
+    with _up(embedded):
+        wait_until(lambda: re.search(r"gateway: (http://127\.0\.0\.1:\d+) ", log.read_text()))
+        found = re.search(r"gateway: (http://\S+) ", log.read_text())
+        assert found is not None
+        body = {"user_id": "u", "task_id": "t"}
+        reply = httpx.post(f"{found[1]}/v1/stops?wait_s=60", json=body, timeout=70)
+        assert reply.json()["outcome"] == "stopped"
+
+
+def test_up_goes_on_without_a_gateway_whose_port_is_taken(embedded: Stack) -> None:
+    embedded.api.start()
+    log = embedded.directory / "up.log"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        embedded.variables["STOPLINE_GATEWAY_PORT"] = str(taken.getsockname()[1])
+        with _up(embedded):
+            wait_until(lambda: "the others go on without it" in log.read_text())
+            assert "set STOPLINE_GATEWAY_PORT" in log.read_text()
+            receipt = embedded.run("stop", "u", "t", "--wait", "--json")
+            assert receipt.returncode == 0
 
 
 def test_a_file_of_10_000_targets_is_one_call_each_and_again_is_none(embedded: Stack) -> None:

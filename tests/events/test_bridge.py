@@ -10,11 +10,12 @@ import orjson
 import pytest
 
 from stopline.contract import DeadMessage, ProcessRole
-from stopline.errors import InvalidRequestError
+from stopline.errors import InvalidRequestError, InvalidSettingsError
 from stopline.testing import AsyncFakeStopClient, FakeStopClient, World
 from stopline_events.bridge import Bridge
 from stopline_events.decisions import RESUMED, STOP
-from stopline_events.sources.port import Message, SourceError
+from stopline_events.reading import key_of
+from stopline_events.sources.port import Message, SourceError, arrival
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 class MemorySource:
     """A list of messages; what is not acknowledged comes again when it is opened."""
 
-    name = "memory"
-    keeps_positions = True
+    name = identity = "memory"
 
     def __init__(self, *bodies: Any) -> None:
         self.all = [
@@ -191,3 +191,32 @@ def test_a_conflict_goes_to_quarantine() -> None:
     (letter,) = FakeStopClient(world).dead_letters()
     assert isinstance(letter, DeadMessage)
     assert letter.reason.startswith("idempotency_key: ")
+
+
+def test_a_stream_of_something_else_does_not_fill_the_quarantine() -> None:
+    source, world = MemorySource(*([b"nonsense"] * 1_000)), World()
+    with pytest.raises(InvalidSettingsError, match="Is it the right stream"):
+        _run(source, world, together=50)
+    assert sum(1 for _ in FakeStopClient(world).dead_letters()) == 200
+
+
+def test_a_resume_without_a_time_is_told_once() -> None:
+    """Told again it would count as of now, and supersede the stop that came after it."""
+    source = MemorySource(_event("r", RESUMED, task_id="t"), _event("s", task_id="t"))
+    source.broken.append("acknowledge")
+    world = World()
+    _run(source, world)
+    world.work()
+    assert [str(one) for one in world.stopped] == ["u/t"]
+
+
+def test_a_stream_that_was_made_again_has_other_keys() -> None:
+    source = MemorySource()
+    first = Message("7", b"", arrived_at=arrival(1_700_000_000_000))
+    again = Message("7", b"", arrived_at=arrival(1_700_000_000_001))
+    assert key_of(first, source) != key_of(again, source)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("milliseconds", [-1, 0, 1, 1e15, 1e18, float("nan"), float("inf")])
+def test_a_time_that_somebody_made_up_is_none(milliseconds: float) -> None:
+    assert arrival(milliseconds) is None

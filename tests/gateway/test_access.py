@@ -248,3 +248,62 @@ def test_no_key_is_in_logs(keys: KeyRing, caplog: pytest.LogCaptureFixture) -> N
             _stop(desk, key)
         _stop(desk, key[:-1])
     assert key[-20:] not in caplog.text
+
+
+def test_nobody_takes_the_key_of_another_source(keys: KeyRing) -> None:
+    crm, billing = keys.add("crm", Scope.STOP), keys.add("billing", Scope.STOP)
+    event = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/billing",
+        "type": "stopline.stop.requested",
+    }
+    with Desk(keys_file=keys.path) as desk:
+        for key, task in ((crm, "mine"), (billing, "theirs")):
+            headers = {"Idempotency-Key": "1"}
+            body = {"user_id": "u", "task_id": task}
+            reply = desk.call("POST", "/v1/stops", key=key, json=body, headers=headers)
+            assert reply.json()["receipt"] == "accepted"
+            again = desk.call("POST", "/v1/stops", key=key, json=body, headers=headers)
+            assert again.json()["receipt"] == "duplicate"
+            data = {"user_id": "u", "task_id": f"{task}-event"}
+            headers = {"Content-Type": "application/cloudevents+json"}
+            reply = desk.call(
+                "POST", "/v1/events", key=key, json={**event, "data": data}, headers=headers
+            )
+            assert reply.json()["receipt"]["receipt"] == "accepted"
+
+
+def test_a_batch_needs_the_scope_bulk_however_it_is_sent_to(keys: KeyRing) -> None:
+    stop, bulk = keys.add("crm", Scope.STOP), keys.add("crm", Scope.STOP, Scope.BULK)
+    with Desk(keys_file=keys.path) as desk:
+        assert_problem(_stop(desk, stop, batch_id="night"), 403, "forbidden")
+        assert _stop(desk, bulk, batch_id="night").status_code == 202
+
+
+def test_a_file_that_was_mended_is_read_again(keys: KeyRing) -> None:
+    old = keys.add("crm")
+    clock = [0.0]
+    file = KeysFile(keys.path, clock=lambda: clock[0])
+    keys.revoke(old)
+    keys.path.chmod(0o666)
+    clock[0] += 2
+    assert file.find(old) is not None, "it may have been written by somebody else"
+    keys.path.chmod(0o600)
+    clock[0] += 2
+    assert file.find(old) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://127.0.0.1:3000"},
+        {"X-Forwarded-For": "10.0.0.7"},
+        {"Via": "1.1 proxy"},
+    ],
+)
+def test_without_keys_neither_another_page_nor_a_proxy_gets_through(
+    desk: Desk, headers: dict[str, str]
+) -> None:
+    reply = desk.call("POST", "/v1/stops", json=_BODY, headers=headers)
+    assert_problem(reply, 403, "forbidden")

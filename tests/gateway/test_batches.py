@@ -183,3 +183,13 @@ def test_cancelling_a_batch(desk: Desk) -> None:
     assert results["cancelled"] == 3
     assert desk.world.work() == 0
     assert_problem(desk.call("POST", "/v1/batches/nobody/cancel"), 404, "not-found")
+
+
+@pytest.mark.parametrize("query", ["?dryrun=true", "?batch_id=a&batch_id=b", "?dry_run=true&x="])
+def test_a_misspelt_parameter_sends_nothing(desk: Desk, query: str) -> None:
+    reply = _send(desk, _BODIES[NDJSON], query=query)
+    assert (reply.status_code, reply.json()["type"]) == (
+        422,
+        "urn:stopline:problem:invalid-request",
+    )
+    assert desk.world.work() == 0

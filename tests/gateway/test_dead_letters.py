@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stopline.contract import junk_of
 from stopline.testing import Answer
+from stopline_gateway.routes import dead_letters
 from tests.support.gateway import Desk, assert_problem
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def test_a_filter_and_a_wrong_cursor(desk: Desk) -> None:
     page = desk.call("GET", "/v1/dead-letters?user_id=other&outcome=rejected").json()
     assert [one["request_id"] for one in page["letters"]] == theirs
     assert desk.call("GET", "/v1/dead-letters?outcome=expired").json()["letters"] == []
-    for cursor in ("x", "AAAA", "WzEsMl0="):
+    for cursor in ("x", "AAAA", "WzEsMl0=", "WzI1MzQwMjMwMDc5OTk5OTk5OSxbXV0="):
         reply = desk.call("GET", f"/v1/dead-letters?cursor={cursor}")
         assert_problem(reply, 422, "invalid-request", "cursor")
 
@@ -63,12 +65,39 @@ def test_sending_again_what_a_filter_means(desk: Desk) -> None:
     assert _post(desk, "redrive", filter={"user_id": "u"}).json()["receipts"] == {}
 
 
-def test_by_ids_all_are_looked_up_before_any_is_touched(desk: Desk) -> None:
-    ids = _die(desk, "1")
-    assert_problem(_post(desk, "redrive", ids=[*ids, "nobody"]), 404, "not-found")
-    assert_problem(_post(desk, "discard", ids=[*ids, "nobody"]), 404, "not-found")
-    assert _post(desk, "discard", ids=ids).json() == {"discarded": 1, "more": False}
+def test_by_ids_what_is_none_is_told_and_the_rest_is_done(desk: Desk) -> None:
+    ids = _die(desk, "1", "2")
+    assert_problem(_post(desk, "redrive", ids=["nobody"]), 404, "not-found")
+    report = _post(desk, "discard", ids=[ids[0], "nobody", ids[0]]).json()
+    assert (report["discarded"], report["unknown"], report["more"]) == (1, ["nobody"], False)
+    report = _post(desk, "redrive", ids=ids).json()
+    assert (list(report["receipts"]), report["unknown"]) == ([ids[1]], [ids[0]])
     assert desk.call("GET", "/v1/dead-letters").json()["letters"] == []
+
+
+def test_messages_of_streams_stay_and_hold_up_nobody(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "_A_CALL_MAX", 1)
+    for number in range(3):
+        junk = junk_of(b"x", "no JSON", message_id=f"bridge-{number}", origin=f"stops, {number}-0")
+        desk.run(desk.services.client.quarantine(junk))
+    ids = _die(desk, "1")
+    report = _post(desk, "redrive", all=True).json()
+    assert list(report["receipts"]) == ids
+    assert (report["kept"], report["more"]) == (["bridge-0", "bridge-1", "bridge-2"], False)
+
+
+def test_many_that_died_together_fit_into_a_cursor(desk: Desk) -> None:
+    ids = _die(desk, *(str(number) for number in range(120)))
+    found: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = desk.call("GET", f"/v1/dead-letters?limit=100{cursor}")
+        assert page.status_code == 200, page.text
+        found += [one["request_id"] for one in page.json()["letters"]]
+        cursor = page.json()["next"] and f"&cursor={page.json()['next']}"
+    assert sorted(found) == sorted(ids)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +130,8 @@ def test_a_wrong_field_is_named(desk: Desk, body: dict[str, Any], field: str) ->
 
 
 def test_all_of_them_some_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stopline_gateway.routes import dead_letters  # noqa: PLC0415  # only here
-
     monkeypatch.setattr(dead_letters, "_A_CALL_MAX", 2)
     _die(desk, "1", "2", "3")
-    assert _post(desk, "discard", all=True).json() == {"discarded": 2, "more": True}
-    assert _post(desk, "discard", all=True).json() == {"discarded": 1, "more": False}
+    for discarded, more in ((2, True), (1, False)):
+        report = _post(desk, "discard", all=True).json()
+        assert (report["discarded"], report["more"]) == (discarded, more)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stopline.errors import UnavailableError
 from stopline.ledger.limits import Limits
 from stopline.testing import World
 from stopline_gateway import feed as feeds
-from stopline_gateway.feed import Gap
+from stopline_gateway.feed import Gap, Step
 from tests.support.gateway import Desk, assert_problem
 
 if TYPE_CHECKING:
@@ -37,17 +38,17 @@ async def _until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0)
 
 
-async def _next(stream: AsyncGenerator[Any], count: int) -> list[Any]:
-    found = []
+async def _next(stream: AsyncGenerator[Step], count: int) -> list[Any]:
+    found: list[Step] = []
     while len(found) < count:
-        one = await anext(stream)
-        if one is not None:
-            found.append(one)
+        step = await anext(stream)
+        if step.found is not None:
+            found.append(step)
     return found
 
 
 def _tasks(found: list[Any]) -> list[str]:
-    return [one.outcome.task_id for one in found]
+    return [step.found.task_id for step in found]
 
 
 def test_without_the_setting_it_says_so(desk: Desk) -> None:
@@ -103,8 +104,8 @@ def test_what_is_no_longer_kept_is_a_gap() -> None:
             return found
 
         gap, later = desk.run(read())
-    assert isinstance(gap, Gap)
-    assert later.outcome.task_id == "later"
+    assert isinstance(gap.found, Gap)
+    assert later.found.task_id == "later"
 
 
 def test_a_slow_stream_catches_up(keeping: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +153,7 @@ def test_the_stream_as_it_is_sent(keeping: Desk) -> None:
     assert '"task_id":"1"' in events[0]
     assert '"task_id":"3"' in events[1]
     assert all("\nid: " in one for one in events)
+    assert "id: 0-0\n" in text.split("\n\n")[0], "who was given nothing yet knows where to go on"
     assert "retry: 1000" in text
     assert ": this process ends: connect again" in text
 
@@ -164,6 +166,44 @@ async def _until_given(desk: Desk, count: int) -> None:
         page = await desk.services.client.outcomes("0-0")
         seen = len(page.outcomes)
         await asyncio.sleep(0.01)
+
+
+def test_a_reader_that_fails_leaves_no_stream_silent(
+    keeping: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "_AGAIN_S", 0.01)
+    client, real, broken = keeping.services.client, keeping.services.client.outcomes, [True]
+
+    async def outcomes(*arguments: Any, **named: Any) -> Any:
+        if named.get("block_s") is not None and broken:
+            broken.pop()
+            raise ValueError("an outcome of a newer version")
+        return await real(*arguments, **named)
+
+    monkeypatch.setattr(client, "outcomes", outcomes)
+
+    async def read() -> None:
+        stream = keeping.services.feed.follow(None)
+        reading = asyncio.create_task(_next(stream, 2))
+        for name in ("1", "2"):
+            await keeping.acall("POST", "/v1/stops", json={"user_id": "u", "task_id": name})
+            keeping.world.work()
+        assert _tasks(await reading) == ["1", "2"]
+        await stream.aclose()
+        await keeping.services.feed.close()
+
+    keeping.run(read())
+
+
+def test_who_waits_and_cannot_is_told_that_it_is_accepted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise UnavailableError("gone meanwhile")
+
+    monkeypatch.setattr(desk.services.client, "wait", away)
+    reply = desk.call("POST", "/v1/stops?wait_s=5", json={"user_id": "u", "task_id": "t"})
+    assert (reply.status_code, reply.json()["receipt"]) == (202, "accepted")
 
 
 def test_too_many_streams_are_refused() -> None:
@@ -181,6 +221,7 @@ def test_too_many_waiters_are_refused() -> None:
         desk.services.waiting._waiters = 1
         reply = desk.call("POST", "/v1/stops?wait_s=5", json={"user_id": "u", "task_id": "t"})
         assert_problem(reply, 503, "busy")
+        assert desk.world.work() == 0, "nothing was accepted"
 
 
 def test_who_waits_when_the_process_ends_is_told_to_come_back(

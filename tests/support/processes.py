@@ -211,6 +211,8 @@ class Stack:
             "backoff_cap_s": 0.2,
             "drain_s": 5,
         }
+        self.variables = {"STOPLINE_GATEWAY_PORT": "0"}
+        """Others, of services; tests run side by side."""
         self._exits = ExitStack()
         self._workers = 0
         self._gateways = 0
@@ -227,11 +229,12 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """The settings as variables."""
         settings = {"api_url": self.api.url, **self.settings}
-        return {
+        given = {
             f"STOPLINE_{name.upper()}": str(value)
             for name, value in settings.items()
             if value is not None
         }
+        return {**given, **self.variables}
 
     @property
     def client(self) -> StopClient:

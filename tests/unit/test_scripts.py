@@ -116,7 +116,7 @@ def test_a_header_tells_the_options_that_a_script_reads(name: str) -> None:
     assert header is not None
     told = set(
         re.findall(
-            r"[a-z]+(?:_[a-z]+)+|\b(?:token|limit|detail|durable|audit)\b",
+            r"[a-z]+(?:_[a-z]+)+|\b(?:token|limit|detail|durable|audit|only)\b",
             re.sub(r"\(.*?\)", "", header[1], flags=re.DOTALL),
         )
     )
@@ -167,7 +167,7 @@ def test_options_are_those_that_scripts_read() -> None:
     limits = Limits(durable=True, upstream_failures_max=1, outcomes_max=1).to_options()
     assert set(limits) <= read
     own = {"token", "suspect_room", "limit", "detail", "expire_late", "queues_here"}
-    own |= {"audit", "audit_max"}
+    own |= {"audit", "audit_max", "only"}
     assert read == set(limits) | own
 
 

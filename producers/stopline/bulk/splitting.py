@@ -35,19 +35,24 @@ class Splitter(Protocol):
 
 
 class LineSplitter:
-    """Lines, without their line breaks."""
+    """Lines, without their line breaks; of one that is too long only the beginning.
 
-    def __init__(self) -> None:
+    Args:
+        line_bytes_max: what is too long.
+    """
+
+    def __init__(self, line_bytes_max: int = LINE_BYTES_MAX) -> None:
+        self._kept_max = line_bytes_max + 2
         self._number = 0
         self._rest = b""
 
     def feed(self, block: bytes) -> Iterator[Numbered]:
         """The lines that end in this block."""
         first, *others = block.split(b"\n")
-        self._rest += first[: _KEPT_MAX - len(self._rest)]
+        self._rest += first[: self._kept_max - len(self._rest)]
         for line in others:
             yield self._take()
-            self._rest = line[:_KEPT_MAX]
+            self._rest = line[: self._kept_max]
 
     def end(self) -> Iterator[Numbered]:
         """The last line, where no line break ends it."""
@@ -95,7 +100,7 @@ class ArraySplitter:
                     begin = at
                 self._depth += 1
             elif token in b"]}":
-                self._close()
+                self._close(token)
             if self._ends_element(token):
                 self._keep(block[begin : at - 1])
                 begin = at
@@ -116,8 +121,8 @@ class ArraySplitter:
         if token != b"[" or self._is_over or before.removeprefix(codecs.BOM_UTF8).strip():
             raise self._stray()
 
-    def _close(self) -> None:
-        if self._depth == 0:
+    def _close(self, token: bytes) -> None:
+        if self._depth == 0 or (self._depth == 1 and token != b"]"):
             raise self._stray()
         self._depth -= 1
         self._is_over = self._depth == 0

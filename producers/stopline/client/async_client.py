@@ -167,11 +167,16 @@ class AsyncStopClient:
         return await self._take(verbs.batch(batch_id))
 
     async def cancel(
-        self, request_id: str, *, by: str = "unknown", actor: Actor | None = None
+        self,
+        request_id: str,
+        *,
+        by: str = "unknown",
+        only_source: str | None = None,
+        actor: Actor | None = None,
     ) -> CancelResult:
         """As `StopClient.cancel`."""
-        results = await self._take(verbs.cancel(self._limits, [request_id], by, actor))
-        return results[request_id]
+        verb = verbs.cancel(self._limits, [request_id], by, only_source=only_source, actor=actor)
+        return (await self._take(verb))[request_id]
 
     async def cancel_batch(
         self, batch_id: str, *, by: str = "unknown", actor: Actor | None = None

@@ -189,10 +189,23 @@ class StopClient:
         return self._take(verbs.batch(batch_id))
 
     def cancel(
-        self, request_id: str, *, by: str = "unknown", actor: Actor | None = None
+        self,
+        request_id: str,
+        *,
+        by: str = "unknown",
+        only_source: str | None = None,
+        actor: Actor | None = None,
     ) -> CancelResult:
-        """Cancel a request, for everybody who joined it."""
-        return self._take(verbs.cancel(self._limits, [request_id], by, actor))[request_id]
+        """Cancel a request, for everybody who joined it.
+
+        Args:
+            request_id: the request.
+            by: who does this; the outcome says so.
+            only_source: only if this source alone asked for it.
+            actor: see `stop_request`.
+        """
+        verb = verbs.cancel(self._limits, [request_id], by, only_source=only_source, actor=actor)
+        return self._take(verb)[request_id]
 
     def cancel_batch(
         self, batch_id: str, *, by: str = "unknown", actor: Actor | None = None

@@ -84,6 +84,8 @@ class CancelResult(StrEnum):
     """A call is in flight: it may still succeed, but none follows."""
     ALREADY_FINISHED = "already_finished"
     UNKNOWN = "unknown"
+    NOT_OWN = "not_own"
+    """Others asked for it, or asked as well, and only one's own was to be cancelled."""
 
 
 class ResumeResult(Document):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from stopline_events.sources.port import Message, SourceError
+from stopline_events.sources.port import Message, SourceError, arrival
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aiokafka.structs import ConsumerRecord, TopicPartition
 
+_log = logging.getLogger(__name__)
 _HEADER_PREFIX: Final = "ce_"
 """Of an event's attributes in Kafka's headers (CloudEvents' Kafka binding, §3.2.3.1)."""
 
@@ -32,7 +33,8 @@ class Kafka:
         options: of aiokafka's consumer: `security_protocol`, `sasl_…`, `ssl_context`.
     """
 
-    keeps_positions = True
+    identity = "kafka"
+    """A position names its topic."""
     is_over = False
 
     def __init__(
@@ -50,6 +52,7 @@ class Kafka:
             "group_id": group,
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
             "session_timeout_ms": round(claim_after_s * 1000),
             "heartbeat_interval_ms": round(claim_after_s * 1000 / 5),
             **options,
@@ -96,6 +99,9 @@ class Kafka:
             return
         try:
             await self._connected.commit(offsets)
+        except (CommitFailedError, IllegalStateError) as error:
+            # They went to another member, which reads them again: nothing is to be mended here.
+            _log.info("%s: %s", self.name, _told(error), extra={"action": "commit_refused"})
         except (KafkaError, OSError) as error:
             raise SourceError(f"{self.name}: {_told(error)}") from None
 
@@ -141,14 +147,14 @@ def _told(error: Exception) -> str:
 
 def _message(partition: TopicPartition, record: ConsumerRecord) -> Message:
     headers = tuple(
-        (_name(name), value.decode("utf-8", "replace")) for name, value in record.headers
+        (_name(name), (value or b"").decode("utf-8", "replace")) for name, value in record.headers
     )
     return Message(
         f"{partition.topic}/{partition.partition}@{record.offset}",
         record.value or b"",
         headers,
         dict(headers).get("content-type", ""),
-        datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        arrival(record.timestamp),
         handle=(partition, record.offset),
     )
 

@@ -39,7 +39,6 @@ class NatsJetStream:
         credentials: a file of a user's credentials, where the servers ask for one.
     """
 
-    keeps_positions = True
     is_over = False
 
     def __init__(
@@ -51,7 +50,7 @@ class NatsJetStream:
         claim_after_s: float,
         credentials: Path | None = None,
     ) -> None:
-        self.name = f"nats {stream}"
+        self.name = self.identity = f"nats {stream}"
         self._url, self._credentials = url, credentials
         self._stream, self._subject, self._durable = stream, subject, durable
         self._claim_after_s = claim_after_s

@@ -6,13 +6,13 @@ any point leaves it to be read again; what was accepted is found again by its ke
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from stopline.errors import StoplineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
 
 class SourceError(StoplineError):
@@ -30,6 +30,7 @@ class Message(NamedTuple):
         arrived_at: when the stream got it, where that is known.
         fields: what a message has in place of a body, where streams are of fields.
         handle: what its source knows it by.
+        problem: why it cannot be read, where its source can tell.
     """
 
     position: str
@@ -39,6 +40,19 @@ class Message(NamedTuple):
     arrived_at: datetime | None = None
     fields: dict[str, str] | None = None
     handle: Any = None
+    problem: str | None = None
+
+
+_SANE: Final = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+
+
+def arrival(milliseconds: float) -> datetime | None:
+    """When a message came, as its stream tells it; None for what somebody made up."""
+    try:
+        at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return at if _SANE[0] <= at <= _SANE[1] else None
 
 
 class Source(Protocol):
@@ -49,8 +63,8 @@ class Source(Protocol):
         """What it is, for people and in records: `redis-stream stops`."""
 
     @property
-    def keeps_positions(self) -> bool:
-        """Whether a position means the same message for ever: then it can be its key."""
+    def identity(self) -> str:
+        """What positions are in, for keys: the same however it is asked for."""
 
     @property
     def is_over(self) -> bool:

@@ -7,14 +7,14 @@ and takes over what others have left lying for `claim_after_s` (XAUTOCLAIM).
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError, ResponseError
 
-from stopline.contract import from_microseconds
 from stopline.servers.connecting import aclose, connect_async
-from stopline_events.sources.port import Message, SourceError
+from stopline_events.sources.port import Message, SourceError, arrival
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     from stopline.servers.redis_server import RedisServer
 
+_log = logging.getLogger(__name__)
 _FIRST: Final = "0-0"
-_FORGET_CONSUMER_MS: Final = 3_600_000
-"""A consumer that has nothing and was not heard of for so long is taken off the list."""
 
 
 class RedisStream:
@@ -35,12 +34,12 @@ class RedisStream:
         server: the Redis.
         stream: its key.
         group: whose position is kept; made where it is not there, from the first entry on.
-        consumer: who reads; of two with one name, each would get what the other is at.
+        consumer: who reads: the same name after a restart finds at once what it was at. (Two with
+            one name do some of the same, which doubles nothing.)
         claim_after_s: how long a consumer may be silent before its messages go to others.
         clock: seconds, for looking after others.
     """
 
-    keeps_positions = True
     is_over = False
 
     def __init__(
@@ -52,7 +51,7 @@ class RedisStream:
         claim_after_s: float,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self.name = f"redis-stream {stream}"
+        self.name = self.identity = f"redis-stream {stream}"
         self._server = server
         self._stream, self._group, self._consumer = stream, group, consumer
         self._claim_after_ms = round(claim_after_s * 1000)
@@ -75,13 +74,6 @@ class RedisStream:
                 raise SourceError(f"{self.name}: {error}") from None
         except (RedisError, OSError) as error:
             raise SourceError(f"{self.name}: {error}") from None
-        await self._forget_consumers()
-
-    async def _forget_consumers(self) -> None:
-        with suppress(RedisError, OSError):
-            for one in await self._connected.xinfo_consumers(self._stream, self._group):
-                if one["pending"] == 0 and one["idle"] > _FORGET_CONSUMER_MS:
-                    await self._connected.xgroup_delconsumer(self._stream, self._group, one["name"])
 
     @property
     def _connected(self) -> redis.asyncio.Redis:
@@ -124,6 +116,8 @@ class RedisStream:
         self._claim_from = reply[0].decode()
         if self._claim_from == _FIRST:  # once through
             self._claim_at = self._clock() + self._claim_after_ms / 2000
+        if len(reply) > 2 and reply[2]:  # noqa: PLR2004  # servers from 7 on tell what is gone
+            self._tell_gone(len(reply[2]))
         return await self._messages(reply[1])
 
     async def _read_new(self, count: int, wait_s: float) -> list[Message]:
@@ -138,10 +132,21 @@ class RedisStream:
 
     async def _messages(self, entries: Sequence[Any]) -> list[Message]:
         """Messages of entries; one that somebody trimmed or deleted is done."""
-        gone = [place for place, fields in entries if fields is None]
+        gone = [place for place, fields in entries if not fields]
         if gone:
-            await self._connected.xack(self._stream, self._group, *gone)
-        return [_message(place.decode(), fields) for place, fields in entries if fields is not None]
+            self._tell_gone(len(gone))
+        known = [place for place in gone if place is not None]
+        if known:
+            await self._connected.xack(self._stream, self._group, *known)
+        return [_message(place.decode(), fields) for place, fields in entries if fields]
+
+    def _tell_gone(self, count: int) -> None:
+        _log.warning(
+            "%s: %d entries were trimmed before they were handled",
+            self.name,
+            count,
+            extra={"action": "entries_gone"},
+        )
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
         """Take them off the group's list."""
@@ -184,7 +189,7 @@ def _entries(reply: Any) -> list[Any]:
 
 def _message(place: str, fields: dict[bytes, bytes]) -> Message:
     """A message of an entry: its one field if that holds a document, else its fields."""
-    arrived_at = from_microseconds(int(place.partition("-")[0]) * 1000)
+    arrived_at = arrival(int(place.partition("-")[0]))
     if len(fields) == 1:
         (body,) = fields.values()
         if body.lstrip()[:1] in {b"{", b"["}:

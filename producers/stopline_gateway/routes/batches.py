@@ -23,6 +23,7 @@ from stopline_gateway.documents import BatchReply, CancelledBatch
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
 from stopline_gateway.replies import BODY, body_of, json_reply, problems
+from stopline_gateway.routes.direct import DirectRoute
 from stopline_gateway.routes.parameters import BatchId, known_form
 from stopline_gateway.services import services_of
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from stopline_gateway.access import Caller
     from stopline_gateway.services import Services
 
-router = APIRouter(prefix="/v1/batches", tags=["batches"])
+router = APIRouter(prefix="/v1/batches", tags=["batches"], route_class=DirectRoute)
 _FORMATS: Final = {
     "application/x-ndjson": Format.JSONL,
     "application/jsonl": Format.JSONL,

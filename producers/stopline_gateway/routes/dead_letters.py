@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
@@ -20,27 +20,30 @@ from stopline.contract import (
     from_microseconds,
     to_microseconds,
 )
+from stopline.errors import StoplineError, UnknownRequestError
 from stopline_gateway.bodies import read_object
 from stopline_gateway.documents import DeadPage, Discarded, Letters, Redriven
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
 from stopline_gateway.replies import BODY, body_of, json_reply, problems
+from stopline_gateway.routes.direct import DirectRoute
 from stopline_gateway.services import services_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.responses import Response
 
     from stopline import AsyncStopClient
     from stopline.contract import DeadLetter
 
-router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"])
+router = APIRouter(prefix="/v1/dead-letters", tags=["dead letters"], route_class=DirectRoute)
 _A_CALL_MAX: Final = 1_000
 """Letters that one call sends again or drops."""
 _LOOKED_AT_MAX: Final = 10_000
 """Letters that one call looks at: what a filter leaves out costs as much."""
 _CHUNK: Final = 250
+_KEPT_SHOWN_MAX: Final = 100
 _BODY: Final = body_of(
     {"application/json": {"schema": {"$ref": f"#/components/schemas/{Letters.__name__}"}}}
 )
@@ -65,7 +68,7 @@ async def list_dead_letters(  # each is a parameter of the query
     since: Annotated[Moment | None, Query(description="Only those that ended since.")] = None,
     limit: Annotated[int, Query(ge=1, le=_CHUNK)] = 100,
     cursor: Annotated[
-        str | None, Query(max_length=400, description="`next` of the page before.")
+        str | None, Query(max_length=8_000, description="`next` of the page before.")
     ] = None,
 ) -> Response:
     """Requests that ended other than `stopped`, `superseded` or `cancelled`; and messages."""
@@ -83,7 +86,7 @@ async def list_dead_letters(  # each is a parameter of the query
 
 
 class _Cursor:
-    """Where a page ended: when the last letter died, and the ids of those that died with it."""
+    """Where a page ended: when the last letter died, and digests of those that died with it."""
 
     def __init__(self, at: datetime, seen: frozenset[str]) -> None:
         self.at = at
@@ -99,7 +102,9 @@ class _Cursor:
         """A cursor from a query; raises `Problem`."""
         try:
             at, seen = orjson.loads(base64.urlsafe_b64decode(text))
-            return cls(from_microseconds(int(at)), frozenset(map(str, seen)))
+            cursor = cls(from_microseconds(int(at)), frozenset(map(str, seen)))
+            _ = cursor.until
+            return cursor  # noqa: TRY300  # what is wrong with it may show in `until`
         except (ValueError, TypeError, OverflowError):
             raise Problem(Kind.INVALID, "cursor: this is none.", field="cursor") from None
 
@@ -122,9 +127,10 @@ class _Page:
     def add(self, letter: DeadLetter, *, is_wanted: bool) -> bool:
         """Look at one; whether the page ends with it."""
         letter_id, at = _id_and_end(letter)
-        if self.cursor is not None and letter_id in self.cursor.seen:
+        digest = _digest(letter_id)
+        if self.cursor is not None and digest in self.cursor.seen:
             return False
-        seen = {letter_id}
+        seen = {digest}
         for before in (self._last, self.cursor):
             if before is not None and before.at == at:
                 seen |= before.seen
@@ -138,6 +144,12 @@ class _Page:
     def next(self) -> str | None:
         """The cursor of the next page; None where there is none."""
         return str(self._last) if self._is_full else None
+
+
+def _digest(letter_id: str) -> str:
+    """A short name of an id: of those that died in one millisecond no two have the same."""
+    hashed = hashlib.blake2b(letter_id.encode(), digest_size=6).digest()
+    return base64.urlsafe_b64encode(hashed).decode()
 
 
 def _id_and_end(letter: DeadLetter) -> tuple[str, datetime]:
@@ -168,17 +180,17 @@ async def redrive(request: Request) -> Response:
     """
     services = services_of(request)
     caller = await services.admit(request, Scope.OPERATE)
-    chosen = _Chosen(services.client, await _letters(request))
+    chosen = _Chosen(services.client, await _letters(request), passes_over=_must_stay)
     receipts: dict[str, Any] = {}
-    messages, kept = 0, []
-    async for letters in chosen.chunks():
-        whole = [one for one in letters if not _must_stay(one)]
-        again = await services.client.redrive(whole, by=caller.name, actor=caller.actor)
-        receipts |= {old: receipt.to_json() for old, receipt in again.items()}
-        messages += sum(isinstance(one, DeadMessage) for one in whole)
-        kept += [_id_and_end(one)[0] for one in letters if _must_stay(one)]
-    document = {"receipts": receipts, "messages": messages, "kept": kept, "more": chosen.has_more}
-    return json_reply(document)
+    messages = 0
+    try:
+        async for letters in chosen.chunks():
+            again = await services.client.redrive(letters, by=caller.name, actor=caller.actor)
+            receipts |= {old: receipt.to_json() for old, receipt in again.items()}
+            messages += sum(isinstance(one, DeadMessage) for one in letters)
+    except StoplineError as error:
+        raise Problem.of(error, receipts=receipts, messages=messages) from error
+    return json_reply({"receipts": receipts, "messages": messages, **chosen.left()})
 
 
 @router.post(
@@ -198,10 +210,13 @@ async def discard(request: Request) -> Response:
     caller = await services.admit(request, Scope.OPERATE)
     chosen = _Chosen(services.client, await _letters(request))
     discarded = 0
-    async for letters in chosen.chunks():
-        ids = [_id_and_end(one)[0] for one in letters]
-        discarded += sum((await services.client.discard(ids, actor=caller.actor)).values())
-    return json_reply({"discarded": discarded, "more": chosen.has_more})
+    try:
+        async for letters in chosen.chunks():
+            ids = [_id_and_end(one)[0] for one in letters]
+            discarded += sum((await services.client.discard(ids, actor=caller.actor)).values())
+    except StoplineError as error:
+        raise Problem.of(error, discarded=discarded) from error
+    return json_reply({"discarded": discarded, **chosen.left()})
 
 
 async def _letters(request: Request) -> Letters:
@@ -221,29 +236,43 @@ async def _letters(request: Request) -> Letters:
 
 
 class _Chosen:
-    """The letters that a call means, as many as one call may touch."""
+    """The letters that a call means, as many as one call may touch.
 
-    def __init__(self, client: AsyncStopClient, letters: Letters) -> None:
+    Args:
+        client: knows them.
+        letters: which are meant.
+        passes_over: those that are left as they are.
+    """
+
+    def __init__(
+        self,
+        client: AsyncStopClient,
+        letters: Letters,
+        *,
+        passes_over: Callable[[DeadLetter], bool] = lambda _letter: False,
+    ) -> None:
         self._client = client
         self._letters = letters
-        self.has_more = False
+        self._passes_over = passes_over
+        self._has_more = False
+        self._kept: list[str] = []
+        self._unknown: list[str] = []
+
+    def left(self) -> dict[str, Any]:
+        """What was not touched, and why."""
+        return {"kept": self._kept, "unknown": self._unknown, "more": self._has_more}
 
     async def chunks(self) -> AsyncIterator[list[DeadLetter]]:
         """Some at a time; what dies from now on is not among them."""
-        if self._letters.ids is not None:
-            # All are looked up before any is touched.
-            ids = iter([await self._client.dead_letter(one) for one in self._letters.ids])
-            while some := list(islice(ids, _CHUNK)):
-                yield some
-            return
-        wanted = self._letters.filter or DeadFilter()
         chunk: list[DeadLetter] = []
         touched = 0
-        async for letter in self._client.dead_letters(since=wanted.since):
-            if not wanted.matches(letter):
+        async for letter in self._found():
+            if self._passes_over(letter):
+                if len(self._kept) < _KEPT_SHOWN_MAX:
+                    self._kept.append(_id_and_end(letter)[0])
                 continue
             if touched + len(chunk) >= _A_CALL_MAX:
-                self.has_more = True
+                self._has_more = True
                 break
             chunk.append(letter)
             if len(chunk) >= _CHUNK:
@@ -252,3 +281,25 @@ class _Chosen:
                 chunk = []
         if chunk:
             yield chunk
+
+    async def _found(self) -> AsyncIterator[DeadLetter]:
+        if self._letters.ids is None:
+            wanted = self._letters.filter or DeadFilter()
+            async for letter in self._client.dead_letters(since=wanted.since):
+                if wanted.matches(letter):
+                    yield letter
+            return
+        for letter in await self._by_id(self._letters.ids):
+            yield letter
+
+    async def _by_id(self, ids: Sequence[str]) -> list[DeadLetter]:
+        """All are looked up before any is touched; what is none (any more) is told."""
+        letters = []
+        for one in dict.fromkeys(ids):
+            try:
+                letters.append(await self._client.dead_letter(one))
+            except UnknownRequestError:
+                self._unknown.append(one)
+        if not letters:
+            raise UnknownRequestError("None of these is a dead letter.")
+        return letters

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Request
 
-from stopline.errors import InvalidRequestError, LedgerFullError, UnavailableError
+from stopline.errors import InvalidRequestError
 from stopline_events import cloud_events
 from stopline_events.decisions import STOP, Ignored, Resume, Stop, decide
 from stopline_gateway.bodies import json_of, media_type, read, require
@@ -23,7 +23,7 @@ from stopline_gateway.services import services_of
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from stopline.contract import Receipt
+    from stopline.contract import Receipt, StopRequest
     from stopline_events.cloud_events import Event
     from stopline_events.decisions import Decision
     from stopline_gateway.access import Caller
@@ -150,11 +150,22 @@ def _parse_and_decide(document: object, caller: Caller) -> _Decided:
 
 def _decide(event: Event, caller: Caller) -> _Decided:
     try:
-        return _Decided(event, decide(event, speak_for=caller.speak_for))
+        decision = decide(event, speak_for=caller.speak_for)
+        if isinstance(decision, Stop):
+            decision = Stop(_own(decision.request, caller))
+        return _Decided(event, decision)
     except InvalidRequestError as error:
         return _Decided(event, Problem.of(error))
     except Problem as problem:
         return _Decided(event, problem)
+
+
+def _own(request: StopRequest, caller: Caller) -> StopRequest:
+    """A request whose event nobody but the key's source can have sent before."""
+    if request.batch_id is not None:
+        caller.require(Scope.BULK)
+    key = request.idempotency_key
+    return request.model_copy(update={"idempotency_key": key and caller.own_key(key)})
 
 
 class _Result(NamedTuple):
@@ -175,9 +186,14 @@ class _Result(NamedTuple):
             "source": event and event.source,
             "status": self.status,
             "receipt": receipt,
-            "time": "event" if event is not None and event.time is not None else "arrival",
+            "time": "event" if event is not None and _has_time(event) else "arrival",
             "problem": problem,
         }
+
+
+def _has_time(event: Event) -> bool:
+    data = event.data if isinstance(event.data, dict) else {}
+    return event.time is not None or data.get("issued_at") is not None
 
 
 async def _do(services: Services, caller: Caller, decided: _Decided) -> _Result:
@@ -196,7 +212,5 @@ async def _do(services: Services, caller: Caller, decided: _Decided) -> _Result:
             case Stop(request):
                 receipt = await services.client.stop_request(request, actor=caller.actor)
                 return _Result(event, "accepted", receipt)
-    except (UnavailableError, LedgerFullError):
-        raise
     except InvalidRequestError as error:
         return _Result(event, "refused", problem=Problem.of(error))

@@ -14,10 +14,11 @@ from starlette.responses import StreamingResponse
 
 from stopline.contract import OutcomeKind
 from stopline.errors import StoplineError
-from stopline_gateway.feed import Gap
+from stopline_gateway.feed import Gap, Step
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
 from stopline_gateway.replies import problems
+from stopline_gateway.routes.direct import DirectRoute
 from stopline_gateway.services import services_of
 from stopline_gateway.waiting import first_of
 
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-    from stopline.contract import KeptOutcome, Outcome
+    from stopline.contract import Outcome
     from stopline_gateway.services import Services
 
-    _Found = KeptOutcome | Gap | None
-
-router = APIRouter(prefix="/v1/outcomes", tags=["outcomes"])
+router = APIRouter(prefix="/v1/outcomes", tags=["outcomes"], route_class=DirectRoute)
 _RETRY_MS: Final = 1_000
+_SILENT_MAX: Final = 250
+"""Outcomes that are passed over before their place is told."""
 _PLACE: Final = re.compile(r"[0-9]{1,18}(?:-[0-9]{1,18})?")
 _LAST: Final = {
     "name": "Last-Event-ID",
@@ -108,20 +109,29 @@ def _place(request: Request) -> str | None:
 async def _events(
     services: Services, place: str | None, wanted: dict[str, Any]
 ) -> AsyncIterator[bytes]:
-    yield format_sse_event(retry=_RETRY_MS, comment="outcomes follow")
+    begins, passed_over = True, 0
     try:
         with services.waiting.stream() as end:
             async with aclosing(services.feed.follow(place)) as stream:
-                async for found in _until(stream, end):
-                    text = _text(found, wanted)
-                    if text is not None:
+                async for step in _until(stream, end):
+                    text = _text(step, wanted)
+                    passed_over = 0 if text else passed_over + 1
+                    if begins:
+                        yield format_sse_event(
+                            retry=_RETRY_MS, id=step.place, comment="outcomes follow"
+                        )
+                    elif text is not None:
                         yield text
+                    elif passed_over % _SILENT_MAX == 0 or step.found is None:
+                        # Who comes again goes on from here, though nothing of this was for them.
+                        yield format_sse_event(id=step.place, comment="still here")
+                    begins = False
         yield format_sse_event(comment="this process ends: connect again")
     except StoplineError:
         yield format_sse_event(comment="the ledger cannot be reached: connect again")
 
 
-async def _until(stream: AsyncIterator[_Found], end: asyncio.Future[None]) -> AsyncIterator[_Found]:
+async def _until(stream: AsyncIterator[Step], end: asyncio.Future[None]) -> AsyncIterator[Step]:
     """What comes, until this process is about to end."""
     while not end.done():
         following = asyncio.ensure_future(anext(stream))
@@ -135,16 +145,26 @@ async def _until(stream: AsyncIterator[_Found], end: asyncio.Future[None]) -> As
             await asyncio.gather(following, return_exceptions=True)
 
 
-def _text(found: _Found, wanted: dict[str, Any]) -> bytes | None:
-    if found is None:
-        return format_sse_event(comment="still here")
-    if isinstance(found, Gap):
-        return format_sse_event(event="gap", data_str="{}")
-    if not _matches(found.outcome, wanted):
-        return None
-    data = orjson.dumps(found.outcome.to_json()).decode()
-    return format_sse_event(event="outcome", id=found.place, data_str=data)
+def _text(step: Step, wanted: dict[str, Any]) -> bytes | None:
+    match step.found:
+        case Gap():
+            return format_sse_event(event="gap", data_str="{}")
+        case None:
+            return None
+        case outcome:
+            if not _matches(outcome, wanted):
+                return None
+            data = orjson.dumps(outcome.to_json()).decode()
+            return format_sse_event(event="outcome", id=step.place, data_str=data)
 
 
 def _matches(outcome: Outcome, wanted: dict[str, Any]) -> bool:
-    return all(getattr(outcome, name) == value for name, value in wanted.items())
+    """Whether somebody asked for it; of those who joined a request only the sources are known."""
+    source = wanted.get("source")
+    if source is not None and source not in {
+        outcome.source,
+        *(one.source for one in outcome.joined),
+    }:
+        return False
+    others = ((name, value) for name, value in wanted.items() if name != "source")
+    return all(getattr(outcome, name) == value for name, value in others)

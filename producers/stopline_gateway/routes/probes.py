@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from stopline.errors import StoplineError
 from stopline_gateway.documents import Ready
 from stopline_gateway.replies import json_reply
+from stopline_gateway.routes.direct import DirectRoute
 from stopline_gateway.services import services_of
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from stopline_gateway.services import Services
 
-router = APIRouter(tags=["probes"])
+router = APIRouter(tags=["probes"], route_class=DirectRoute)
 _PROBE_S: Final = 3.0
 
 
@@ -28,7 +29,7 @@ _PROBE_S: Final = 3.0
     response_model=None,
     responses={200: {"description": "It does.", "content": {"application/json": {}}}},
 )
-async def livez() -> Response:
+async def livez(_request: Request) -> Response:
     """One that does not answer is to be started again; a Redis that is away is no reason to."""
     return json_reply({"live": True})
 

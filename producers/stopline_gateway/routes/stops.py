@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Request
 
-from stopline.contract import CancelResult, OpenRequest, Outcome, ReceiptKind, StopRequest
+from stopline.contract import (
+    CancelResult,
+    OpenRequest,
+    Outcome,
+    Receipt,
+    ReceiptKind,
+    StopRequest,
+)
+from stopline.errors import StoplineError
 from stopline_gateway.bodies import read_none, read_object
 from stopline_gateway.documents import CancelDocument, ReceiptDocument
 from stopline_gateway.keys import Scope
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
     from stopline_gateway.access import Caller
     from stopline_gateway.services import Services
 
+_log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/stops", tags=["stops"], route_class=DirectRoute)
 _AT_ONCE: Final = frozenset({ReceiptKind.SATISFIED, ReceiptKind.SUPERSEDED})
 """The receipts of requests that have their outcome with them."""
@@ -81,12 +91,20 @@ async def create_stop(request: Request, wait_s: WaitS = 0) -> Response:
     caller = await services.admit(request, Scope.STOP)
     fields = await read_object(request, services.whole)
     wish = stop_request(_with_key(request, fields), caller)
-    receipt = await services.client.stop_request(wish, actor=caller.actor)
-    headers = {"Location": f"/v1/stops/{receipt.request_id}"}
     if wait_s > 0:
-        return await _waited(services, request, receipt.request_id, wait_s, headers)
+        with services.waiting.place():
+            receipt = await services.client.stop_request(wish, actor=caller.actor)
+            return await _waited(services, request, receipt, wait_s)
+    return _accepted(await services.client.stop_request(wish, actor=caller.actor))
+
+
+def _accepted(receipt: Receipt) -> Response:
     status = 200 if receipt.receipt in _AT_ONCE else 202
-    return json_reply(receipt.to_json(), status, headers)
+    return json_reply(receipt.to_json(), status, _location(receipt))
+
+
+def _location(receipt: Receipt) -> dict[str, str]:
+    return {"Location": f"/v1/stops/{receipt.request_id}"}
 
 
 def _with_key(request: Request, fields: dict[str, Any]) -> dict[str, Any]:
@@ -107,19 +125,28 @@ def stop_request(fields: dict[str, Any], caller: Caller) -> StopRequest:
     """A request in the name of the caller; raises `InvalidRequestError` or `Problem`."""
     if "source" not in fields:
         source = caller.speak_for(None)
-        return StopRequest.parse(fields if source is None else {**fields, "source": source})
-    if isinstance(fields["source"], str):
+        fields = fields if source is None else {**fields, "source": source}
+    elif isinstance(fields["source"], str):
         caller.speak_for(fields["source"])
-    return StopRequest.parse(fields)
+    if fields.get("batch_id") is not None:
+        caller.require(Scope.BULK)
+    wish = StopRequest.parse(fields)
+    if wish.idempotency_key is None or caller.source is None:
+        return wish
+    return wish.model_copy(update={"idempotency_key": caller.own_key(wish.idempotency_key)})
 
 
 async def _waited(
-    services: Services, request: Request, request_id: str, wait_s: float, headers: dict[str, str]
+    services: Services, request: Request, receipt: Receipt, wait_s: float
 ) -> Response:
-    outcome = await services.waiting.outcome(request, request_id, wait_s)
-    if outcome is not None:
-        return json_reply(outcome.to_json(), 200, headers)
-    status = await services.client.status(request_id)
+    """The outcome, or the status; it is accepted, so whatever fails from now on is no error."""
+    request_id, headers = receipt.request_id, _location(receipt)
+    try:
+        outcome = await services.waiting.outcome(request, request_id, wait_s)
+        status = outcome or await services.client.status(request_id)
+    except StoplineError as error:
+        _log.warning("nobody can wait: %s", error, extra={"action": "wait_failed"})
+        return _accepted(receipt)
     again = retry_after(1) if services.waiting.is_closing else {}
     code = 200 if isinstance(status, Outcome) else 202
     return json_reply(status.to_json(), code, {**headers, **again})
@@ -142,7 +169,8 @@ async def get_stop(request: Request, request_id: RequestId, wait_s: WaitS = 0) -
     known_form(request_id, "request")
     found = None
     if wait_s > 0:
-        found = await services.waiting.outcome(request, request_id, wait_s)
+        with services.waiting.place():
+            found = await services.waiting.outcome(request, request_id, wait_s)
     status = found or await services.client.status(request_id)
     again = retry_after(1) if services.waiting.is_closing else {}
     return json_reply(status.to_json(), 200, again)
@@ -167,20 +195,14 @@ async def cancel_stop(request: Request, request_id: RequestId) -> Response:
     caller = await services.admit(request, Scope.STOP, Scope.OPERATE)
     known_form(request_id, "request")
     await read_none(request)
-    if Scope.OPERATE not in caller.scopes:
-        await _check_own(services, caller, request_id)
+    own = None if Scope.OPERATE in caller.scopes else caller.source
     client = services.client
-    result = await client.cancel(request_id, by=caller.name, actor=caller.actor)
+    result = await client.cancel(request_id, by=caller.name, only_source=own, actor=caller.actor)
     if result is CancelResult.UNKNOWN:
         raise Problem(Kind.NOT_FOUND, f"The ledger knows no request {request_id}.")
-    return json_reply({"request_id": request_id, "result": result})
-
-
-async def _check_own(services: Services, caller: Caller, request_id: str) -> None:
-    status = await services.client.status(request_id)
-    others = {status.source, *(one.source for one in status.joined)} - {caller.source}
-    if others or status.joined_count > len(status.joined):
+    if result is CancelResult.NOT_OWN:
         raise Problem(
             Kind.FORBIDDEN,
-            "Others asked for this as well: cancelling it needs the scope operate.",
+            "Others asked for this, or asked as well: cancelling it needs the scope operate.",
         )
+    return json_reply({"request_id": request_id, "result": result})

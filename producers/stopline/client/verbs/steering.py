@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def cancel(
-    limits: Limits, request_ids: Sequence[str], by: str, actor: Actor | None = None
+    limits: Limits,
+    request_ids: Sequence[str],
+    by: str,
+    *,
+    only_source: str | None = None,
+    actor: Actor | None = None,
 ) -> Verb[dict[str, CancelResult]]:
     """Cancel requests by id; `by` is a name like `source`, since every outcome repeats it."""
     check_name(by, "by")
@@ -32,7 +37,8 @@ def cancel(
     for first in range(0, len(request_ids), MESSAGE_IDS_MAX):
         chunk = request_ids[first : first + MESSAGE_IDS_MAX]
         audit = actor and commands.audit_text(AuditAction.CANCEL, actor, request_ids=chunk)
-        words, promoted = yield from run(commands.cancel(limits, chunk, by, audit))
+        command = commands.cancel(limits, chunk, by, only_source=only_source, audit=audit)
+        words, promoted = yield from run(command)
         results.update(zip(chunk, words, strict=True))
         yield from dispatch_promoted(promoted)
     return results

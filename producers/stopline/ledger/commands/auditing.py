@@ -38,8 +38,8 @@ def audit_options(limits: Limits, texts: Sequence[str | None]) -> dict[str, obje
 
 def note(limits: Limits, text: str) -> Command[None]:
     """Put something into the audit trail that no script changes."""
-    given = (keys.AUDIT, "MAXLEN", "~", limits.audit_max, "*", "entry", text)
-    return Command("XADD", given, lambda _reply: None, is_script=False)
+    given = options(None, **audit_options(limits, [text]))
+    return Command("note", (given,), lambda _reply: None)
 
 
 def count(name: str, times: int) -> Command[None]:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from stopline.contract import CancelResult, ResumeResult, Target
 from stopline.ledger import keys
 from stopline.ledger.commands.auditing import audit_options
-from stopline.ledger.commands.encoding import Promotions, json_string, options, promotions, text
+from stopline.ledger.commands.encoding import (
+    Promotions,
+    json_string,
+    members,
+    options,
+    promotions,
+    text,
+)
 from stopline.ledger.values import Command
 
 if TYPE_CHECKING:
@@ -17,13 +24,19 @@ if TYPE_CHECKING:
 
 
 def cancel(
-    limits: Limits, request_ids: Sequence[str], by: str, audit: str | None = None
+    limits: Limits,
+    request_ids: Sequence[str],
+    by: str,
+    *,
+    only_source: str | None = None,
+    audit: str | None = None,
 ) -> Command[tuple[tuple[CancelResult, ...], Promotions]]:
-    """Cancel requests in the name of `by`."""
+    """Cancel requests in the name of `by`; with `only_source`, those that nobody else asked for."""
     detail = json_string(f"Cancelled by {by}.")
+    own = {} if only_source is None else {"only": members({"source": only_source})}
     return Command(
         "cancel",
-        (options(limits, detail=detail, **audit_options(limits, [audit])), *request_ids),
+        (options(limits, detail=detail, **own, **audit_options(limits, [audit])), *request_ids),
         lambda reply: (
             tuple(CancelResult(text(word)) for word in reply[0]),
             promotions(reply[1]),

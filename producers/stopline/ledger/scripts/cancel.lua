@@ -3,13 +3,20 @@
 -- Ends requests on somebody's word; a call in flight may finish, but no further one begins.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): audit, audit_max, detail, dead_letter_ttl_s, deadline_us, durable,
+-- ARGV    1 options (JSON): audit, audit_max, detail, only, dead_letter_ttl_s, deadline_us, durable,
 --           outcomes_max, result_ttl_s
---           detail: who cancelled, as a JSON string; audit: the same for the trail
+--           detail: who cancelled, as a JSON string; audit: the same for the trail; only: whose
+--           requests, as the JSON member that their bodies begin with
 --         2… request ids
--- returns a word for each id (cancelled, no_further_attempt, already_finished, unknown),
+-- returns a word for each id (cancelled, no_further_attempt, already_finished, unknown,
+--         not_own),
 --         promoted (id, lane; flat)
 local results = {}
+
+local function is_own(request)
+  return not request.joined_count
+    and string.sub(request.body .. ',', 1, #options.only + 1) == options.only .. ','
+end
 
 local function cancel(id)
   local request = load_record(id)
@@ -17,6 +24,7 @@ local function cancel(id)
   if not request then
     return redis.call('EXISTS', RESULT .. id) == 1 and 'already_finished' or 'unknown'
   end
+  if options.only and not is_own(request) then return 'not_own' end
   if call_in_flight(request) then
     request.cancelled = options.detail
     save_record(request)

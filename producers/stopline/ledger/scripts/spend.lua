@@ -1,6 +1,7 @@
 -- requires: text clock
+-- flags: allow-oom
 -- A rate with a burst, for callers by name: the generic cell rate algorithm (ITU-T I.371), in whole
--- microseconds. What is kept is when the next call would be due if all came at the rate.
+-- microseconds. It may write although Redis is full: what cancels makes room. What is kept is when the next call would be due if all came at the rate.
 --
 -- KEYS    none: the rates' prefix is a fixed name
 -- ARGV    1 options (JSON): dead_letter_ttl_s, result_ttl_s
