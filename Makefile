@@ -3,7 +3,7 @@
 # make time-to-stop   from client.stop to the call, measured on this machine
 # make simulate SEEDS=10000   many random runs under every fault; SEED=42: one, with its log
 # make chaos   every fault on real processes, forty minutes; WRITE=1: the table to docs/
-# make bench   Stopline and its peers side by side, half an hour; WRITE=1: the figures to docs/
+# make bench   Stopline and its peers side by side, an hour; WRITE=1: the figures to docs/
 # make bench-gateway   what the HTTP gateway carries; three minutes, needs wrk
 # make bench-smoke   what a stop costs, counted, against what is stored; WRITE=1: stores it
 # make budget   where the CPU of a stop goes, step by step; a minute

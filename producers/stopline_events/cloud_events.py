@@ -75,7 +75,9 @@ def parse_binary(headers: Iterable[tuple[str, str]], content_type: str, raw: byt
         fields[name] = _decoded(header, value)
     if content_type:
         fields["datacontenttype"] = content_type
-    fields |= {"data": parse_json(raw)} if raw and is_json(content_type) else {}
+    # The CNCF's SDK leaves the type out where the sender did.
+    if raw and (not content_type or is_json(content_type)):
+        fields["data"] = parse_json(raw)
     if raw and "data" not in fields:
         raise InvalidRequestError("datacontenttype: the data is no JSON", field="datacontenttype")
     return event_of(fields)

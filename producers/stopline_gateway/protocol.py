@@ -60,6 +60,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._part = _Part.NONE
         self._head_bytes = 0
         self._untold_bytes = 0
+        self._is_told = False
+        """Whether the last bytes ended a head or were of a body."""
         self._head_timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -83,14 +85,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes; bounded as long as they are no body that somebody reads."""
-        before = self._part
-        super().data_received(data if before is _Part.BODY else _without_upgrade(data))
+        self._is_told = False
+        is_head = self._part is not _Part.BODY
+        super().data_received(_without_upgrade(data) if is_head else data)
         if self._is_in_hands:
             self._stop_timer()
         else:
             self._start_timer()
-        if self._part is before is not _Part.NONE:
-            # What httptools holds back, of a head or behind a body, is told to nobody.
+        if not self._is_told:
+            # What httptools holds back, of a head or behind a body.
             self._untold_bytes += len(data)
         if self._untold_bytes > _UNTOLD_HEADS * self.head_bytes_max:
             self._refuse_head()
@@ -121,7 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A head has ended."""
-        self._part, self._untold_bytes = _Part.BODY, 0
+        self._part, self._untold_bytes, self._is_told = _Part.BODY, 0, True
         if self._head_bytes > self.head_bytes_max:
             self._refuse_head()
         elif len(self.connections) > self.connections_max:
@@ -131,15 +134,21 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Some of a body; none where its head was refused."""
-        self._untold_bytes = 0
+        self._untold_bytes, self._is_told = 0, True
         if self.cycle is not None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A body has ended."""
-        self._part = _Part.NONE
+        self._part, self._is_told = _Part.NONE, True
         if self.cycle is not None:
             super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """A reply was sent; the rest of a body that nobody read has a time limit."""
+        super().on_response_complete()
+        if self._part is _Part.BODY:
+            self._start_timer()
 
     def send_400_response(self, msg: str) -> None:
         """Uvicorn's answer to what is no HTTP, as a problem document."""
@@ -147,6 +156,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse_head(self) -> None:
         self._refuse(Kind.HEAD, f"At most {self.head_bytes_max} bytes are taken.")
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether a reply is on its way: another one would be in its middle."""
+        one = self.cycle
+        return one is not None and one.response_started and not one.response_complete
 
     def _start_timer(self) -> None:
         if self._head_timer is None:
@@ -167,7 +182,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _refuse(self, kind: Kind, detail: str, headers: dict[str, str] | None = None) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:  # else it would be in its middle
+        if not self.pipeline and not self._is_answering:
             self.transport.write(_written(Problem(kind, detail, headers=headers)))
         self.transport.close()
 

@@ -31,6 +31,7 @@ _ALWAYS: Final = (
     Kind.FORBIDDEN,
     Kind.INVALID,
     Kind.RATE,
+    Kind.HEAD,
     Kind.UNAVAILABLE,
     Kind.INTERNAL,
 )

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -116,11 +117,12 @@ def _talk(
     """Send bytes, and read until the other side closes."""
     address = urlsplit(gateway.url)
     with socket.create_connection((address.hostname, address.port), limit_s) as connection:
-        for part in parts:
-            connection.sendall(part)
         found = b""
-        while not found.endswith(until) and (block := connection.recv(65536)):
-            found += block
+        with suppress(ConnectionError):  # it may have seen enough
+            for part in parts:
+                connection.sendall(part)
+            while not found.endswith(until) and (block := connection.recv(65536)):
+                found += block
         return found
 
 

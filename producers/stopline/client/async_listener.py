@@ -113,7 +113,7 @@ class AsyncListener:
         looked_at = waited_at = loop.time()
         while not self._is_closed and (self._waiters or loop.time() - waited_at < _IDLE_S):
             try:
-                await self._subscription.want(self._waiters.wanted)
+                await self._subscription.want(self._waiters)
                 message = await self._subscription.next(self._changed, LOOK_AGAIN_S)
             except Exception as error:  # noqa: BLE001  # whatever it is, looks go on
                 _log.debug("not subscribed: %r", error, extra={"action": "listen_failed"})
@@ -140,7 +140,7 @@ class AsyncListener:
                 known.add(request_id)
             else:
                 self._waiters.resolve([request_id], [outcome])
-        return known & self._waiters.wanted
+        return {one for one in known if one in self._waiters}
 
     async def _look(self, request_ids: Iterable[str]) -> None:
         for ids in chunked(request_ids):
@@ -173,18 +173,22 @@ class _Subscription:
         """Whether it was subscribed to."""
         return request_id in self._subscribed
 
-    async def want(self, request_ids: set[str]) -> None:
-        """Subscribe to these and to no others; raises what redis-py does."""
-        for word, ids in (
-            ("SUBSCRIBE", request_ids - self._subscribed),
-            ("UNSUBSCRIBE", self._subscribed - request_ids),
-        ):
-            if ids:
-                connection = await self._connected()
-                channels = [keys.result(one) for one in ids]
-                # A health check would wait for its reply, which the reader takes.
-                await connection.send_command(word, *channels, check_health=False)
-        self._subscribed = set(request_ids)
+    async def want(self, waiters: Waiters) -> None:
+        """Subscribe to what is waited for, and to nothing else; raises what redis-py does."""
+        added, removed = waiters.changes()
+        if self._connection is None:
+            added, removed = waiters.wanted, set()
+        await self._say("SUBSCRIBE", added - self._subscribed)
+        await self._say("UNSUBSCRIBE", removed & self._subscribed)
+        self._subscribed |= added
+        self._subscribed -= removed
+
+    async def _say(self, word: str, request_ids: set[str]) -> None:
+        if request_ids:
+            connection = await self._connected()
+            channels = [keys.result(one) for one in request_ids]
+            # A health check would wait for its reply, which the reader takes.
+            await connection.send_command(word, *channels, check_health=False)
 
     async def _connected(self) -> AbstractConnection:
         if self._connection is None:

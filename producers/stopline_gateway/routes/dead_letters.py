@@ -68,7 +68,12 @@ async def list_dead_letters(  # each is a parameter of the query
     since: Annotated[Moment | None, Query(description="Only those that ended since.")] = None,
     limit: Annotated[int, Query(ge=1, le=_CHUNK)] = 100,
     cursor: Annotated[
-        str | None, Query(max_length=8_000, description="`next` of the page before.")
+        str | None,
+        Query(
+            max_length=8_000,
+            pattern="^[A-Za-z0-9_=-]+$",
+            description="`next` of the page before.",
+        ),
     ] = None,
 ) -> Response:
     """Requests that ended other than `stopped`, `superseded` or `cancelled`; and messages."""
