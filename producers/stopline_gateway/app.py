@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 from fastapi import FastAPI
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 import stopline
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from stopline_gateway.services import Services
 
@@ -69,18 +70,27 @@ def make_app(services: Services) -> FastAPI:
 
 
 def _add_documents(app: FastAPI) -> None:
-    def document() -> dict[str, object]:
-        if app.openapi_schema is None:
-            app.openapi_schema = openapi.make(app)
-        return app.openapi_schema
+    """The OpenAPI document, for programs and people; made once, since anybody may ask for it."""
+
+    @cache
+    def document() -> dict[str, Any]:
+        return openapi.make(app)
+
+    @cache
+    def written() -> bytes:
+        return orjson.dumps(document())
+
+    @cache
+    def page() -> str:
+        return openapi.page(document())
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
 
     async def as_json(_request: Request) -> Response:
-        return JSONResponse(document())
+        return Response(written(), media_type="application/json")
 
     async def as_page(_request: Request) -> Response:
         policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
-        return HTMLResponse(openapi.page(document()), headers={"Content-Security-Policy": policy})
+        return HTMLResponse(page(), headers={"Content-Security-Policy": policy})
 
     app.router.routes += [Route("/openapi.json", as_json), Route("/docs", as_page)]

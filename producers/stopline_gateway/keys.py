@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
 import orjson
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
-from stopline.contract import Document, Name, Rate, describe, parse_json
+from stopline.contract import Document, Name, RateText, describe, parse_json
 from stopline.errors import InvalidRequestError
 
 MARK: Final = "slk"
@@ -45,17 +45,7 @@ class KeyLine(Document):
     source: Name
     scopes: tuple[Scope, ...] = Field(min_length=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    rate: str | None = None
-
-    @field_validator("rate")
-    @classmethod
-    def _is_rate(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                Rate.parse(value)
-            except InvalidRequestError as error:
-                raise ValueError(str(error)) from None
-        return value
+    rate: RateText | None = None
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt
 from pydantic_settings import SettingsConfigDict
 
-from stopline.contract import Rate
-from stopline.errors import InvalidRequestError, InvalidSettingsError
+from stopline.contract import Rate, RateText
+from stopline.errors import InvalidSettingsError
 from stopline.settings.environment import EnvironmentSettings, Seconds
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class GatewaySettings(EnvironmentSettings):
     """Processes. One serves some thousands of requests a second."""
     keys_file: Path | None = None
     """The keys of callers: see `stopline gateway key new`. None: no keys, on loopback only."""
-    rate: str | None = None
+    rate: RateText | None = None
     """How often a key may call, where its line in the file says nothing else: `100/s`, `600/m`,
     `20/s,burst=100`. None: as often as it likes."""
     trusted_proxies: str | None = None
@@ -58,16 +58,6 @@ class GatewaySettings(EnvironmentSettings):
     """Streams of outcomes of one process."""
     drain_s: Seconds = 10
     """How long calls in progress may go on after SIGTERM; who waits is told to come back."""
-
-    @field_validator("rate")
-    @classmethod
-    def _is_rate(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                Rate.parse(value)
-            except InvalidRequestError as error:
-                raise ValueError(str(error)) from None
-        return value
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:

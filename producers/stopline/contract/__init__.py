@@ -42,7 +42,7 @@ from stopline.contract.processes import (
     engine_id,
     worker_of,
 )
-from stopline.contract.rates import Rate, Spent
+from stopline.contract.rates import Rate, RateText, Spent
 from stopline.contract.receipts import (
     CancelResult,
     Receipt,
@@ -97,6 +97,7 @@ __all__ = [
     "OutcomeKind",
     "ProcessRole",
     "Rate",
+    "RateText",
     "Receipt",
     "ReceiptKind",
     "Refusal",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple, Self
+from typing import Annotated, Final, NamedTuple, Self
+
+from pydantic import AfterValidator
 
 from stopline.errors import InvalidRequestError
 
@@ -33,6 +35,18 @@ class Rate(NamedTuple):
             )
         per_s = int(found["count"]) / _SECONDS[found["unit"]]
         return cls(per_s, int(found["burst"] or max(1, round(per_s))))
+
+
+def _is_rate(text: str) -> str:
+    try:
+        Rate.parse(text)
+    except InvalidRequestError as error:
+        raise ValueError(str(error).removeprefix("rate: ")) from None
+    return text
+
+
+RateText = Annotated[str, AfterValidator(_is_rate)]
+"""A rate as people write it, in settings and files."""
 
 
 class Spent(NamedTuple):

@@ -90,32 +90,27 @@ def submit_many(
     limits: Limits, requests: Iterable[StopRequest], batch_id: str
 ) -> Verb[tuple[Receipt | Refusal, ...]]:
     """Accept any number of requests as one batch; their order is their place in it."""
-    results: list[Receipt | Refusal] = []
-
-    def take(_chunk: object, replies: Replies) -> None:
-        first = len(results)
-        results.extend(_result(reply, first + index) for index, reply in enumerate(replies))
-
-    yield from submit_all(
-        limits,
-        enumerate(requests),
-        lambda placed: Submission(placed[1], placed[0], batch_id),
-        take,
-    )
-    return tuple(results)
+    placed = enumerate(requests)
+    return (yield from _results(limits, placed, lambda one: Submission(one[1], one[0], batch_id)))
 
 
 def submit_each(
     limits: Limits, requests: Iterable[StopRequest]
 ) -> Verb[tuple[Receipt | Refusal, ...]]:
     """Accept any number of requests, each for itself."""
+    return (yield from _results(limits, requests, Submission))
+
+
+def _results(
+    limits: Limits, items: Iterable[T], make: Callable[[T], Submission]
+) -> Verb[tuple[Receipt | Refusal, ...]]:
     results: list[Receipt | Refusal] = []
 
     def take(_chunk: object, replies: Replies) -> None:
         first = len(results)
         results.extend(_result(reply, first + index) for index, reply in enumerate(replies))
 
-    yield from submit_all(limits, requests, Submission, take)
+    yield from submit_all(limits, items, make, take)
     return tuple(results)
 
 
