@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.processes import Stack
 
 KILLS = 3
-counts = pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.chaos)])
+counts = pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.chaos)])
 """Of events; ten thousand of them are for `make chaos`."""
 _SOON: Final = {"STOPLINE_BRIDGE_CLAIM_AFTER_S": "2"}
 

@@ -66,7 +66,8 @@ def run(fault: Fault, directory: Path) -> Row:
 
 
 def _run(fault: Fault, topology: Topology, client: StopClient, witness: Witness) -> Row:
-    with Load(topology, plain=not fault.loses_queues) as load:
+    url = topology.gateway.url if topology.gateway else None
+    with Load(topology, plain=not fault.loses_queues, gateway_url=url) as load:
         time.sleep(_CALM_S)
         struck_at = time.monotonic()
         fault.strike(topology)

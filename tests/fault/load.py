@@ -49,7 +49,9 @@ def leave_queues_alone(app: Celery) -> None:
 class Load:
     """Producers in threads; `receipts` are the ids to follow, with when they were got."""
 
-    def __init__(self, topology: Topology, *, plain: bool = True) -> None:
+    def __init__(
+        self, topology: Topology, *, plain: bool = True, gateway_url: str | None = None
+    ) -> None:
         self._topology = topology
         self.receipts: dict[str, float] = {}
         self.refused = 0
@@ -59,9 +61,9 @@ class Load:
             threading.Thread(target=self._run, args=(work, proxied), daemon=True)
             for work, proxied in works
         ]
-        if topology.gateway is not None:
+        if gateway_url is not None:
             self._threads += [
-                threading.Thread(target=self._run_http, args=(topology.gateway.url,), daemon=True)
+                threading.Thread(target=self._run_http, args=(gateway_url,), daemon=True)
                 for _ in range(2)
             ]
         if plain:
