@@ -83,6 +83,7 @@ class Bridge:
         """Resumes that were told and not acknowledged: one without a time, told again, would count
         as of now, and supersede the stop that came after it."""
         self._junk_in_a_row = 0
+        self._last_reason = ""
         self.progress = Progress()
 
     def end(self) -> None:
@@ -113,6 +114,7 @@ class Bridge:
                 await self._see_through(messages)
                 await self._source.acknowledge(messages)
                 self._resumed.clear()
+                self._check_stream()
                 self.progress.position = messages[-1].position
         except SourceError as error:
             self._is_open = False  # it is opened again, and gives what was not acknowledged
@@ -123,6 +125,15 @@ class Bridge:
         else:
             self.progress.problem = None
             self._again_s = _AGAIN_S
+
+    def _check_stream(self) -> None:
+        """End where nothing but junk comes; what came is acknowledged, and in the quarantine."""
+        if self._junk_in_a_row >= _JUNK_MAX:
+            raise InvalidSettingsError(
+                f"{self._source.name}: {self._junk_in_a_row} messages in a row were neither events "
+                f"nor stop requests (the last: {self._last_reason}); they are in the quarantine, "
+                "and no more is read. Is it the right stream?"
+            )
 
     async def _pause(self, error: StoplineError) -> None:
         if self.progress.problem != str(error):
@@ -189,12 +200,7 @@ class Bridge:
 
     async def _quarantine(self, message: Message, reason: str, done: _Done) -> None:
         self._junk_in_a_row += 1
-        if self._junk_in_a_row > _JUNK_MAX:
-            raise InvalidSettingsError(
-                f"{self._source.name}: {_JUNK_MAX} messages in a row were neither events nor stop "
-                f"requests (the last: {reason}); they are in the quarantine, and no more is read. "
-                "Is it the right stream?"
-            )
+        self._last_reason = reason
         await self._client.quarantine(junk_from(message, self._source, reason))
         done.quarantined += 1
         what = {"action": "quarantined", "queue": self._source.name, "reason": reason}

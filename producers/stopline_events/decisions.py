@@ -104,7 +104,7 @@ def _request(
     request = StopRequest.parse(
         {
             **data,
-            "source": source or event.source[:_KEY_CHARACTERS_MAX],
+            "source": event.source[:_KEY_CHARACTERS_MAX] if source is None else source,
             "idempotency_key": idempotency_key(event),
         }
     )

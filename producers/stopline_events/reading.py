@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
-from stopline.contract import StopRequest, junk_of, parse_json, rfc3339
+from stopline.contract import StopRequest, junk_of, junk_text, parse_json, rfc3339
 from stopline.contract.junk import HEADER_BYTES_MAX
 from stopline.errors import InvalidRequestError
 from stopline_events import cloud_events
@@ -82,7 +82,7 @@ def junk_from(message: Message, source: Source, reason: str) -> Junk:
         message.body,
         reason,
         origin=f"{source.name}, {message.position}",
-        content_type=message.content_type or None,
+        content_type=junk_text(message.content_type or None),
         headers=shown,
         message_id=f"bridge-{digest}",
         truncated=not is_whole,

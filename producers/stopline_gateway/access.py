@@ -62,7 +62,7 @@ class Caller(NamedTuple):
         """
         if self.source is None:
             return key
-        own = f"{self.source}:{key}"
+        own = f"{self.source.replace('%', '%25').replace(':', '%3A')}:{key}"
         return own if len(own) <= _NAME_CHARACTERS_MAX else f"sha256:{_digest(own)}"
 
     def speak_for(self, source: str | None) -> str | None:
@@ -110,6 +110,11 @@ class Access:
         caller.require(*scopes)
         return caller
 
+    def check_still(self, caller: Caller) -> None:
+        """Refuse to go on for a key that was revoked meanwhile; raises `Problem`."""
+        if self._keys is not None and not self._keys.has(caller.key_id):
+            raise _unauthorized("This key was revoked meanwhile.")
+
     def _with_key(self, keys: KeysFile, given: list[bytes], address: str | None) -> Caller:
         if not given:
             raise _unauthorized("Send the header field 'Authorization: Bearer <key>'.")
@@ -129,7 +134,12 @@ def _unauthorized(detail: str) -> Problem:
     return Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-_OF_PROXIES: Final = frozenset({b"x-forwarded-for", b"forwarded", b"via"})
+_OF_PROXIES: Final = frozenset(
+    {
+        *(b"forwarded", b"via", b"x-real-ip", b"cf-connecting-ip"),
+        *(b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"),
+    }
+)
 
 
 def _check_host(request: Request) -> None:
@@ -146,7 +156,14 @@ def _check_host(request: Request) -> None:
             origin = value
         elif name in _OF_PROXIES:
             raise _keyless("not through a proxy")
-    if not _is_local(b"//" + host) or (origin and origin.partition(b"//")[2] != host):
+        elif name == b"sec-fetch-site" and value == b"cross-site":
+            raise _keyless("from no page of another site")
+    if (
+        b"@" in host
+        or b"#" in host
+        or not _is_local(b"//" + host)
+        or (origin and origin.partition(b"//")[2] != host)
+    ):
         raise _keyless("as localhost or 127.0.0.1")
 
 

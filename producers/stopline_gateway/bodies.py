@@ -21,6 +21,7 @@ BYTES_PER_S_MIN: Final = 500
 """A body that comes more slowly is not waited for: as Apache's mod_reqtimeout has it."""
 
 
+_TYPE_CHARACTERS_MAX: Final = 200
 _SMALL_BYTES: Final = 16 << 10
 """A body of so many bytes has one time limit for all of it."""
 
@@ -68,6 +69,8 @@ def _media_type(request: Request) -> MediaType:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"", "identity"}:
         raise Problem(Kind.MEDIA_TYPE, "Compressed bodies are not taken: send it as it is.")
+    if given and len(given[0]) > _TYPE_CHARACTERS_MAX:
+        raise Problem(Kind.MEDIA_TYPE, "The header field Content-Type is too long.")
     parsed = Message()
     parsed["content-type"] = given[0] if given else ""
     charset = str(parsed.get_param("charset") or "utf-8").lower()

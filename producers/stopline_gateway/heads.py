@@ -38,6 +38,14 @@ class Heads:
                 message["headers"] = [*message.get("headers", ()), *_ALWAYS]
             await send(message)
 
+        if any(
+            name == b"transfer-encoding" and value.strip().lower() != b"chunked"
+            for name, value in scope["headers"]
+        ):
+            detail = "Compressed bodies are not taken: send it as it is."
+            problem = Problem(Kind.MEDIA_TYPE, detail, headers={"Connection": "close"})
+            await problem.response()(scope, receive, send_with_head)
+            return
         twice = _twice(scope)
         if twice is not None:
             detail = f"The header field {twice} is there more than once."

@@ -83,6 +83,11 @@ class KeysFile:
         line = self.keys.get(id_of(key) or "", NOBODY)
         return line if line.is_of(key) and line is not NOBODY else None
 
+    def has(self, key_id: str | None) -> bool:
+        """Whether there is still a key of this id."""
+        self._look()
+        return key_id in self.keys
+
     def _look(self) -> None:
         if self._clock() < self._look_at:
             return

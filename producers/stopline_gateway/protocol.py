@@ -24,20 +24,29 @@ if TYPE_CHECKING:
 
 _UNTOLD_HEADS: Final = 2
 """A head of the allowed size may come in pieces, of which httptools tells none."""
-_UPGRADE: Final = re.compile(rb"\r\n(upgrade)(?=[ \t]*:)", re.IGNORECASE)
+_PIPELINED_MAX: Final = 16
+"""Requests of one connection that wait for the replies to those before them."""
+_UNREAD_S: Final = 30.0
+"""How long a reply waits for somebody who does not read it."""
+_UPGRADE: Final = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
+_PASSED_OVER: Final = b"\r\nx-grade"
 
 
-def _without_upgrade(data: bytes) -> bytes:
+def _without_upgrade(data: bytes, before: bytes) -> bytes:
     """A head without the wish for another protocol, which a server may pass over (RFC 9110 §7.8).
 
     Java's client sends one with every first request (`Upgrade: h2c`), and httptools then leaves the
-    body out.
+    body out. No byte is added and none behind the head is touched.
+
+    Args:
+        data: what came.
+        before: the last bytes of the head before that: its end may lie across the two.
     """
-    if b"pgrade" not in data and b"PGRADE" not in data:
+    if b"grade" not in data and b"GRADE" not in data:
         return data
-    end = data.find(b"\r\n\r\n")
-    head, rest = (data, b"") if end < 0 else (data[:end], data[end:])
-    return _UPGRADE.sub(rb"\r\nx-\1", head) + rest
+    end = (before + data).find(b"\r\n\r\n")
+    cut = len(data) if end < 0 else max(0, end - len(before))
+    return _UPGRADE.sub(_PASSED_OVER, data[:cut]) + data[cut:]
 
 
 class _Part(Enum):
@@ -60,6 +69,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._part = _Part.NONE
         self._head_bytes = 0
         self._untold_bytes = 0
+        self._tail = b""
+        self._unread_timer: asyncio.TimerHandle | None = None
         self._is_told = False
         """Whether the last bytes ended a head or were of a body."""
         self._head_timer: asyncio.TimerHandle | None = None
@@ -81,13 +92,17 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing more."""
         self._stop_timer()
+        self._stop_unread_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Some bytes; bounded as long as they are no body that somebody reads."""
         self._is_told = False
         is_head = self._part is not _Part.BODY
-        super().data_received(_without_upgrade(data) if is_head else data)
+        if is_head:
+            before, self._tail = self._tail, (self._tail + data)[-3:]
+            data = _without_upgrade(data, before)
+        super().data_received(data)
         if self._is_in_hands:
             self._stop_timer()
         else:
@@ -125,7 +140,14 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head has ended."""
         self._part, self._untold_bytes, self._is_told = _Part.BODY, 0, True
-        if self._head_bytes > self.head_bytes_max:
+        self._tail = b""
+        if self.transport.is_closing():
+            return
+        if self.parser.should_upgrade():
+            self._refuse(Kind.MALFORMED, "There is no other protocol here: leave Upgrade out.")
+        elif len(self.pipeline) >= _PIPELINED_MAX:
+            self.transport.close()
+        elif self._head_bytes > self.head_bytes_max:
             self._refuse_head()
         elif len(self.connections) > self.connections_max:
             self._refuse(Kind.BUSY, "Too many connections are open here.", retry_after(1))
@@ -135,13 +157,13 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Some of a body; none where its head was refused."""
         self._untold_bytes, self._is_told = 0, True
-        if self.cycle is not None:
+        if self.cycle is not None and not self.transport.is_closing():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A body has ended."""
         self._part, self._is_told = _Part.NONE, True
-        if self.cycle is not None:
+        if self.cycle is not None and not self.transport.is_closing():
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -158,10 +180,27 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(Kind.HEAD, f"At most {self.head_bytes_max} bytes are taken.")
 
     @property
-    def _is_answering(self) -> bool:
-        """Whether a reply is on its way: another one would be in its middle."""
+    def _may_answer(self) -> bool:
+        """Whether nobody else answers: an error must not stand for a request that is at work."""
         one = self.cycle
-        return one is not None and one.response_started and not one.response_complete
+        if one is None or one.response_complete:
+            return True
+        return self._part is _Part.BODY and not self.pipeline and not one.response_started
+
+    def pause_writing(self) -> None:
+        """Somebody does not read what was written for them."""
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(_UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """They read again."""
+        super().resume_writing()
+        self._stop_unread_timer()
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _start_timer(self) -> None:
         if self._head_timer is None:
@@ -182,7 +221,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _refuse(self, kind: Kind, detail: str, headers: dict[str, str] | None = None) -> None:
         if self.transport.is_closing():
             return
-        if not self.pipeline and not self._is_answering:
+        if self._may_answer:
             self.transport.write(_written(Problem(kind, detail, headers=headers)))
         self.transport.close()
 

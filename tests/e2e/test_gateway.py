@@ -179,6 +179,38 @@ def test_a_wish_for_another_protocol_is_passed_over(shared: GatewayProcess) -> N
     assert found.startswith(b"HTTP/1.1 202 "), found
 
 
+@pytest.mark.parametrize("cut", range(1, 5))
+def test_a_body_is_never_taken_for_a_head(shared: GatewayProcess, cut: int) -> None:
+    """Wherever the network cuts: the end of a head may lie across two segments."""
+    body = b"\r\nupgrade:" * 20
+    head = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+    address = urlsplit(shared.url)
+    with socket.create_connection((address.hostname, address.port), 30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(head[:-cut])
+        time.sleep(0.1)  # so that it is a segment of its own
+        connection.sendall(head[-cut:] + body + b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        found = b""
+        while b'"live"' not in found:
+            found += connection.recv(65536)
+    assert found.count(b"HTTP/1.1 ") == 2
+    assert found.startswith(b"HTTP/1.1 404 ")
+
+
+def test_many_requests_at_once_are_not_held(shared: GatewayProcess) -> None:
+    found = _talk(shared, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20_000)
+    assert found.count(b"HTTP/1.1 200") < 10_000
+    assert httpx.get(f"{shared.url}/livez").status_code == 200
+
+
+def test_an_error_never_stands_for_what_is_accepted(stack: Stack) -> None:
+    gateway = stack.gateway()
+    length = f"Content-Length: {len(_RAW)}\r\n\r\n".encode()
+    found = _talk(gateway, _POST + length + _RAW + b"\x00garbage")
+    is_accepted = bool(stack.client_of_server().keys("{stopline}:r:*"))
+    assert not (is_accepted and b" 400 " in found), found
+
+
 def test_slow_ones_are_not_waited_for(stack: Stack) -> None:
     gateway = stack.gateway(variables={"STOPLINE_GATEWAY_SILENCE_S": "1"})
     began = time.monotonic()
@@ -350,9 +382,7 @@ def test_killed_again_and_again_nothing_is_lost_or_doubled(stack: Stack, count: 
         headers = {"Idempotency-Key": f"event-{number}"}
         while True:
             try:
-                reply = httpx.post(
-                    f"{gateway.url}/v1/stops", json=body, headers=headers, timeout=10
-                )
+                reply = client.post(f"{gateway.url}/v1/stops", json=body, headers=headers)
             except httpx.HTTPError:
                 time.sleep(0.05)
                 continue
@@ -361,10 +391,13 @@ def test_killed_again_and_again_nothing_is_lost_or_doubled(stack: Stack, count: 
                     receipts.setdefault(number, set()).add(reply.json()["request_id"])
                 return
 
-    with ThreadPoolExecutor(8) as pool:
+    with httpx.Client(timeout=10) as client, ThreadPoolExecutor(8) as pool:
         sending = [pool.submit(send, number % count) for number in range(count * 3 // 2)]
         for share in (count * 3 // 10, count * 7 // 10, count * 11 // 10):
-            wait_until(lambda share=share: sum(one.done() for one in sending) >= share)  # type: ignore[misc]
+            wait_until(
+                lambda share=share: sum(one.done() for one in sending) >= share,  # type: ignore[misc]
+                limit_s=150,
+            )
             gateway.kill()
             gateway.start()
         for one in sending:

@@ -307,3 +307,74 @@ def test_without_keys_neither_another_page_nor_a_proxy_gets_through(
 ) -> None:
     reply = desk.call("POST", "/v1/stops", json=_BODY, headers=headers)
     assert_problem(reply, 403, "forbidden")
+
+
+@pytest.mark.parametrize("said", [0, False, [], {}, ""])
+def test_an_events_source_cannot_be_smuggled_in(keys: KeyRing, said: object) -> None:
+    key = keys.add("mallory", Scope.STOP)
+    data = {"user_id": "u", "task_id": "t", "source": said}
+    event = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "billing",
+        "type": "stopline.stop.requested",
+    }
+    with Desk(keys_file=keys.path) as desk:
+        headers = {"Content-Type": "application/cloudevents+json"}
+        body = {**event, "data": data}
+        reply = desk.call("POST", "/v1/events", key=key, json=body, headers=headers)
+        assert reply.status_code in {403, 422}, reply.text
+        assert desk.world.work() == 0
+
+
+def test_a_line_of_a_batch_takes_nobodys_key(keys: KeyRing) -> None:
+    mallory, crm = keys.add("mallory", Scope.BULK), keys.add("crm", Scope.STOP)
+    line = b'{"user_id":"u","task_id":"t","idempotency_key":"crm:1"}'
+    with Desk(keys_file=keys.path) as desk:
+        headers = {"Content-Type": "application/x-ndjson"}
+        reply = desk.call("POST", "/v1/batches", key=mallory, content=line, headers=headers)
+        assert reply.json()["receipts"] == {"accepted": 1}
+        reply = desk.call(
+            "POST", "/v1/stops", key=crm, json=_BODY, headers={"Idempotency-Key": "1"}
+        )
+        assert reply.json()["receipt"] == "joined"
+
+
+def test_sources_with_colons_have_keys_of_their_own(keys: KeyRing) -> None:
+    one, other = keys.add("crm", Scope.STOP), keys.add("crm:eu", Scope.STOP)
+    with Desk(keys_file=keys.path) as desk:
+        for key, name, task in ((one, "eu:9", "1"), (other, "9", "2")):
+            body = {"user_id": "u", "task_id": task}
+            headers = {"Idempotency-Key": name}
+            reply = desk.call("POST", "/v1/stops", key=key, json=body, headers=headers)
+            assert reply.json()["receipt"] == "accepted"
+
+
+def test_ids_are_not_a_callers_to_choose(keys: KeyRing) -> None:
+    key = keys.add("crm", Scope.STOP)
+    with Desk(keys_file=keys.path) as desk:
+        reply = _stop(desk, key, request_id="billing-1")
+        assert_problem(reply, 422, "invalid-request", "request_id")
+
+
+def test_what_changed_nothing_is_not_in_the_trail(keys: KeyRing) -> None:
+    key = keys.add("crm")
+    with Desk(keys_file=keys.path) as desk:
+        desk.call("DELETE", "/v1/stops/nobody", key=key)
+        for _ in range(3):
+            headers = {"Idempotency-Key": "once"}
+            desk.call("POST", "/v1/stops", key=key, json=_BODY, headers=headers)
+
+        async def trail() -> list[str]:
+            return [entry.action async for entry in desk.services.client.audit_trail()]
+
+        assert desk.run(trail()) == ["stop"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["application/json; a=" + ";" * 5_000, "application/json; charset*" + "9" * 5_000 + "=x"],
+)
+def test_a_long_content_type_costs_nothing(desk: Desk, value: str) -> None:
+    reply = desk.call("POST", "/v1/stops", content=b"{}", headers={"Content-Type": value})
+    assert_problem(reply, 415, "unsupported-media-type")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from stopline.bulk.lines import Line, LineError
@@ -11,7 +12,7 @@ from stopline.contract import REQUESTS_A_CALL, RefusalKind
 from stopline.ledger.values import Accepted, Submission
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from stopline.bulk.reading import BatchReader
     from stopline.client.async_client import AsyncStopClient
@@ -23,6 +24,7 @@ SHOWN_MAX: Final = 100
 _SENT_TOGETHER: Final = 4 * REQUESTS_A_CALL
 _UNDER_WAY_MAX: Final = 3
 """With one, the ledger would be idle while lines are read."""
+_PIECE: Final = 8 << 10
 _TURN: Final = 16
 """Lines that are read before others have their turn: they take half a millisecond."""
 
@@ -34,11 +36,17 @@ class Upload:
         client: what accepts them; None: nothing is sent.
         reader: reads them.
         source: whom all lines must speak for; None: anybody.
+        own_key: the idempotency key that a line's own stands for.
     """
 
     def __init__(
-        self, client: AsyncStopClient | None, reader: BatchReader, source: str | None
+        self,
+        client: AsyncStopClient | None,
+        reader: BatchReader,
+        source: str | None,
+        own_key: Callable[[str], str] = lambda key: key,
     ) -> None:
+        self._own_key = own_key
         self._client = client
         self._reader = reader
         self._source = source
@@ -53,7 +61,9 @@ class Upload:
         """Read to the end; raises as `BatchReader` and the client do. What was sent stays."""
         try:
             async for block in blocks:
-                await self._take(self._reader.feed(block))
+                for at in range(0, len(block), _PIECE):
+                    await self._take(self._reader.feed(block[at : at + _PIECE]))
+                    await asyncio.sleep(0)  # others have their turn, whatever is in it
             await self._take(self._reader.end())
             await self._send()
             while self._sending:
@@ -76,11 +86,18 @@ class Upload:
             if isinstance(line, LineError):
                 self._refuse(line)
             elif self._is_own(line):
-                self._waiting.append(line)
+                self._waiting.append(self._with_own_key(line))
             if len(self._waiting) >= _SENT_TOGETHER:
                 await self._send()
             elif self.lines % _TURN == 0:
                 await asyncio.sleep(0)
+
+    def _with_own_key(self, line: Line) -> Line:
+        key = line.request.idempotency_key
+        if key is None:
+            return line
+        changed = {"idempotency_key": self._own_key(key)}
+        return replace(line, request=line.request.model_copy(update=changed))
 
     def _is_own(self, line: Line) -> bool:
         if self._source is None or self._source == line.request.source:

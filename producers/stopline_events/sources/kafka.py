@@ -77,7 +77,7 @@ class Kafka:
             found = await self._connected.getmany(
                 timeout_ms=round(wait_s * 1000), max_records=count
             )
-        except (KafkaError, OSError) as error:
+        except (KafkaError, OSError, ValueError) as error:  # a header's name that is no UTF-8
             raise SourceError(f"{self.name}: {_told(error)}") from None
         return [_message(partition, record) for partition, some in found.items() for record in some]
 

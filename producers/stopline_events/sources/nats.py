@@ -10,6 +10,7 @@ import nats
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.client import JetStreamContext
 
 from stopline_events.sources.port import Message, SourceError
 
@@ -19,11 +20,22 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
-    from nats.js.client import JetStreamContext
 
 _NOT_ACKNOWLEDGED_MAX: Final = 10_000
 _CONNECT_S: Final = 5
 _AGAIN_S: Final = 1
+
+
+def _status(message: Msg | None) -> str | None:
+    """The status in a message of the server's; in one of a publisher's it means nothing."""
+    if message is None or message.reply.startswith("$JS.ACK."):
+        return None
+    return (message.headers or {}).get("Status")
+
+
+# nats-py takes each message with a header `Status` for one of the server's own, and drops it or
+# fails for ever; this is what it asks.
+JetStreamContext.is_status_msg = staticmethod(_status)  # type: ignore[method-assign,assignment]
 
 
 class NatsJetStream:

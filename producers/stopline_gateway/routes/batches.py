@@ -28,6 +28,8 @@ from stopline_gateway.routes.parameters import BatchId, known_form
 from stopline_gateway.services import services_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.responses import Response
 
     from stopline_gateway.access import Caller
@@ -94,9 +96,9 @@ async def create_batch(  # each is a parameter of the query
     batch_id = _batch_id(batch_id)
     defaults = {"lane": lane, "source": caller.speak_for(source) or "unknown", "reason": reason}
     reader = BatchReader(_FORMATS[found.name], batch_id, defaults)
-    upload = Upload(None if dry_run else services.client, reader, caller.source)
+    upload = Upload(None if dry_run else services.client, reader, caller.source, caller.own_key)
     if dry_run:
-        await _run(upload, request, services, batch_id)
+        await _run(upload, request, services, batch_id, caller)
     else:
         await _run_noted(upload, request, services, batch_id, caller)
     document = {"batch_id": batch_id, **upload.counts(), "dry_run": dry_run}
@@ -123,7 +125,7 @@ async def _run_noted(
     """Read and send, with a word in the audit trail before and after."""
     await services.client.note(AuditAction.BATCH, caller.actor, batch_id=batch_id)
     try:
-        await _run(upload, request, services, batch_id)
+        await _run(upload, request, services, batch_id, caller)
     except Exception:
         with suppress(StoplineError):  # the ledger may be what it broke off for
             await _note_end(upload, services, batch_id, caller)
@@ -136,9 +138,18 @@ async def _note_end(upload: Upload, services: Services, batch_id: str, caller: C
     await services.client.note(AuditAction.BATCH_END, caller.actor, **about)
 
 
-async def _run(upload: Upload, request: Request, services: Services, batch_id: str) -> None:
+async def _with_key(request: Request, services: Services, caller: Caller) -> AsyncIterator[bytes]:
+    """The body, as long as its key is one: a batch may take long."""
+    async for block in blocks(request, services.streamed):
+        services.access.check_still(caller)
+        yield block
+
+
+async def _run(
+    upload: Upload, request: Request, services: Services, batch_id: str, caller: Caller
+) -> None:
     try:
-        await upload.run(blocks(request, services.streamed))
+        await upload.run(_with_key(request, services, caller))
     except InvalidRequestError as error:
         raise Problem(
             Kind.INVALID, f"{error}.", field=error.field, more=_so_far(upload, batch_id)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from stopline.contract import Outcome
+    from stopline_gateway.access import Caller
     from stopline_gateway.services import Services
 
 router = APIRouter(prefix="/v1/outcomes", tags=["outcomes"], route_class=DirectRoute)
@@ -74,7 +75,7 @@ async def follow_outcomes(  # each is a parameter of the query
     After a lost connection, the header field `Last-Event-ID` goes on where it ended.
     """
     services = services_of(request)
-    await services.admit(request, Scope.READ)
+    caller = await services.admit(request, Scope.READ)
     if not services.keeps_outcomes:
         raise Problem(
             Kind.OUTCOMES_OFF,
@@ -92,7 +93,7 @@ async def follow_outcomes(  # each is a parameter of the query
         )
         if value is not None
     }
-    body = _events(services, _place(request), wanted)
+    body = _events(services, caller, _place(request), wanted)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(body, media_type="text/event-stream", headers=headers)
 
@@ -107,13 +108,14 @@ def _place(request: Request) -> str | None:
 
 
 async def _events(
-    services: Services, place: str | None, wanted: dict[str, Any]
+    services: Services, caller: Caller, place: str | None, wanted: dict[str, Any]
 ) -> AsyncIterator[bytes]:
     begins, passed_over = True, 0
     try:
         with services.waiting.stream() as end:
             async with aclosing(services.feed.follow(place)) as stream:
                 async for step in _until(stream, end):
+                    services.access.check_still(caller)
                     text = _text(step, wanted)
                     passed_over = 0 if text else passed_over + 1
                     if begins:
@@ -127,6 +129,8 @@ async def _events(
                         yield format_sse_event(id=step.place, comment="still here")
                     begins = False
         yield format_sse_event(comment="this process ends: connect again")
+    except Problem as problem:
+        yield format_sse_event(comment=problem.detail)
     except StoplineError:
         yield format_sse_event(comment="the ledger cannot be reached: connect again")
 

@@ -15,7 +15,6 @@ from stopline.contract import (
     ReceiptKind,
     StopRequest,
 )
-from stopline.errors import StoplineError
 from stopline_gateway.bodies import read_none, read_object
 from stopline_gateway.documents import CancelDocument, ReceiptDocument
 from stopline_gateway.keys import Scope
@@ -128,6 +127,12 @@ def stop_request(fields: dict[str, Any], caller: Caller) -> StopRequest:
         fields = fields if source is None else {**fields, "source": source}
     elif isinstance(fields["source"], str):
         caller.speak_for(fields["source"])
+    if caller.source is not None and fields.get("request_id") is not None:
+        raise Problem(
+            Kind.INVALID,
+            "request_id: leave it out, and give an Idempotency-Key: ids are of all sources.",
+            field="request_id",
+        )
     if fields.get("batch_id") is not None:
         caller.require(Scope.BULK)
     wish = StopRequest.parse(fields)
@@ -144,8 +149,8 @@ async def _waited(
     try:
         outcome = await services.waiting.outcome(request, request_id, wait_s)
         status = outcome or await services.client.status(request_id)
-    except StoplineError as error:
-        _log.warning("nobody can wait: %s", error, extra={"action": "wait_failed"})
+    except Exception as error:  # noqa: BLE001  # it is accepted
+        _log.warning("nobody can wait: %r", error, extra={"action": "wait_failed"})
         return _accepted(receipt)
     again = retry_after(1) if services.waiting.is_closing else {}
     code = 200 if isinstance(status, Outcome) else 202

@@ -11,7 +11,7 @@
 -- returns a word for each id (cancelled, no_further_attempt, already_finished, unknown,
 --         not_own),
 --         promoted (id, lane; flat)
-local results = {}
+local results, changed = {}, false
 
 local function is_own(request)
   return not request.joined_count
@@ -26,10 +26,11 @@ local function cancel(id)
   end
   if options.only and not is_own(request) then return 'not_own' end
   if call_in_flight(request) then
-    request.cancelled = options.detail
+    request.cancelled, changed = options.detail, true
     save_record(request)
     return 'no_further_attempt'
   end
+  changed = true
   finish_on_target(request, load_target(request.target_digest), 'cancelled', options.detail)
   return 'cancelled'
 end
@@ -37,6 +38,6 @@ end
 for index = 2, #ARGV do
   results[#results + 1] = cancel(ARGV[index])
 end
-audit(1)
+if changed then audit(1) end
 commit()
 return {results, promoted}
