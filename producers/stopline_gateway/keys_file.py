@@ -100,7 +100,7 @@ class KeysFile:
             self.keys = read_keys(self._path)
         except InvalidSettingsError as error:
             _log.error(
-                "%s The keys of before stay.", error, extra={"action": "keys_refused"}
+                "%s: the keys of before stay", error, extra={"action": "keys_refused"}
             )  # no traceback for people
         else:
             self._seen, self._told = stamp, ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from typing import TYPE_CHECKING, Any, Final
@@ -78,6 +79,7 @@ def serve(listener: socket.socket, settings: GatewaySettings) -> None:
     client = AsyncStopClient(library)
     services = Services.of(client, settings, keeps_outcomes=library.outcomes)
     server = GatewayServer(_config(make_app(services), settings), services)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what begins and ends is told already
     collect_less_often()
     server.run(sockets=[listener])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from typing import IO, TYPE_CHECKING, Final
 
@@ -54,7 +55,8 @@ class StandardInput:
         block: bytes | OSError = b"first"
         while block and not isinstance(block, OSError):
             try:
-                block = self._file.read1(_BLOCK)  # type: ignore[attr-defined]  # a buffered one has it
+                # Not through its buffer, whose lock a thread that waits would hold at the end.
+                block = os.read(self._file.fileno(), _BLOCK)
             except OSError as error:
                 block = error
             try:
