@@ -183,6 +183,26 @@ def test_nats(stack: Stack, nats_server: Nats, count: int) -> None:
     _check(stack, bridge, count, lambda events: asyncio.run(publish(events)))
 
 
+def test_a_header_of_a_publishers_is_no_word_of_the_server(stack: Stack, nats_server: Nats) -> None:
+    """nats-py takes `Status` for one: such a message, and those beside it, were never taken."""
+
+    async def publish() -> None:
+        client = await nats.connect(nats_server.url)
+        stream = client.jetstream()
+        await stream.add_stream(name="ODD", subjects=["odd"])
+        for number, status in enumerate((None, "500", "404", "100", None)):
+            body = orjson.dumps({"user_id": "u", "task_id": str(number)})
+            await stream.publish("odd", body, headers={"Status": status} if status else None)
+        await client.close()
+
+    asyncio.run(publish())
+    variables = {"STOPLINE_BRIDGE_URL": nats_server.url}
+    bridge = BridgeProcess(stack, "nats", "ODD", **_SOON, **variables)
+    bridge.start()
+    wait_until(lambda: _received(stack) == 5, what="all five")
+    assert bridge.end() == 0, bridge.log
+
+
 @counts
 def test_kafka(stack: Stack, kafka_broker: KafkaBroker, count: int) -> None:
     topic = f"stops-{count}"
