@@ -10,7 +10,8 @@ import asyncio
 import logging
 import os
 import socket
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -37,6 +38,7 @@ _WAIT_S: Final = 1.0
 _BEAT_S: Final = 5.0
 _LAG_S: Final = 3.0
 _AGAIN_S, _AGAIN_MAX_S = 0.25, 10.0
+_COUNTED: Final = ("received", "stops", "resumes", "ignored", "quarantined")
 _JUNK_MAX: Final = 200
 """Messages in a row that are junk: then it is most likely the wrong stream, and the quarantine has
 room for a few thousand."""
@@ -46,11 +48,8 @@ room for a few thousand."""
 class Progress:
     """What became of the messages that were read."""
 
-    received: int = 0
-    stops: int = 0
-    resumes: int = 0
-    ignored: int = 0
-    quarantined: int = 0
+    counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(_COUNTED, 0)))
+    """`received`, and of these `stops`, `resumes`, `ignored` and `quarantined`."""
     position: str | None = None
     problem: str | None = None
     lag: int | None = None
@@ -149,7 +148,7 @@ class Bridge:
 
     async def _see_through(self, messages: Sequence[Message]) -> None:
         """Do what messages ask for, in their order; stops in a row together."""
-        done = _Done()
+        done: Counter[str] = Counter(received=len(messages))
         read = [self._read(message) for message in messages]
         for are_stops, some in groupby(read, lambda one: isinstance(one.decision, Stop)):
             if are_stops:
@@ -157,13 +156,9 @@ class Bridge:
             else:
                 for one in some:
                     await self._do(one, done)
-        self.progress.received += len(messages)
-        self.progress.stops += done.stops
-        self.progress.resumes += done.resumes
-        self.progress.ignored += done.ignored
-        self.progress.quarantined += done.quarantined
-        if done.ignored:
-            await self._client.count("events_ignored", done.ignored)
+        self.progress.counts.update(done)
+        if done["ignored"]:
+            await self._client.count("events_ignored", done["ignored"])
 
     def _read(self, message: Message) -> _Read:
         try:
@@ -174,35 +169,35 @@ class Bridge:
             _log.exception("message %s", message.position, extra={"action": "message_unreadable"})
             return _Read(message, "it cannot be read: the log of the bridge says why")
 
-    async def _stop(self, some: Sequence[_Read], done: _Done) -> None:
+    async def _stop(self, some: Sequence[_Read], done: Counter[str]) -> None:
         requests = [one.decision.request for one in some if isinstance(one.decision, Stop)]
         results = await self._client.submit_each(requests)
         for one, result in zip(some, results, strict=True):
             if isinstance(result, Receipt):
                 self._junk_in_a_row = 0
-                done.stops += 1
+                done["stops"] += 1
             else:
                 await self._quarantine(one.message, _reason(result), done)
 
-    async def _do(self, one: _Read, done: _Done) -> None:
+    async def _do(self, one: _Read, done: Counter[str]) -> None:
         match one.decision:
             case Resume(target, at):
                 if one.message.position not in self._resumed:
                     await self._client.resumed(*target, at=at)
                     self._resumed.add(one.message.position)
                 self._junk_in_a_row = 0
-                done.resumes += 1
+                done["resumes"] += 1
             case Ignored():
                 self._junk_in_a_row = 0
-                done.ignored += 1
+                done["ignored"] += 1
             case str(reason):
                 await self._quarantine(one.message, reason, done)
 
-    async def _quarantine(self, message: Message, reason: str, done: _Done) -> None:
+    async def _quarantine(self, message: Message, reason: str, done: Counter[str]) -> None:
         self._junk_in_a_row += 1
         self._last_reason = reason
         await self._client.quarantine(junk_from(message, self._source, reason))
-        done.quarantined += 1
+        done["quarantined"] += 1
         what = {"action": "quarantined", "queue": self._source.name, "reason": reason}
         _log.warning("message %s kept in quarantine", message.position, extra=what)
 
@@ -242,8 +237,8 @@ class Bridge:
                 source=self._source.name,
                 position=now.position,
                 lag=now.lag,
-                received=now.received,
-                quarantined=now.quarantined,
+                received=now.counts["received"],
+                quarantined=now.counts["quarantined"],
                 problem=now.problem,
             ),
         )
@@ -253,16 +248,6 @@ class Bridge:
             await self._client.leave(self._process_id)
         except StoplineError as error:
             _log.debug("no word at the end: %s", error, extra={"action": "beat_failed"})
-
-
-@dataclass(slots=True)
-class _Done:
-    """What became of some messages."""
-
-    stops: int = 0
-    resumes: int = 0
-    ignored: int = 0
-    quarantined: int = 0
 
 
 def _reason(refusal: Refusal) -> str:

@@ -117,20 +117,13 @@ def stdin(as_json: AsJson = False) -> None:
         return StandardInput(sys.stdin.buffer)
 
     progress, is_over = _run(source, settings, is_supervised=False)
-    counts = {
-        "received": progress.received,
-        "stops": progress.stops,
-        "resumes": progress.resumes,
-        "ignored": progress.ignored,
-        "quarantined": progress.quarantined,
-    }
     if as_json:
-        output.print_json(counts)
+        output.print_json(progress.counts)
     else:
-        output.console.print(output.facts(counts))
+        output.console.print(output.facts(progress.counts))
     if not is_over:
         output.say(f"stopline: ended after {progress.position or 'no line'}; the rest was not read")
-    if progress.quarantined or not is_over:
+    if progress.counts["quarantined"] or not is_over:
         raise typer.Exit(Exit.NOT_ALL_STOPPED)
 
 

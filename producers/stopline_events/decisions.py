@@ -10,12 +10,11 @@ The event's `source` and `id` are the idempotency key, its `time` is when it hap
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from stopline.contract import StopRequest, Target
+from stopline.contract import NAME_CHARACTERS_MAX, StopRequest, Target, short_key
 from stopline.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 STOP: Final = "stopline.stop.requested"
 RESUMED: Final = "stopline.task.resumed"
-_KEY_CHARACTERS_MAX: Final = 200
 
 
 class Stop(NamedTuple):
@@ -84,10 +82,7 @@ def decide(
 
 def idempotency_key(event: Event) -> str:
     """The key of an event: another event has another one, however `source` and `id` are cut."""
-    key = orjson.dumps([event.source, event.id])
-    if len(key) <= _KEY_CHARACTERS_MAX:
-        return key.decode()
-    return f"sha256:{hashlib.sha256(key).hexdigest()}"
+    return short_key(orjson.dumps([event.source, event.id]).decode())
 
 
 def _request(
@@ -104,7 +99,7 @@ def _request(
     request = StopRequest.parse(
         {
             **data,
-            "source": event.source[:_KEY_CHARACTERS_MAX] if source is None else source,
+            "source": event.source[:NAME_CHARACTERS_MAX] if source is None else source,
             "idempotency_key": idempotency_key(event),
         }
     )

@@ -7,9 +7,17 @@ stop request: a JSON object without `specversion`, or a stream's own fields.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from stopline.contract import StopRequest, junk_of, junk_text, parse_json, rfc3339
+from stopline.contract import (
+    NAME_CHARACTERS_MAX,
+    StopRequest,
+    junk_of,
+    junk_text,
+    parse_json,
+    rfc3339,
+    short_key,
+)
 from stopline.contract.junk import HEADER_BYTES_MAX
 from stopline.errors import InvalidRequestError
 from stopline_events import cloud_events
@@ -18,8 +26,6 @@ from stopline_events.decisions import Decision, Stop, decide
 if TYPE_CHECKING:
     from stopline.contract import Junk
     from stopline_events.sources.port import Message, Source
-
-_NAME_CHARACTERS_MAX: Final = 200
 
 
 def decision_of(message: Message, source: Source) -> Decision:
@@ -51,7 +57,7 @@ def _fields(message: Message) -> dict[str, Any]:
 
 
 def _request(message: Message, fields: dict[str, Any], source: Source) -> StopRequest:
-    defaults: dict[str, Any] = {"source": source.name[:_NAME_CHARACTERS_MAX]}
+    defaults: dict[str, Any] = {"source": source.name[:NAME_CHARACTERS_MAX]}
     if not fields.get("request_id"):
         defaults["idempotency_key"] = key_of(message, source)
     if message.arrived_at is not None:
@@ -66,10 +72,7 @@ def key_of(message: Message, source: Source) -> str:
     With the time: a stream that was deleted and made again counts from the beginning.
     """
     at = "" if message.arrived_at is None else f" {rfc3339(message.arrived_at)}"
-    key = f"{source.identity} {message.position}{at}"
-    if len(key) <= _NAME_CHARACTERS_MAX:
-        return key
-    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+    return short_key(f"{source.identity} {message.position}{at}")
 
 
 def junk_from(message: Message, source: Source, reason: str) -> Junk:
@@ -98,5 +101,5 @@ def _shown(headers: dict[str, str]) -> dict[str, str]:
         left -= len(name) + len(text)
         if left < 0:
             break
-        shown[name[:_NAME_CHARACTERS_MAX]] = text
+        shown[name[:NAME_CHARACTERS_MAX]] = text
     return shown

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from stopline.contract import Actor, Rate
+from stopline.contract import Actor, Rate, short_key
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
 from stopline_gateway.settings import is_loopback
@@ -15,9 +14,9 @@ from stopline_gateway.settings import is_loopback
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from stopline.contract import StopRequest
     from stopline_gateway.keys_file import KeysFile
 
-_NAME_CHARACTERS_MAX: Final = 200
 _LOCAL: Final = "gateway"
 """Who calls where no keys are asked for, in the audit trail."""
 
@@ -62,8 +61,20 @@ class Caller(NamedTuple):
         """
         if self.source is None:
             return key
-        own = f"{self.source.replace('%', '%25').replace(':', '%3A')}:{key}"
-        return own if len(own) <= _NAME_CHARACTERS_MAX else f"sha256:{_digest(own)}"
+        return short_key(f"{self.source.replace('%', '%25').replace(':', '%3A')}:{key}")
+
+    def own(self, wish: StopRequest) -> StopRequest:
+        """A request as this caller may send it: with a key that is its own.
+
+        Raises:
+            Problem: it is part of a batch, for which the caller has no scope.
+        """
+        if wish.batch_id is not None:
+            self.require(Scope.BULK)
+        key = wish.idempotency_key
+        if key is None or self.source is None:
+            return wish
+        return wish.model_copy(update={"idempotency_key": self.own_key(key)})
 
     def speak_for(self, source: str | None) -> str | None:
         """The source of something this caller sends, given what it says itself.
@@ -78,10 +89,6 @@ class Caller(NamedTuple):
             f"source: the key speaks for {self.source}, and for nobody else. Leave the field out.",
             field="source",
         )
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 _EVERYTHING: Final = frozenset(Scope)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 BYTES_PER_S_MIN: Final = 500
 """A body that comes more slowly is not waited for: as Apache's mod_reqtimeout has it."""
-
-
 _TYPE_CHARACTERS_MAX: Final = 200
 _SMALL_BYTES: Final = 16 << 10
 """A body of so many bytes has one time limit for all of it."""
@@ -33,36 +31,28 @@ class BodyLimits(NamedTuple):
     silence_s: float
 
 
-class MediaType(NamedTuple):
-    """What a Content-Type says."""
+_ABOUT_BODIES: Final = frozenset({b"content-type", b"content-encoding"})
+_KNOWN: Final = {
+    (b"content-type", f"{name}{charset}".encode()): name
+    for name in ("application/json", "application/cloudevents+json", "application/x-ndjson")
+    for charset in ("", "; charset=utf-8")
+}
+"""The header field of nearly all, word for word."""
 
-    name: str
-    charset: str
 
-
-def media_type(request: Request) -> MediaType:
-    """What a request says of its body.
+def media_type(request: Request) -> str:
+    """What a request says that its body is, in lower case; empty: nothing.
 
     Raises:
         Problem: it says two things, or that the body is compressed.
     """
     given = [pair for pair in request.scope["headers"] if pair[0] in _ABOUT_BODIES]
     if len(given) == 1 and (known := _KNOWN.get(given[0])):
-        return known  # the header field of nearly all, word for word
+        return known
     return _media_type(request)
 
 
-_ABOUT_BODIES: Final = frozenset({b"content-type", b"content-encoding"})
-
-
-_KNOWN: Final = {
-    (b"content-type", f"{name}{charset}".encode()): MediaType(name, "utf-8")
-    for name in ("application/json", "application/cloudevents+json", "application/x-ndjson")
-    for charset in ("", "; charset=utf-8")
-}
-
-
-def _media_type(request: Request) -> MediaType:
+def _media_type(request: Request) -> str:
     given = request.headers.getlist("content-type")
     if len(given) > 1:
         raise Problem(Kind.MALFORMED, "The header field Content-Type is there more than once.")
@@ -76,14 +66,14 @@ def _media_type(request: Request) -> MediaType:
     charset = str(parsed.get_param("charset") or "utf-8").lower()
     if charset not in {"utf-8", "utf8", "us-ascii"}:
         raise Problem(Kind.MEDIA_TYPE, f"charset {charset[:40]}: UTF-8 is needed.")
-    return MediaType(parsed.get_content_type() if given else "", charset)
+    return parsed.get_content_type() if given else ""
 
 
-def require(found: MediaType, *names: str) -> None:
+def require(found: str, *names: str) -> None:
     """Refuse a body that is in none of these formats."""
-    if found.name not in names:
+    if found not in names:
         wanted = " or ".join(names)
-        given = f"not {found.name[:80]}" if found.name else "and the request names none"
+        given = f"not {found[:80]}" if found else "and the request names none"
         raise Problem(Kind.MEDIA_TYPE, f"Content-Type: {wanted} is needed, {given}.")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.openapi.utils import get_openapi
@@ -64,13 +63,11 @@ def _drop_fastapis_422(operation: dict[str, Any]) -> None:
         del operation["responses"]["422"]
 
 
-@lru_cache(maxsize=1)
-def _style() -> str:
-    return (
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "code{background:#8882;padding:.1em .3em;border-radius:3px}h2{margin-top:2.5rem}"
-        "dt{font-weight:600;margin-top:.6rem}:root{color-scheme:light dark}"
-    )
+_STYLE: Final = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "code{background:#8882;padding:.1em .3em;border-radius:3px}h2{margin-top:2.5rem}"
+    "dt{font-weight:600;margin-top:.6rem}:root{color-scheme:light dark}"
+)
 
 
 def page(document: dict[str, Any]) -> str:
@@ -78,7 +75,7 @@ def page(document: dict[str, Any]) -> str:
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width'>",
-        f"<title>{_text(document['info']['title'])}</title><style>{_style()}</style>",
+        f"<title>{_text(document['info']['title'])}</title><style>{_STYLE}</style>",
         f"<h1>{_text(document['info']['title'])}</h1>",
         "<p>For programs: <a href=/openapi.json>/openapi.json</a>.</p>",
     ]

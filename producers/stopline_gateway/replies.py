@@ -35,14 +35,9 @@ _ALWAYS: Final = (
     Kind.UNAVAILABLE,
     Kind.INTERNAL,
 )
-BODY: Final = (
-    Kind.MALFORMED,
-    Kind.TOO_SLOW,
-    Kind.TOO_LARGE,
-    Kind.MEDIA_TYPE,
-    Kind.INVALID,
-)
-"""What may be wrong with a body."""
+"""What may be wrong with any call."""
+BODY: Final = (Kind.TOO_SLOW, Kind.TOO_LARGE, Kind.MEDIA_TYPE)
+"""What else may be wrong with one that has a body."""
 
 
 def problems(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
@@ -52,7 +47,7 @@ def problems(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
         by_status.setdefault(kind.value.status, []).append(kind)
     return {
         status: {
-            "description": " ".join(kind.value.title for kind in dict.fromkeys(some)),
+            "description": " ".join(kind.value.title for kind in some),
             "content": {MEDIA_TYPE: {"schema": _REFERENCE}},
             **({"headers": _RETRY} if status in {429, 503} else {}),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import Field, PositiveInt
@@ -89,8 +90,6 @@ class GatewaySettings(EnvironmentSettings):
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address; names but localhost are not looked up."""
-    from ipaddress import ip_address  # noqa: PLC0415  # only once
-
     if host == "localhost":
         return True
     try:

@@ -93,8 +93,13 @@ def test_every_message_becomes_what_it_asks_for() -> None:
     bridge = _run(source, world)
     world.work()
     assert [str(one) for one in world.stopped] == ["u/2"], "the first was superseded"
-    now = bridge.progress
-    assert (now.received, now.stops, now.resumes, now.ignored, now.quarantined) == (8, 2, 1, 1, 4)
+    assert bridge.progress.counts == {
+        "received": 8,
+        "stops": 2,
+        "resumes": 1,
+        "ignored": 1,
+        "quarantined": 4,
+    }
     assert source.acknowledged == [one.position for one in source.all]
     client = FakeStopClient(world)
     assert client.counts() == {"events_ignored": 1}
@@ -156,7 +161,7 @@ def test_one_that_is_told_to_end_leaves_nothing_half_done() -> None:
         return bridge
 
     bridge = asyncio.run(run())
-    assert bridge.progress.stops == len(source.acknowledged)
+    assert bridge.progress.counts["stops"] == len(source.acknowledged)
     assert FakeStopClient(world).heartbeats().processes == ()
 
 
@@ -187,7 +192,7 @@ def test_a_conflict_goes_to_quarantine() -> None:
     )
     world = World()
     bridge = _run(source, world)
-    assert (bridge.progress.stops, bridge.progress.quarantined) == (1, 1)
+    assert (bridge.progress.counts["stops"], bridge.progress.counts["quarantined"]) == (1, 1)
     (letter,) = FakeStopClient(world).dead_letters()
     assert isinstance(letter, DeadMessage)
     assert letter.reason.startswith("idempotency_key: ")

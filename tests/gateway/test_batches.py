@@ -98,12 +98,21 @@ def test_a_dry_run_sends_nothing(desk: Desk) -> None:
 
 
 def test_what_lines_leave_out_comes_from_the_query(desk: Desk) -> None:
-    raw = b'{"user_id":"u","task_id":"1"}\n{"user_id":"u","task_id":"2","lane":"default"}\n'
+    raw = (
+        b'{"idempotency_key":"k1","user_id":"u","task_id":"1"}\n'
+        b'{"idempotency_key":"k2","user_id":"u","task_id":"2","lane":"default","source":"day"}\n'
+    )
     _send(desk, raw, query="?lane=emergency&source=night&reason=budget")
-    letters = [call.target.task_id for call in desk.world.calls]
-    assert letters == []
-    desk.world.work()
-    assert [call.target.task_id for call in desk.world.calls] == ["1", "2"]
+    found = []
+    for task, key in (("1", "k1"), ("2", "k2")):  # a key that was used tells of which request
+        again = {"user_id": "u", "task_id": task, "idempotency_key": key}
+        receipt = desk.call("POST", "/v1/stops", json=again).json()
+        assert receipt["receipt"] == "duplicate"
+        found.append(desk.call("GET", f"/v1/stops/{receipt['request_id']}").json())
+    assert [(one["lane"], one["source"], one["reason"]) for one in found] == [
+        ("emergency", "night", "budget"),
+        ("default", "day", "budget"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_docs_have_every_call(document: dict[str, Any]) -> None:
         assert last in text or f"…/{last.rpartition('/')[2]}" in text, path
 
 
-def test_the_command_makes_no_app_where_it_is_asked_for_help() -> None:
+def test_the_command_tells_its_options() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "stopline.cli", "gateway", "--help"],
         capture_output=True,

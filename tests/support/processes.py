@@ -127,18 +127,22 @@ class Worker:
 
     def kill(self) -> None:
         """Kill all of it, as a machine that loses its power does."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        children = self.pool
-        self.process.kill()
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        self.process.wait()
+        _kill_with_children(self.process)
 
     @property
     def log(self) -> str:
         return self._log.read_text("utf-8", "replace")
+
+
+def _kill_with_children(process: subprocess.Popen[bytes] | None) -> None:
+    if process is None or process.poll() is not None:
+        return
+    children = psutil.Process(process.pid).children()
+    process.kill()
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    process.wait()
 
 
 class GatewayProcess:
@@ -183,14 +187,7 @@ class GatewayProcess:
 
     def kill(self) -> None:
         """Kill it and its processes."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        children = psutil.Process(self.process.pid).children()
-        self.process.kill()
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        self.process.wait()
+        _kill_with_children(self.process)
 
     @property
     def log(self) -> str:

@@ -19,7 +19,7 @@ COMMANDS: Final = {
     ),
     "up": (
         "stopline.cli.workers:up",
-        "Run everything in the foreground: the embedded server and workers for all lanes.",
+        "Run everything in the foreground: embedded server, workers, and the gateway.",
     ),
     "worker": (
         "stopline.cli.workers:worker",

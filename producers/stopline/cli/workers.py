@@ -119,9 +119,10 @@ def up(
     concurrency: Concurrency = None,
     log_level: LogLevel = Level.INFO,
 ) -> None:
-    """Run everything in the foreground: the embedded server and workers for all lanes.
+    """Run everything in the foreground: embedded server, workers, and the gateway.
 
-    With STOPLINE_REDIS_URL set, no server is started. Ctrl-C lets calls in flight finish.
+    With STOPLINE_REDIS_URL set, no server is started; the gateway needs the extra `gateway`.
+    Ctrl-C lets calls in flight finish.
     """
     require_worker()
     settings = Settings.load()

@@ -19,7 +19,15 @@ from stopline.contract.messages import (
     STOP_TASK,
     dispatch_entry,
 )
-from stopline.contract.names import Identifier, Name, check_name, is_identifier, new_request_id
+from stopline.contract.names import (
+    NAME_CHARACTERS_MAX,
+    Identifier,
+    Name,
+    check_name,
+    is_identifier,
+    new_request_id,
+    short_key,
+)
 from stopline.contract.outcomes import (
     DEAD_OUTCOMES,
     Attempt,
@@ -67,6 +75,7 @@ __all__ = [
     "DISPATCH_TASK",
     "ENTRY_TEMPLATE",
     "MESSAGE_IDS_MAX",
+    "NAME_CHARACTERS_MAX",
     "REASON_CHARACTERS_MAX",
     "REQUESTS_A_CALL",
     "REQUEST_BYTES_MAX",
@@ -123,6 +132,7 @@ __all__ = [
     "parse_moment",
     "plain_headers",
     "rfc3339",
+    "short_key",
     "to_microseconds",
     "worker_of",
 ]

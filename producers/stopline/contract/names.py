@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -44,7 +45,9 @@ Identifier = Annotated[
     StringConstraints(pattern=_ID_PATTERN, min_length=1, max_length=128),
     AfterValidator(_no_dot_segment),
 ]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+NAME_CHARACTERS_MAX: Final = 200
+"""Of a source, and of an idempotency key."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
 
 
@@ -55,3 +58,10 @@ def check_name(value: str, field: str) -> str:
         InvalidRequestError: it is none; the message names the field.
     """
     return checked(_NAME, value, field)
+
+
+def short_key(key: str) -> str:
+    """An idempotency key made of other names: a digest in its place where it is too long."""
+    if len(key) <= NAME_CHARACTERS_MAX:
+        return key
+    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'backslashreplace')).hexdigest()}"

@@ -95,7 +95,7 @@ async def create_batch(  # each is a parameter of the query
     require(found, *_FORMATS)
     batch_id = _batch_id(batch_id)
     defaults = {"lane": lane, "source": caller.speak_for(source) or "unknown", "reason": reason}
-    reader = BatchReader(_FORMATS[found.name], batch_id, defaults)
+    reader = BatchReader(_FORMATS[found], batch_id, defaults)
     upload = Upload(None if dry_run else services.client, reader, caller.source, caller.own_key)
     if dry_run:
         await _run(upload, request, services, batch_id, caller)

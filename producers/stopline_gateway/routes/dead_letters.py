@@ -57,7 +57,7 @@ Only = Annotated[str | None, Query(max_length=200, description="Only these.")]
     response_model=None,
     responses={
         200: {"description": "A page.", "model": DeadPage},
-        **problems(Kind.INVALID),
+        **problems(),
     },
 )
 async def list_dead_letters(  # each is a parameter of the query

@@ -23,7 +23,7 @@ from stopline_gateway.services import services_of
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from stopline.contract import Receipt, StopRequest
+    from stopline.contract import Receipt
     from stopline_events.cloud_events import Event
     from stopline_events.decisions import Decision
     from stopline_gateway.access import Caller
@@ -78,14 +78,12 @@ async def create_events(request: Request) -> Response:
     found = media_type(request)
     headers = _headers(request)
     names = (cloud_events.STRUCTURED, cloud_events.BATCH)
-    if cloud_events.is_event(headers) and found.name not in names:
+    if cloud_events.is_event(headers) and found not in names:
         raw = await read(request, services.whole)
-        return await _one(
-            services, caller, _read(cloud_events.parse_binary, headers, found.name, raw)
-        )
+        return await _one(services, caller, _read(cloud_events.parse_binary, headers, found, raw))
     require(found, *names)
     raw = await read(request, services.whole)
-    if found.name == cloud_events.STRUCTURED:
+    if found == cloud_events.STRUCTURED:
         return await _one(services, caller, _read(cloud_events.event_of, json_of(raw)))
     return await _many(services, caller, json_of(raw))
 
@@ -152,20 +150,12 @@ def _decide(event: Event, caller: Caller) -> _Decided:
     try:
         decision = decide(event, speak_for=caller.speak_for)
         if isinstance(decision, Stop):
-            decision = Stop(_own(decision.request, caller))
+            decision = Stop(caller.own(decision.request))
         return _Decided(event, decision)
     except InvalidRequestError as error:
         return _Decided(event, Problem.of(error))
     except Problem as problem:
         return _Decided(event, problem)
-
-
-def _own(request: StopRequest, caller: Caller) -> StopRequest:
-    """A request whose event nobody but the key's source can have sent before."""
-    if request.batch_id is not None:
-        caller.require(Scope.BULK)
-    key = request.idempotency_key
-    return request.model_copy(update={"idempotency_key": key and caller.own_key(key)})
 
 
 class _Result(NamedTuple):

@@ -58,7 +58,7 @@ Only = Annotated[str | None, Query(max_length=200, description="Only these.")]
             "between the last id and here are no longer kept. A comment every ten seconds.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        **problems(Kind.OUTCOMES_OFF, Kind.INVALID, Kind.BUSY, Kind.CLOSING),
+        **problems(Kind.OUTCOMES_OFF, Kind.BUSY, Kind.CLOSING),
     },
     openapi_extra={"parameters": [_LAST]},
 )

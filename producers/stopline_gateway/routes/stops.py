@@ -133,12 +133,7 @@ def stop_request(fields: dict[str, Any], caller: Caller) -> StopRequest:
             "request_id: leave it out, and give an Idempotency-Key: ids are of all sources.",
             field="request_id",
         )
-    if fields.get("batch_id") is not None:
-        caller.require(Scope.BULK)
-    wish = StopRequest.parse(fields)
-    if wish.idempotency_key is None or caller.source is None:
-        return wish
-    return wish.model_copy(update={"idempotency_key": caller.own_key(wish.idempotency_key)})
+    return caller.own(StopRequest.parse(fields))
 
 
 async def _waited(
@@ -164,7 +159,7 @@ async def _waited(
     response_model=None,
     responses={
         200: {"description": "Outcome or status.", "model": Outcome | OpenRequest},
-        **problems(Kind.NOT_FOUND, Kind.INVALID, Kind.BUSY),
+        **problems(Kind.NOT_FOUND, Kind.BUSY),
     },
 )
 async def get_stop(request: Request, request_id: RequestId, wait_s: WaitS = 0) -> Response:
