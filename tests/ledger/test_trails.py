@@ -78,6 +78,30 @@ def test_the_trail_says_what_came_of_each(real_ledger: Ledger) -> None:
     assert newest.entry_id == entries[-1].entry_id
 
 
+def test_the_trail_names_the_tasks_of_what_was_cancelled_or_dropped(real_ledger: Ledger) -> None:
+    limits = Limits()
+    text = commands.audit_text(AuditAction.CANCEL, _ME, request_ids=["a", "b"])
+    for request in (
+        StopRequest(user_id="u", task_id="t1", request_id="a"),
+        StopRequest(user_id="u", task_id="t2", sub_user_id="s", request_id="b"),
+    ):
+        real_ledger.run(commands.accept(limits, [Submission(request)]))
+    real_ledger.run(commands.cancel(limits, ["a", "b", "nobody"], "me", audit=text))
+    late = StopRequest(
+        user_id="u", task_id="t3", request_id="late", not_after="2020-01-01T00:00:00Z"
+    )
+    real_ledger.run(commands.accept(limits, [Submission(late)], expire_late=True))
+    text = commands.audit_text(AuditAction.DISCARD, _ME, request_ids=["late"])
+    real_ledger.run(commands.discard(limits, ["late"], text))
+
+    cancelled, dropped = real_ledger.run(trails.audit_entries("-", "+", 10, newest_first=False))
+    assert cancelled.targets == ("u/t1", "u/t2/s")
+    assert dropped.targets == ("u/t3",)
+    assert cancelled.is_about("t2")
+    assert dropped.is_about("t3")
+    assert not cancelled.is_about("t3")
+
+
 def test_a_long_list_of_ids_is_counted() -> None:
     text = commands.audit_text(AuditAction.CANCEL, _ME, request_ids=[str(n) for n in range(250)])
     assert '"count":250' in text

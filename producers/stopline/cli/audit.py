@@ -34,7 +34,7 @@ def audit(
             for entry in client.audit_trail(since=moment)
             if actor in {None, entry.actor}
             and key in {None, entry.key}
-            and task_id in {None, entry.task_id}
+            and (task_id is None or entry.is_about(task_id))
         )
         shown = 0
         for entry in islice(found, limit):
@@ -57,7 +57,8 @@ def _print(entry: AuditEntry) -> None:
 
 
 def _about(entry: AuditEntry) -> str | None:
-    target = "/".join(filter(None, (entry.user_id, entry.task_id, entry.sub_user_id)))
+    own = "/".join(filter(None, (entry.user_id, entry.task_id, entry.sub_user_id)))
+    target = own or ", ".join(entry.targets)
     ids = ", ".join(entry.request_ids)
     follow = entry.follow if entry.follow not in entry.request_ids else None
     count = None if entry.count is None else f"{entry.count} in all"

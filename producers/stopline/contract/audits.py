@@ -40,7 +40,8 @@ class AuditEntry(Recorded):
     """One change, as the trail has it; `at` is the server's time.
 
     `receipt` and `follow` say what became of a stop request: the kind of its receipt, and the
-    request to follow. Of more ids than a hundred only `count` tells.
+    request to follow. `targets` are of what was cancelled or discarded, as `user/task[/sub_user]`.
+    Of more ids or targets than a hundred only `count` tells.
     """
 
     entry_id: str
@@ -53,7 +54,13 @@ class AuditEntry(Recorded):
     user_id: str | None = None
     task_id: str | None = None
     sub_user_id: str | None = None
+    targets: tuple[str, ...] = ()
     batch_id: str | None = None
     count: int | None = None
     receipt: str | None = None
     follow: str | None = None
+
+    def is_about(self, task_id: str) -> bool:
+        """Whether it names this task."""
+        named = (target.split("/") for target in self.targets)
+        return self.task_id == task_id or any(task == task_id for _, task, *_ in named)

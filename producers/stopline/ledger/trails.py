@@ -80,8 +80,11 @@ def _audit_entry(place: str, fields: dict[str, bytes]) -> AuditEntry:
     milliseconds = int(place.partition("-")[0])
     said = orjson.loads(fields["entry"])
     came_of_it = {name: fields[name].decode() for name in ("receipt", "follow") if name in fields}
+    targets = tuple(fields.get("targets", b"").decode().split())
     at = from_microseconds(milliseconds * 1000)
-    return AuditEntry.model_validate({**said, **came_of_it, "entry_id": place, "at": at})
+    return AuditEntry.model_validate(
+        {**said, **came_of_it, "targets": targets, "entry_id": place, "at": at}
+    )
 
 
 def _parse_read(reply: Any) -> Outcomes:

@@ -11,7 +11,7 @@
 -- returns a word for each id (cancelled, no_further_attempt, already_finished, unknown,
 --         not_own),
 --         promoted (id, lane; flat)
-local results, changed = {}, false
+local results, named, changed = {}, {}, false
 
 local function is_own(request)
   return not request.joined_count
@@ -25,6 +25,7 @@ local function cancel(id)
     return redis.call('EXISTS', RESULT .. id) == 1 and 'already_finished' or 'unknown'
   end
   if options.only and not is_own(request) then return 'not_own' end
+  if options.audit and #named < TARGETS_NAMED_MAX then named[#named + 1] = request.target end
   if call_in_flight(request) then
     request.cancelled, changed = options.detail, true
     save_record(request)
@@ -38,6 +39,6 @@ end
 for index = 2, #ARGV do
   results[#results + 1] = cancel(ARGV[index])
 end
-if changed then audit(1) end
+if changed then audit(1, 'targets', table.concat(named, ' ')) end
 commit()
 return {results, promoted}
