@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from stopline.contract import Actor, Rate, short_key
 from stopline_gateway.keys import Scope
+from stopline_gateway.keys_file import LOOK_S
 from stopline_gateway.problems import Kind, Problem
-from stopline_gateway.settings import is_loopback
+from stopline_gateway.settings import PREFIX, is_loopback
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from stopline.contract import StopRequest
     from stopline_gateway.keys_file import KeysFile
 
+_log = logging.getLogger(__name__)
 _LOCAL: Final = "gateway"
 """Who calls where no keys are asked for, in the audit trail."""
 
@@ -105,6 +109,7 @@ class Access:
     def __init__(self, keys: KeysFile | None, rate: Rate | None) -> None:
         self._keys = keys
         self._rate = rate
+        self._told_unasked = False
 
     def caller(self, request: Request, *scopes: Scope) -> Caller:
         """Who calls; raises `Problem` for a key that is missing, wrong, or not for this."""
@@ -112,6 +117,7 @@ class Access:
         address = request.client.host if request.client else None
         if self._keys is None:
             _check_host(request)
+            self._tell_unasked(given)
             return Caller(None, None, _EVERYTHING, self._rate, address)
         caller = self._with_key(self._keys, given, address)
         caller.require(*scopes)
@@ -121,6 +127,28 @@ class Access:
         """Refuse to go on for a key that was revoked meanwhile; raises `Problem`."""
         if self._keys is not None and not self._keys.has(caller.key_id):
             raise _unauthorized("This key was revoked meanwhile.")
+
+    def _tell_unasked(self, given: list[bytes]) -> None:
+        """Whoever sends a key believes that it is looked at."""
+        if given and not self._told_unasked:
+            self._told_unasked = True
+            _log.warning(
+                "a call came with a key, and no keys are asked for here: set %sKEYS_FILE",
+                PREFIX,
+                extra={"action": "key_unasked"},
+            )
+
+    async def watch(self) -> None:
+        """Look at the file of keys as long as the process lives: a wrong one is told at once."""
+        while self._keys is not None:
+            self._keys.look()
+            await asyncio.sleep(LOOK_S)
+
+    def warnings(self) -> list[str]:
+        """What is wrong with the keys, for anybody: the log has the rest."""
+        if self._keys is None or self._keys.is_current:
+            return []
+        return ["the keys file is wrong, so the keys of before stay: the log says where"]
 
     def _with_key(self, keys: KeysFile, given: list[bytes], address: str | None) -> Caller:
         if not given:

@@ -143,6 +143,27 @@ def new(
         sys.stdout.write(f"{line}\n")
 
 
+@key_app.command("check")
+def check(
+    file: Annotated[
+        Path | None, typer.Argument(help="The keys file; else that of the settings.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whose keys are in a file, or what is wrong with it, before a gateway reads it."""
+    from stopline_gateway.keys_file import read_keys  # noqa: PLC0415  # only here
+    from stopline_gateway.settings import PREFIX, GatewaySettings  # noqa: PLC0415
+
+    path = file or GatewaySettings.load().keys_file
+    if path is None:
+        raise InvalidRequestError(f"name the keys file, or set {PREFIX}KEYS_FILE")
+    for key in read_keys(path).values():
+        if as_json:
+            output.print_json(key.model_dump(mode="json", exclude={"sha256"}))
+        else:
+            output.print_block((key.id, key.source, ",".join(key.scopes), key.rate), None)
+
+
 def _append(path: Path, line: str) -> None:
     """Add a line to a file, which nobody else may write."""
     import os  # noqa: PLC0415  # only here

@@ -159,7 +159,8 @@ class EventResult(BaseModel):
     """What became of an event.
 
     `status` is `accepted` (see the receipt), `resumed`, `ignored` (its type means nothing here) or
-    `refused` (see the problem). Without a `time` of its own, it counts as of its arrival.
+    `refused` (see the problem). Without a `time` of its own, or with one that is still to come, it
+    counts as of its arrival.
     """
 
     id: str | None
@@ -206,3 +207,4 @@ class Ready(BaseModel):
 
     ready: bool
     problems: list[str]
+    warnings: list[str]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _log = logging.getLogger(__name__)
-_LOOK_S: Final = 1.0
+LOOK_S: Final = 1.0
 _BYTES_MAX: Final = 16 << 20
 _WRITABLE: Final = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
@@ -74,24 +74,30 @@ class KeysFile:
         self._clock = clock
         self._seen = _stamp(path)
         self.keys = read_keys(path)
-        self._look_at = clock() + _LOOK_S
+        self._look_at = clock() + LOOK_S
         self._told = ""
 
     def find(self, key: str) -> KeyLine | None:
         """The line of a key; None where there is none."""
-        self._look()
+        self.look()
         line = self.keys.get(id_of(key) or "", NOBODY)
         return line if line.is_of(key) and line is not NOBODY else None
 
     def has(self, key_id: str | None) -> bool:
         """Whether there is still a key of this id."""
-        self._look()
+        self.look()
         return key_id in self.keys
 
-    def _look(self) -> None:
+    @property
+    def is_current(self) -> bool:
+        """Whether the keys are those of the file as it was when it was looked at last."""
+        return not self._told
+
+    def look(self) -> None:
+        """Read the file again if it changed, at most once a second."""
         if self._clock() < self._look_at:
             return
-        self._look_at = self._clock() + _LOOK_S
+        self._look_at = self._clock() + LOOK_S
         stamp = _stamp(self._path)
         if stamp is not None and stamp == self._seen:
             return
@@ -99,12 +105,16 @@ class KeysFile:
         try:
             self.keys = read_keys(self._path)
         except InvalidSettingsError as error:
-            _log.error(
-                "%s: the keys of before stay", error, extra={"action": "keys_refused"}
-            )  # no traceback for people
+            self._tell(str(error))
         else:
             self._seen, self._told = stamp, ""
             _log.info("%d keys read again", len(self.keys), extra={"action": "keys_read"})
+
+    def _tell(self, wrong: str) -> None:
+        """Say what is wrong, once as long as it stays the same."""
+        if wrong != self._told:
+            _log.error("%s: the keys of before stay", wrong, extra={"action": "keys_refused"})
+        self._told = wrong
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int] | None:

@@ -10,6 +10,7 @@ from stopline_gateway.bodies import BodyLimits
 from stopline_gateway.feed import Feed
 from stopline_gateway.keys_file import KeysFile
 from stopline_gateway.rates import Rates
+from stopline_gateway.readiness import Readiness
 from stopline_gateway.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Services:
     rates: Rates
     waiting: Waiting
     feed: Feed
+    readiness: Readiness
     whole: BodyLimits
     """Of a body that is read whole."""
     streamed: BodyLimits
@@ -55,6 +57,7 @@ class Services:
                 client, waiters_max=settings.waiters_max, streams_max=settings.streams_max
             ),
             feed=Feed(client),
+            readiness=Readiness(client),
             whole=BodyLimits(settings.body_bytes_max, settings.silence_s),
             streamed=BodyLimits(settings.batch_bytes_max, settings.silence_s),
             keeps_outcomes=keeps_outcomes,

@@ -209,6 +209,12 @@ def test_a_key_from_the_command_line(stack: Stack) -> None:
         for key in made
     ]
     assert statuses == [202, 403]
+    checked = stack.run("gateway", "key", "check", str(path), "--json")
+    assert [orjson.loads(line)["source"] for line in checked.stdout.splitlines()] == ["crm", "ops"]
+    assert b"sha256" not in checked.stdout
+    path.write_text(path.read_text() + "nonsense\n")
+    checked = stack.run("gateway", "key", "check", str(path))
+    assert (checked.returncode, b"line 3" in checked.stderr) == (2, True)
     wrong = stack.run("gateway", "key", "new", "--source", "crm", "--scope", "everything")
     assert wrong.returncode == 2
     assert b"stop, bulk, read, operate" in wrong.stderr

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stopline.errors import InvalidSettingsError
-from stopline_gateway.keys import Scope, new_key
-from stopline_gateway.keys_file import KeysFile, read_keys
+from stopline_gateway.keys import Scope
 from stopline_gateway.settings import GatewaySettings
 from tests.support.gateway import Desk, KeyRing, assert_problem
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import httpx
 
 _BODY = {"user_id": "u", "task_id": "t"}
@@ -109,59 +106,12 @@ def test_with_the_scope_stop_only_ones_own_is_cancelled(keys: KeyRing) -> None:
         assert desk.call("DELETE", own, key=crm).json()["result"] == "cancelled"
 
 
-def test_keys_are_rotated_and_revoked_while_it_runs(keys: KeyRing) -> None:
-    old = keys.add("crm")
-    clock = [0.0]
-    file = KeysFile(keys.path, clock=lambda: clock[0])
-    new = keys.add("crm")
-    assert file.find(new) is None  # looked at once a second
-    clock[0] += 2
-    assert file.find(new) is not None
-    assert file.find(old) is not None
-    keys.revoke(old)
-    clock[0] += 2
-    assert file.find(old) is None
-    assert file.find(new) is not None
-
-
-def test_a_file_that_is_wrong_leaves_the_keys_of_before(
-    keys: KeyRing, caplog: pytest.LogCaptureFixture
+def test_a_key_that_nobody_asked_for_is_told_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    key = keys.add("crm")
-    clock = [0.0]
-    file = KeysFile(keys.path, clock=lambda: clock[0])
-    keys.path.write_text('{"id":"a"}\n')
-    clock[0] += 2
-    with caplog.at_level(logging.ERROR):
-        assert file.find(key) is not None
-    assert "line 1: source: this field is required" in caplog.text
-    keys.path.unlink()
-    clock[0] += 2
-    assert file.find(key) is not None
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ("nonsense\n", "line 1: no JSON"),
-        ("\n# a\n{}\n", "line 3: id: this field is required"),
-        (f"{new_key('crm', (Scope.STOP,)).line.to_line()}\n" * 2, "line 2: id"),
-    ],
-)
-def test_a_wrong_line_is_named_at_the_start(tmp_path: Path, content: str, told: str) -> None:
-    path = tmp_path / "keys"
-    path.write_text(content)
-    path.chmod(0o600)
-    with pytest.raises(InvalidSettingsError, match=told):
-        read_keys(path)
-
-
-def test_a_file_that_others_may_write_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "keys"
-    path.write_text("")
-    path.chmod(0o602)
-    with pytest.raises(InvalidSettingsError, match="can be written by others"):
-        read_keys(path)
+    for _ in range(2):
+        assert desk.call("GET", "/v1/dead-letters", key="slk_a_b").status_code == 200
+    assert caplog.text.count("no keys are asked for here") == 1
 
 
 def test_without_keys_only_this_machine_may_call(desk: Desk) -> None:
@@ -279,19 +229,6 @@ def test_a_batch_needs_the_scope_bulk_however_it_is_sent_to(keys: KeyRing) -> No
     with Desk(keys_file=keys.path) as desk:
         assert_problem(_stop(desk, stop, batch_id="night"), 403, "forbidden")
         assert _stop(desk, bulk, batch_id="night").status_code == 202
-
-
-def test_a_file_that_was_mended_is_read_again(keys: KeyRing) -> None:
-    old = keys.add("crm")
-    clock = [0.0]
-    file = KeysFile(keys.path, clock=lambda: clock[0])
-    keys.revoke(old)
-    keys.path.chmod(0o666)
-    clock[0] += 2
-    assert file.find(old) is not None, "it may have been written by somebody else"
-    keys.path.chmod(0o600)
-    clock[0] += 2
-    assert file.find(old) is None
 
 
 @pytest.mark.parametrize(

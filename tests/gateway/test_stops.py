@@ -227,7 +227,13 @@ def test_redis_away_and_redis_full(desk: Desk) -> None:
     with desk.world.redis_is_full():
         assert_problem(desk.stop(), 503, "ledger-full")
     assert desk.stop().status_code == 202
-    assert desk.call("GET", "/readyz").json() == {"ready": True, "problems": []}
+    assert desk.call("GET", "/readyz").json() == {
+        "ready": True,
+        "problems": [],
+        "warnings": [],
+    }
+    assert desk.call("HEAD", "/readyz").status_code == 200
+    assert desk.call("HEAD", "/livez").content == b""
 
 
 def test_every_reply_is_not_to_be_kept_nor_guessed_at(desk: Desk) -> None:

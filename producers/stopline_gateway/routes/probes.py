@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 
-from stopline.errors import StoplineError
 from stopline_gateway.documents import Ready
 from stopline_gateway.replies import json_reply
 from stopline_gateway.routes.direct import DirectRoute
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from stopline_gateway.services import Services
 
 router = APIRouter(tags=["probes"], route_class=DirectRoute)
-_PROBE_S: Final = 3.0
 
 
 @router.get(
@@ -45,19 +42,23 @@ async def livez(_request: Request) -> Response:
     },
 )
 async def readyz(request: Request) -> Response:
-    """The ledger answers, and the process is not about to end."""
-    problems = await _problems(services_of(request))
-    return json_reply({"ready": not problems, "problems": problems}, 503 if problems else 200)
+    """The ledger answers, and the process is not about to end.
+
+    `warnings` are of what does not keep it from its work: a keys file that is wrong now.
+    """
+    services = services_of(request)
+    problems = await _problems(services)
+    state = {"ready": not problems, "problems": problems, "warnings": services.access.warnings()}
+    return json_reply(state, 503 if problems else 200)
 
 
 async def _problems(services: Services) -> list[str]:
     if services.waiting.is_closing:
         return ["this process ends"]
-    try:
-        async with asyncio.timeout(_PROBE_S):
-            await services.client.now()
-    except TimeoutError:
-        return [f"the ledger does not answer within {_PROBE_S:g} s"]
-    except StoplineError:
-        return ["the ledger cannot be reached"]  # what Redis said may name hosts: it is in the log
-    return []
+    problem = await services.readiness.problem()
+    return [] if problem is None else [problem]
+
+
+for _path, _endpoint in (("/livez", livez), ("/readyz", readyz)):
+    # Load balancers and uptime checks ask with HEAD; the document names each operation once.
+    router.add_api_route(_path, _endpoint, methods=["HEAD"], include_in_schema=False)

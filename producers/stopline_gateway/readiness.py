@@ -1,0 +1,59 @@
+"""Whether the ledger can be reached: asked once a second at most, however many ask here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from stopline.errors import StoplineError
+
+if TYPE_CHECKING:
+    from stopline import AsyncStopClient
+
+_log = logging.getLogger(__name__)
+_PROBE_S: Final = 3.0
+_HOLDS_S: Final = 1.0
+
+
+class Readiness:
+    """Asks the ledger for all who ask at a time; that it answers holds for a second."""
+
+    def __init__(self, client: AsyncStopClient) -> None:
+        self._client = client
+        self._asking: asyncio.Task[str | None] | None = None
+        self._holds_until = float("-inf")
+        self._told: str | None = None
+
+    async def problem(self) -> str | None:
+        """What keeps the ledger from answering; None: it does."""
+        if asyncio.get_running_loop().time() < self._holds_until:
+            return None
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asking)  # one who goes away leaves it to the others
+
+    async def _ask(self) -> str | None:
+        problem = await self._look()
+        if problem is None:
+            self._holds_until = asyncio.get_running_loop().time() + _HOLDS_S
+        self._tell(problem)
+        return problem
+
+    def _tell(self, problem: str | None) -> None:
+        """Log what changed: who probes looks at the status, and at no words."""
+        if problem is not None and problem != self._told:
+            _log.warning("not ready: %s", problem, extra={"action": "not_ready"})
+        elif problem is None and self._told is not None:
+            _log.info("ready again", extra={"action": "ready"})
+        self._told = problem
+
+    async def _look(self) -> str | None:
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                await self._client.now()
+        except TimeoutError:
+            return f"the ledger does not answer within {_PROBE_S:g} s"
+        except StoplineError:
+            return "the ledger cannot be reached"  # what Redis said may name hosts: see the log
+        return None
