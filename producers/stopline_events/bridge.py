@@ -181,17 +181,24 @@ class Bridge:
 
     async def _do(self, one: _Read, done: Counter[str]) -> None:
         match one.decision:
-            case Resume(target, at):
-                if one.message.position not in self._resumed:
-                    await self._client.resumed(*target, at=at)
-                    self._resumed.add(one.message.position)
-                self._junk_in_a_row = 0
-                done["resumes"] += 1
+            case Resume() as resume:
+                await self._resume(one.message, resume, done)
             case Ignored():
                 self._junk_in_a_row = 0
                 done["ignored"] += 1
             case str(reason):
                 await self._quarantine(one.message, reason, done)
+
+    async def _resume(self, message: Message, resume: Resume, done: Counter[str]) -> None:
+        if message.position not in self._resumed:
+            try:
+                await self._client.resumed(*resume.target, at=resume.at)
+            except InvalidRequestError as error:
+                await self._quarantine(message, str(error), done)
+                return
+            self._resumed.add(message.position)
+        self._junk_in_a_row = 0
+        done["resumes"] += 1
 
     async def _quarantine(self, message: Message, reason: str, done: Counter[str]) -> None:
         self._junk_in_a_row += 1

@@ -215,12 +215,50 @@ def test_kafka(stack: Stack, kafka_broker: KafkaBroker, count: int) -> None:
         await producer.flush()
         await producer.stop()
 
-    program = kafka_broker._directory / "tansu"
-    command = [str(program), "topic", "create", topic, "--partitions", "3"]
-    command += ["--broker", f"tcp://{kafka_broker.servers}"]
-    subprocess.run(command, check=True, capture_output=True)
+    kafka_broker.create_topic(topic, partitions=3)
     bridge = BridgeProcess(stack, "kafka", topic, "--servers", kafka_broker.servers, **_SOON)
     _check(stack, bridge, count, lambda events: asyncio.run(produce(events)))
+
+
+_PRODUCE_ODD: Final = """
+import asyncio, sys
+from aiokafka import AIOKafkaProducer
+
+class Odd(str):
+    def encode(self, *_):
+        return b"\\xff\\xfe"
+
+async def produce():
+    producer = AIOKafkaProducer(bootstrap_servers=sys.argv[1])
+    await producer.start()
+    for number in range(8):
+        body = b'{"user_id": "u", "task_id": "t%d"}' % number
+        headers = {3: [(Odd("x"), b"")], 5: [("ce_id", b"\\xff")]}.get(number)
+        await producer.send_and_wait(sys.argv[2], body, partition=number // 7, headers=headers)
+    await producer.stop()
+
+asyncio.run(produce())
+"""
+
+
+def test_a_header_that_is_no_text_holds_nobody_up(stack: Stack, kafka_broker: KafkaBroker) -> None:
+    kafka_broker.create_topic("odd", partitions=2)
+    # The client's part in C has no way to send one.
+    subprocess.run(
+        [sys.executable, "-c", _PRODUCE_ODD, kafka_broker.servers, "odd"],
+        env={**stack.environment, "AIOKAFKA_NO_EXTENSIONS": "1"},
+        check=True,
+    )
+    bridge = BridgeProcess(stack, "kafka", "odd", "--servers", kafka_broker.servers, **_SOON)
+    bridge.start()
+    wait_until(lambda: _received(stack) == 6, what="all that can be read")
+    wait_until(lambda: stack.client.dead_count() == 2, what="what cannot")
+    assert bridge.end() == 0, bridge.log
+    found = {one.origin: one.reason for one in stack.client.dead_letters()}
+    assert found == {
+        "kafka odd, odd/0@3": "the client cannot read it: a header's name is no UTF-8",
+        "kafka odd, odd/0@5": "the header ce_id is no UTF-8",
+    }
 
 
 def test_standard_input_says_what_became_of_it(stack: Stack) -> None:
@@ -238,6 +276,8 @@ def test_standard_input_says_what_became_of_it(stack: Stack) -> None:
     assert _received(stack) == 100
     again = stack.run("bridge", "stdin", stdin=events)
     assert again.returncode == 1
+    redriven = stack.run("dead", "redrive", "--all", "--yes", "--json")
+    assert (redriven.returncode, len(orjson.loads(redriven.stdout)["kept"])) == (1, 4)
     assert _received(stack) == 100
 
 

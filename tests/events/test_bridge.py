@@ -198,6 +198,16 @@ def test_a_conflict_goes_to_quarantine() -> None:
     assert letter.reason.startswith("idempotency_key: ")
 
 
+def test_a_resume_to_come_goes_to_quarantine() -> None:
+    ahead = {**_event("r", RESUMED), "time": "2999-01-01T00:00:00Z"}
+    source, world = MemorySource(ahead, _event("1")), World()
+    bridge = _run(source, world)
+    assert (bridge.progress.counts["stops"], bridge.progress.counts["quarantined"]) == (1, 1)
+    (letter,) = FakeStopClient(world).dead_letters()
+    assert isinstance(letter, DeadMessage)
+    assert "ahead of the server's clock" in letter.reason
+
+
 def test_a_stream_of_something_else_does_not_fill_the_quarantine() -> None:
     source, world = MemorySource(*([b"nonsense"] * 1_000)), World()
     with pytest.raises(InvalidSettingsError, match="Is it the right stream"):

@@ -51,6 +51,10 @@ def test_time_decides_what_is_superseded(desk: Desk) -> None:
     assert (late["receipt"]["receipt"], late["time"]) == ("superseded", "event")
     fresh = send(desk, event("3")).json()
     assert (fresh["receipt"]["receipt"], fresh["time"]) == ("accepted", "arrival")
+    ahead = send(desk, event("4", time="2999-01-01T00:00:00Z")).json()
+    assert (ahead["receipt"]["receipt"], ahead["time"]) == ("joined", "arrival")
+    resumed = send(desk, event("5", RESUMED, time="2999-01-01T00:00:00Z"))
+    assert_problem(resumed, 422, "invalid-request", "at")
 
 
 def test_other_types_are_ignored_and_counted(desk: Desk) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stopline.contract import Lane, OutcomeKind, ReceiptKind, StopRequest
-from stopline.errors import IdempotencyConflictError
+from stopline.errors import IdempotencyConflictError, InvalidRequestError
 from stopline.ledger.values import Submission
 
 if TYPE_CHECKING:
@@ -96,6 +96,25 @@ class TestResume:
         receipt = desk.stop()
         assert desk.resume(ago_s=50).superseded == ()
         assert desk.outcome(receipt.request_id) is None
+
+    def test_a_resume_to_come_is_refused(self, desk: Desk) -> None:
+        """Told again it would count as of now again, and supersede what came in between."""
+        receipt = desk.stop()
+        with pytest.raises(InvalidRequestError, match="five minutes ahead"):
+            desk.resume(ago_s=-301)
+        assert desk.outcome(receipt.request_id) is None
+        assert desk.resume(ago_s=-299).superseded == (receipt.request_id,), "clocks differ"
+
+    def test_after_the_servers_clock_was_put_back_a_resume_is_none_to_come(
+        self, desk: Desk
+    ) -> None:
+        receipt = desk.stop()
+        desk.time.advance(-3600)
+        assert desk.stop("other").receipt is ReceiptKind.ACCEPTED
+        assert desk.resume(ago_s=-3599).superseded == (receipt.request_id,)
+        desk.time.advance(1800)
+        again = desk.stop()
+        assert desk.resume(ago_s=-3599).superseded == (again.request_id,)
 
     def test_a_later_wish_that_joined_keeps_the_request_alive(self, desk: Desk) -> None:
         first = desk.stop()

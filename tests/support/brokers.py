@@ -73,6 +73,12 @@ class KafkaBroker(_Server):
     def servers(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    def create_topic(self, name: str, *, partitions: int) -> None:
+        """Make a topic."""
+        program = str(self._directory / "tansu")
+        command = [program, "topic", "create", name, "--partitions", str(partitions)]
+        subprocess.run([*command, "--broker", f"tcp://{self.servers}"], check=True)
+
     def _command(self) -> list[str]:
         url = f"tcp://127.0.0.1:{self.port}"
         program = self._directory / "tansu"

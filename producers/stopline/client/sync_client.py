@@ -222,7 +222,11 @@ class StopClient:
         at: datetime | None = None,
         actor: Actor | None = None,
     ) -> ResumeResult:
-        """Tell that a task was resumed (None: now): stops issued before are superseded."""
+        """Tell that a task was resumed (None: now): stops issued before are superseded.
+
+        Raises:
+            InvalidRequestError: `at` is more than five minutes ahead of the server's clock.
+        """
         target = target_of(user_id, task_id, sub_user_id)
         return self._take(verbs.resumed(self._limits, target, moment_of(at, "at"), actor))
 

@@ -58,6 +58,8 @@ class Kafka:
             **options,
         }
         self._consumer: AIOKafkaConsumer | None = None
+        self._is_careful = False
+        """Something that the client cannot read lies ahead: records are read one at a time."""
 
     async def open(self) -> None:
         """Connect, and join the group."""
@@ -74,12 +76,54 @@ class Kafka:
     async def read(self, count: int, wait_s: float) -> Sequence[Message]:
         """Those of all partitions that this member has; of each in their order."""
         try:
+            if self._is_careful:
+                return await self._read_carefully(count, wait_s)
             found = await self._connected.getmany(
                 timeout_ms=round(wait_s * 1000), max_records=count
             )
-        except (KafkaError, OSError, ValueError) as error:  # a header's name that is no UTF-8
+        except (KafkaError, OSError, UnicodeDecodeError) as error:
+            # What was read together with it is lost to this consumer: it is opened again.
+            self._is_careful = self._is_careful or _is_unreadable(error)
             raise SourceError(f"{self.name}: {_told(error)}") from None
-        return [_message(partition, record) for partition, some in found.items() for record in some]
+        return _messages(found)
+
+    async def _read_carefully(self, count: int, wait_s: float) -> list[Message]:
+        """The same one at a time, until what cannot be read was found."""
+        partitions = sorted(self._connected.assignment())
+        found: list[Message] = []
+        for partition in partitions:
+            some = await self._read_partition(partition, count, wait_s / len(partitions))
+            found += some
+            if any(message.problem for message in some):
+                self._is_careful = False
+        self._is_careful = self._is_careful and bool(found)
+        return found
+
+    async def _read_partition(
+        self, partition: TopicPartition, count: int, wait_s: float
+    ) -> list[Message]:
+        consumer = self._connected
+        found: list[Message] = []
+        unreadable: int | None = None
+        while len(found) < count:
+            at = await consumer.position(partition)
+            try:
+                records = await consumer.getmany(
+                    partition, timeout_ms=round(wait_s * 1000), max_records=1
+                )
+            except (KafkaError, UnicodeDecodeError) as error:
+                if not _is_unreadable(error):
+                    raise
+                # Offsets have gaps: where the next cannot be read either, it is further on.
+                unreadable = at
+                consumer.seek(partition, at + 1)
+                continue
+            if unreadable is not None:
+                return [*found, _unreadable(partition, unreadable), *_messages(records)]
+            if not records:
+                break
+            found += _messages(records)
+        return found
 
     @property
     def _connected(self) -> AIOKafkaConsumer:
@@ -145,18 +189,54 @@ def _told(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+def _is_unreadable(error: BaseException) -> bool:
+    """Whether the client fails at a record, and will again: it takes headers' names for UTF-8.
+
+    Its part in C says so itself; its part in Python puts it into an error of Kafka's.
+    """
+    return any(isinstance(one, UnicodeDecodeError) for one in (error, error.__cause__))
+
+
+def _unreadable(partition: TopicPartition, offset: int) -> Message:
+    return Message(
+        _position(partition, offset),
+        b"",
+        handle=(partition, offset),
+        problem="the client cannot read it: a header's name is no UTF-8",
+    )
+
+
+def _position(partition: TopicPartition, offset: int) -> str:
+    return f"{partition.topic}/{partition.partition}@{offset}"
+
+
+def _messages(found: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> list[Message]:
+    return [_message(partition, record) for partition, some in found.items() for record in some]
+
+
 def _message(partition: TopicPartition, record: ConsumerRecord) -> Message:
     headers = tuple(
         (_name(name), (value or b"").decode("utf-8", "replace")) for name, value in record.headers
     )
     return Message(
-        f"{partition.topic}/{partition.partition}@{record.offset}",
+        _position(partition, record.offset),
         record.value or b"",
         headers,
         dict(headers).get("content-type", ""),
         arrival(record.timestamp),
         handle=(partition, record.offset),
+        problem=_wrong_attribute(record),
     )
+
+
+def _wrong_attribute(record: ConsumerRecord) -> str | None:
+    """What is wrong with an attribute: `replace` could make one key of two events' ids."""
+    for name, value in record.headers:
+        try:
+            _ = name.lower().startswith(_HEADER_PREFIX) and (value or b"").decode()
+        except UnicodeDecodeError:
+            return f"the header {name[:80]} is no UTF-8"
+    return None
 
 
 def _name(header: str) -> str:

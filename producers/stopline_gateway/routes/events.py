@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -165,6 +166,8 @@ class _Result(NamedTuple):
     status: str
     receipt: Receipt | None = None
     problem: Problem | None = None
+    at: datetime | None = None
+    """When it says that it happened."""
 
     def document(self) -> dict[str, Any]:
         """As `EventResult`."""
@@ -176,14 +179,13 @@ class _Result(NamedTuple):
             "source": event and event.source,
             "status": self.status,
             "receipt": receipt,
-            "time": "event" if event is not None and _has_time(event) else "arrival",
+            "time": "event" if self._has_happened() else "arrival",
             "problem": problem,
         }
 
-
-def _has_time(event: Event) -> bool:
-    data = event.data if isinstance(event.data, dict) else {}
-    return event.time is not None or data.get("issued_at") is not None
+    def _has_happened(self) -> bool:
+        """Whether its own time counts: one that is still to come, as clocks differ, does not."""
+        return self.at is not None and self.at <= datetime.now(UTC)
 
 
 async def _do(services: Services, caller: Caller, decided: _Decided) -> _Result:
@@ -198,9 +200,9 @@ async def _do(services: Services, caller: Caller, decided: _Decided) -> _Result:
                 return _Result(event, "ignored")
             case Resume(target, at):
                 await services.client.resumed(*target, at=at, actor=caller.actor)
-                return _Result(event, "resumed")
+                return _Result(event, "resumed", at=at)
             case Stop(request):
                 receipt = await services.client.stop_request(request, actor=caller.actor)
-                return _Result(event, "accepted", receipt)
+                return _Result(event, "accepted", receipt, at=request.issued_at)
     except InvalidRequestError as error:
         return _Result(event, "refused", problem=Problem.of(error))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stopline.contract import CancelResult, ResumeResult, Target
+from stopline.errors import InvalidRequestError
 from stopline.ledger import keys
 from stopline.ledger.commands.auditing import audit_options
 from stopline.ledger.commands.encoding import (
@@ -53,15 +54,23 @@ def resume(
     return Command(
         "resume",
         (given, keys.target_digest(str(target)), "" if at is None else str(at)),
-        lambda reply: (
-            ResumeResult(
-                superseded=tuple(text(request_id) for request_id in reply[0]),
-                in_flight=text(reply[1]) or None,
-            ),
-            promotions(reply[2]),
-        ),
+        _parse_resumed,
         durable=limits.durable,
     )
+
+
+def _parse_resumed(reply: Any) -> tuple[ResumeResult, Promotions]:
+    if len(reply) == 1:
+        raise InvalidRequestError(
+            "at: the time of the resume is more than five minutes ahead of the server's clock",
+            field="at",
+        )
+    superseded, in_flight, promoted = reply
+    result = ResumeResult(
+        superseded=tuple(text(request_id) for request_id in superseded),
+        in_flight=text(in_flight) or None,
+    )
+    return result, promotions(promoted)
 
 
 def discard(

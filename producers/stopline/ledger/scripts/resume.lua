@@ -7,7 +7,13 @@
 -- ARGV    1 options (JSON): audit, audit_max, dead_letter_ttl_s, deadline_us, durable, outcomes_max,
 --           result_ttl_s
 --         2 target digest, 3 when it was resumed (microseconds), or '' for now; never later than now
--- returns superseded ids, the id in flight or '', promoted (id, lane; flat)
+-- returns superseded ids, the id in flight or '', promoted (id, lane; flat); or 'ahead' where it was
+--         resumed in the future: then nothing changed
+-- Clocks differ by so much, and by what the server's was put back. What is said to happen later would
+-- count as of now each time it is told.
+local AHEAD_MAX_US = 5 * 60 * 1000000
+if (tonumber(ARGV[3]) or 0) > now + stepped + AHEAD_MAX_US then return {'ahead'} end
+
 local target = load_target(ARGV[2])
 -- It may write although Redis is full, since what it supersedes makes room; but only where there is
 -- something to supersede.
