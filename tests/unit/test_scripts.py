@@ -191,8 +191,8 @@ def test_a_submission_has_as_many_fields_as_the_script_reads() -> None:
 
 
 def test_every_refusal_has_its_words() -> None:
-    assert set(commands.REFUSALS) == set(RefusalKind)
-    refused = set(re.findall(r"refuse\('(\w+)'\)", scripts.source("redrive")))
+    assert {*commands.REFUSALS, RefusalKind.CONFLICT} == set(RefusalKind)
+    refused = set(re.findall(r"refuse\('(\w+)'[,)]", scripts.source("redrive")))
     assert refused == {kind.value for kind in RefusalKind}
 
 

@@ -22,6 +22,7 @@ from stopline.contract import (
     parse_moment,
 )
 from stopline.errors import InvalidRequestError
+from stopline.exits import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -142,6 +143,8 @@ def redrive(  # noqa: PLR0913, PLR0917  # each is an option
             sendable = [one for one in letters if isinstance(one, Outcome) or one.can_be_redriven]
             report.add(letters, client.redrive(sendable, by=by))
     report.print(as_json=as_json)
+    if report.left_some:
+        raise typer.Exit(Exit.NOT_ALL_STOPPED)
 
 
 @app.command()
@@ -251,6 +254,11 @@ class _Redriven:
             if isinstance(letter, DeadMessage):
                 self._messages += letter.can_be_redriven
                 self._kept += [] if letter.can_be_redriven else [letter.message_id]
+
+    @property
+    def left_some(self) -> bool:
+        """Whether some could not be sent again."""
+        return bool(self._kept)
 
     def print(self, *, as_json: bool) -> None:
         """Tell people or programs."""

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from stopline.ledger.limits import Limits
 
 REFUSALS: Final[dict[RefusalKind, tuple[str | None, str]]] = {
-    RefusalKind.CONFLICT: (
-        "idempotency_key",
-        "this idempotency key, request id or place in the batch was used for another target",
-    ),
     RefusalKind.TOO_OLD: (
         "issued_at",
         "this is longer ago than the ledger remembers (STOPLINE_RESULT_TTL_S)",
@@ -52,6 +48,15 @@ REFUSALS: Final[dict[RefusalKind, tuple[str | None, str]]] = {
     RefusalKind.REVOKED: (None, "Celery's revoke has ended this message before it was accepted"),
 }
 """Why the scripts refuse: the field that is wrong, and the reason for a person."""
+_CONFLICTS: Final = {
+    "id": ("request_id", "this id is of a request for another target"),
+    "place": (
+        "batch_id",
+        "this place in the batch was taken by another target: another body needs another batch_id",
+    ),
+    "key": ("idempotency_key", "this key was used for another target"),
+}
+"""The same where a request is known already, by what it is known by."""
 Replies = tuple[Accepted | Refusal, ...]
 """What accepting some submissions came to, in their order."""
 
@@ -106,13 +111,17 @@ def _parse_accepted(submissions: Sequence[Submission], reply: Any) -> Replies:
     )
 
 
+def _refusal(index: int, why: RefusalKind, known_by: str) -> Refusal:
+    is_conflict = why is RefusalKind.CONFLICT
+    field, reason = _CONFLICTS[known_by] if is_conflict else REFUSALS[why]
+    return Refusal(index=index, kind=why, field=field, reason=reason)
+
+
 def _accepted(
     index: int, request: StopRequest, kind: str, request_id: str, lane: str, dispatch: str
 ) -> Accepted | Refusal:
     if kind == "refused":
-        refused = RefusalKind(request_id)
-        field, reason = REFUSALS[refused]
-        return Refusal(index=index, kind=refused, field=field, reason=reason)
+        return _refusal(index, RefusalKind(request_id), known_by=lane)
     receipt = Receipt(
         request_id,
         _RECEIPT_KINDS[kind],

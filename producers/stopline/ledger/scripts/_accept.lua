@@ -1,4 +1,4 @@
--- requires: clock record target batch finish replies earlier aliases
+-- requires: clock record target batch finish replies outcome earlier aliases
 -- The rules of causal dedup: taking one request into the ledger, or finding the one that already
 -- serves its wish (docs/semantics.md).
 local JOINED_MAX = 20
@@ -134,7 +134,7 @@ end
 local function accept(item)
   local id, same_target, known_by = find_earlier(item)
   if known_by == 'revoked' then return refuse('revoked') end
-  if id and not same_target then return refuse('conflict') end
+  if id and not same_target then return refuse('conflict', known_by) end
   if id then return repeat_earlier(item, id, known_by) end
   if item.issued_at < now - options.result_ttl_s * 1000000 then return refuse('too_old') end
   if item.not_after <= now then

@@ -7,6 +7,6 @@ local function reply(kind, id, lane, dispatch)
   replies[last + 3], replies[last + 4] = lane, dispatch and '1' or ''
 end
 
-local function refuse(why)
-  reply('refused', why, '', false)
+local function refuse(why, field)
+  reply('refused', why, field or '', false)
 end

@@ -9,7 +9,8 @@
 --           queues_here: whether to put messages on the lanes' queues
 --         2… requests, each with the ITEM_FIELDS of _item.lua
 -- returns now, for each request (flat) the kind of receipt, the id to follow, its lane, and
---         '1' where it is to be dispatched still; a refusal is 'refused', why, '', ''
+--         '1' where it is to be dispatched still; a refusal is 'refused', why, '' (of a
+--         conflict what the earlier request is known by: id, place, key), ''
 local short = memory_is_short()
 for index = 2, #ARGV do
   if short then refuse('memory') else accept(read_item(ARGV[index])) end
