@@ -18,7 +18,7 @@ class Exit(IntEnum):
 
     DONE = 0
     NOT_ALL_STOPPED = 1
-    """Some outcome is not `stopped`, a line or a dead letter was refused, or a worker stands still."""
+    """An outcome is not `stopped`, a line or dead letter was refused, or a worker stands still."""
     BAD_INPUT = 2
     """Bad usage, input or settings."""
     UNAVAILABLE = 3

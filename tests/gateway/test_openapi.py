@@ -8,9 +8,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
+from stopline.contract import Outcome, StopRequest
 from stopline_gateway import problems
+from stopline_gateway.documents import (
+    BatchReply,
+    Letters,
+    ProblemDocument,
+    ReceiptDocument,
+    ResumeRequest,
+)
 from stopline_gateway.keys import Scope
 
 if TYPE_CHECKING:
@@ -73,6 +82,21 @@ def test_docs_explain_every_problem_and_every_scope() -> None:
         assert str(kind.value.status) in text
     for scope in Scope:
         assert f"`{scope}`" in text
+
+
+def test_the_samples_of_the_docs_are_what_is_taken_and_given() -> None:
+    kinds = (ReceiptDocument, Outcome, ResumeRequest, BatchReply, Letters, ProblemDocument)
+    samples = re.findall(r"^```json\n(.*?)^```", _DOCS.read_text(), re.MULTILINE | re.DOTALL)
+    for kind, sample in zip(kinds, samples, strict=True):
+        given = orjson.loads(sample)
+        read = kind.model_validate(given)
+        assert given.keys() <= read.model_dump(mode="json").keys(), kind
+
+
+def test_the_docs_name_every_field_of_a_stop() -> None:
+    page = _DOCS.read_text()
+    named = page[page.index("| field | form |") : page.index("The receipt, of a")]
+    assert set(re.findall(r"`(\w+)`", named)) >= set(StopRequest.model_fields) - {"request_id"}
 
 
 def test_docs_have_every_call(document: dict[str, Any]) -> None:
