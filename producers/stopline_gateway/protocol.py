@@ -26,8 +26,6 @@ _UNTOLD_HEADS: Final = 2
 """A head of the allowed size may come in pieces, of which httptools tells none."""
 _PIPELINED_MAX: Final = 16
 """Requests of one connection that wait for the replies to those before them."""
-_UNREAD_S: Final = 30.0
-"""How long a reply waits for somebody who does not read it."""
 _UPGRADE: Final = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
 _PASSED_OVER: Final = b"\r\nx-grade"
 
@@ -190,7 +188,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Somebody does not read what was written for them."""
         super().pause_writing()
-        self._unread_timer = self.loop.call_later(_UNREAD_S, self.transport.abort)
+        self._unread_timer = self.loop.call_later(self.silence_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         """They read again."""

@@ -50,7 +50,8 @@ class GatewaySettings(EnvironmentSettings):
     batch_bytes_max: PositiveInt = Field(default=_GIGA, le=1024 * _GIGA)
     """A batch, which is read line by line."""
     silence_s: Seconds = 20
-    """How long a head or a body may take to come, beside two seconds for each kilobyte of it."""
+    """How long a head or a body may take to come, beside two seconds for each kilobyte of it; and
+    how long a reply waits for somebody who does not read it."""
     connections_max: PositiveInt = Field(default=20_000, le=1_000_000)
     """Connections of one process."""
     waiters_max: PositiveInt = Field(default=10_000, le=1_000_000)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from tests.conftest import wait_until
 from tests.support.processes import Stack
 
 if TYPE_CHECKING:
@@ -166,3 +168,28 @@ def test_one_who_drips_is_not_waited_for(stack: Stack) -> None:
                 pass
             break
     assert found.startswith(b"HTTP/1.1 408 ")
+
+
+def test_who_does_not_read_is_cut_off(stack: Stack) -> None:
+    gateway = stack.gateway(variables={"STOPLINE_GATEWAY_SILENCE_S": "1"})
+    address = urlsplit(gateway.url)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((address.hostname, address.port))
+        ports = (address.port or 0, connection.getsockname()[1])
+        wait_until(lambda: _is_established(*ports), what="the connection")
+
+        def is_cut() -> bool:
+            """Ask for more than the kernel has room for."""
+            with suppress(OSError):
+                connection.send(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return not _is_established(*ports)
+
+        wait_until(is_cut, what="its end")
+
+
+def _is_established(local: int, remote: int) -> bool:
+    """Whether a process has a connection between two ports: the kernel's table says so."""
+    rows = [row.split()[1:4] for row in Path("/proc/net/tcp").read_text().splitlines()]
+    ends = [[end.rpartition(":")[2] for end in row] for row in rows]
+    return [f"{local:04X}", f"{remote:04X}", "01"] in ends

@@ -12,7 +12,7 @@ from stopline.ledger.limits import Limits
 from stopline.testing import World
 from stopline_gateway import feed as feeds
 from stopline_gateway.feed import Gap, Step
-from tests.support.gateway import Desk, assert_problem
+from tests.support.gateway import Desk, KeyRing, assert_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -243,3 +243,30 @@ def test_who_waits_when_the_process_ends_is_told_to_come_back(
     assert (reply.status_code, reply.json()["state"]) == (202, "queued")
     assert reply.headers["retry-after"] == "1"
     assert desk.call("GET", "/readyz").status_code == 503
+
+
+def test_a_stream_ends_with_its_key(keys: KeyRing) -> None:
+    key = keys.add("crm")
+    with Desk(World(Limits(outcomes_max=100)), keys_file=keys.path) as desk:
+
+        async def read() -> str:
+            access = desk.services.access
+            calling = asyncio.create_task(desk.acall("GET", "/v1/outcomes", key=key))
+            await _until(lambda: desk.services.waiting._streams == 1)
+            other = keys.add("other")
+            keys.revoke(key)
+            watching = asyncio.create_task(access.watch())
+            await _until(lambda: access._keys is not None and not access._keys.has(_id(key)))
+            watching.cancel()
+            await desk.acall("POST", "/v1/stops", key=other, json={"user_id": "u", "task_id": "1"})
+            desk.world.work()
+            return (await calling).text
+
+        text = desk.run(read())
+        assert ": This key was revoked meanwhile." in text
+        assert "event: outcome" not in text
+        desk.run(desk.services.feed.close())
+
+
+def _id(key: str) -> str:
+    return key.split("_")[1]
