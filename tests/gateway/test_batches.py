@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -202,3 +203,24 @@ def test_a_misspelt_parameter_sends_nothing(desk: Desk, query: str) -> None:
         "urn:stopline:problem:invalid-request",
     )
     assert desk.world.work() == 0
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b'{"user_id":"u","task_id":"t"}\n'])
+def test_others_have_their_turn_while_a_batch_is_read(desk: Desk, line: bytes) -> None:
+    """Whether its lines are refused or sent."""
+
+    async def race() -> int:
+        content = line * 20_000
+        headers = {"Content-Type": NDJSON}
+        batch = asyncio.create_task(
+            desk.acall("POST", "/v1/batches?dry_run=true", content=content, headers=headers)
+        )
+        turns = 0
+        while not batch.done():
+            await asyncio.sleep(0)
+            await desk.acall("GET", "/livez")
+            turns += 1
+        assert (await batch).json()["lines"] == 20_000
+        return turns
+
+    assert desk.run(race()) > 10
