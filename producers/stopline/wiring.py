@@ -24,6 +24,8 @@ def limits_of(settings: Settings) -> Limits:
         dead_letter_ttl_s=settings.dead_letter_ttl_s,
         idempotency_ttl_s=settings.idempotency_ttl_s,
         outcomes_max=settings.outcomes_max if settings.outcomes else None,
+        counts=settings.counts,
+        recent_max=settings.recent_max or None,
         audit_max=settings.audit_max,
         durable=settings.durability is Durability.FSYNC,
         queues_here=not settings.has_broker_of_its_own,

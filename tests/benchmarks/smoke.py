@@ -54,6 +54,8 @@ _SINGLES: Final = 100
 _API_S: Final = 0.05
 _LEDGER_S: Final = 0.001
 LIMITS: Final = Limits()
+COUNTED: Final = Limits(counts=True, recent_max=1_000)
+"""As the settings have it; the rest is what a stop costs with all that is optional off."""
 RECORD: Final = Record(Verdict.STOPPED, 52.3, http_status=200, code=200, message="stopped")
 DETAIL: Final = "The API confirmed the stop."
 _PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -104,6 +106,15 @@ def _of_the_server(ledger: Ledger) -> dict[str, float]:
     for name in ("accept", "claim", "settle"):
         ledger.client.script_load(ledger.script(name).script)
     ledger.run(commands.accept(LIMITS, warm_up))
+    found = _of_requests(ledger, LIMITS)
+    counted = _of_requests(ledger, COUNTED)
+    return found | {
+        f"{name}_counted": figure for name, figure in counted.items() if "commands" in name
+    }
+
+
+def _of_requests(ledger: Ledger, limits: Limits) -> dict[str, float]:
+    """What the server does for some requests, from their acceptance to their outcomes."""
     ledger.client.flushall()
     counters = _Counters(ledger.client)
     counters.commands()
@@ -111,10 +122,10 @@ def _of_the_server(ledger: Ledger) -> dict[str, float]:
     ids = [one.request.request_id for one in wanted]
     found = {}
     for chunk in _chunks(wanted):
-        ledger.run(commands.accept(LIMITS, chunk))
+        ledger.run(commands.accept(limits, chunk))
     found["redis_commands_per_accept"] = counters.commands() / _REQUESTS
     for chunk in _chunks(ids):
-        ledger.run(commands.claim(LIMITS, chunk, "0123abcd:1f"))
+        ledger.run(commands.claim(limits, chunk, "0123abcd:1f"))
     found["redis_commands_per_claim"] = counters.commands() / _REQUESTS
     found["bytes_in_flight"] = ledger_bytes(ledger.client) / _REQUESTS
     counters.commands()  # those of measuring are nobody's
@@ -122,7 +133,7 @@ def _of_the_server(ledger: Ledger) -> dict[str, float]:
         settlements = [
             Ended(one, "0123abcd:1f.1", RECORD, OutcomeKind.STOPPED, DETAIL) for one in chunk
         ]
-        ledger.run(commands.settle(LIMITS, settlements))
+        ledger.run(commands.settle(limits, settlements))
     found["redis_commands_per_settle"] = counters.commands() / _REQUESTS
     found["bytes_settled"] = ledger_bytes(ledger.client) / _REQUESTS
     return found

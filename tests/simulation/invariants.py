@@ -6,6 +6,7 @@
 (d) never two calls in flight for one target under valid leases, and no call begins without one;
 (e) no attempt is granted for a wish that was issued before its target was resumed;
 (f) in the stream of outcomes each stands once, as it is under its id;
+(g) the counters say what is there, and the list of the last that ended has each once;
 and when all is over, nothing stays in Redis without a time to live.
 """
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stopline.contract import Outcome, OutcomeKind, ReceiptKind, Refusal
+from stopline.contract import Outcome, OutcomeKind, ReceiptKind, Refusal, parse_counts
 from stopline.ledger import keys, layouts, queries
 from tests.simulation.world import START_US
 
@@ -177,6 +178,7 @@ class Invariants:
                 raise BrokenError("a", f"the alias {request_id} is lost")
         self._check_due(Counter(one.decode() for one in due))
         self._check_leases(ledger_us)
+        self._check_counters()
 
     def _check_one(self, request_id: str, result: bytes | None, record: bytes | None) -> None:
         if result is None and record is None:
@@ -222,6 +224,20 @@ class Invariants:
             if count > 1:
                 raise BrokenError("d", f"{count} leases for {target}")
 
+    def _check_counters(self) -> None:
+        places = (f"open:{one['lane']}:{one['state']}" for one in self._open.values())
+        self._compare(keys.COUNTS, Counter(places), "open:")
+        seconds = (
+            f"{one['lane']}:{int(one['accepted_at']) // 1_000_000}" for one in self._open.values()
+        )
+        self._compare(keys.AGES, Counter(seconds))
+
+    def _compare(self, name: str, there: Counter[str], prefix: str = "") -> None:
+        said = {key.decode(): int(value) for key, value in self._server.hash(name).items()}
+        counted = Counter({key: value for key, value in said.items() if key.startswith(prefix)})
+        if any(counted[one] != there[one] for one in {*counted, *there}):
+            raise BrokenError("g", f"{name} says {dict(counted)}, there are {dict(there)}")
+
     # --- when all is over -----------------------------------------------------------------------
 
     def check_end(self) -> None:
@@ -229,11 +245,12 @@ class Invariants:
         if self._open:
             raise BrokenError("a", f"stuck: {sorted(self._open)}")
         self._check_stream()
+        self._check_ends()
         for alias in self._aliases:
             if not self._client.exists(keys.result(alias)):
                 raise BrokenError("a", f"the alias {alias} has no outcome")
         for name in self._client.scan_iter():
-            if self._client.ttl(name) < 0:
+            if self._client.ttl(name) < 0 and name.decode() != keys.COUNTS:
                 raise BrokenError("memory", f"{name!r} stays for ever")
 
     def _check_stream(self) -> None:
@@ -246,6 +263,20 @@ class Invariants:
                 raise BrokenError("f", f"{outcome.request_id} is another outcome in the stream")
         if streamed != Counter(list(self.outcomes)):
             raise BrokenError("f", "some outcome is not once in the stream")
+
+    def _check_ends(self) -> None:
+        ended = [one for raw in self.outcomes.values() if (one := queries.parse_result(raw))]
+        kinds = Counter(f"outcome:{one.lane}:{one.outcome}" for one in ended)
+        self._compare(keys.COUNTS, kinds, "outcome:")
+        said = parse_counts(
+            {name.decode(): int(value) for name, value in self._server.hash(keys.COUNTS).items()}
+        )
+        stopped = sum(one.outcome == OutcomeKind.STOPPED and not one.satisfied_by for one in ended)
+        if sum(one.total for one in said.stops.values()) != stopped:
+            raise BrokenError("g", f"{stopped} were stopped by calls of their own, {said.stops}")
+        recent = [one.decode() for one in self._client.lrange(keys.RECENT, 0, -1)]
+        if Counter(recent) != Counter(list(self.outcomes)):
+            raise BrokenError("g", "some outcome is not once among the last")
 
     def check_batch(self, batch_id: str) -> None:
         """A batch counts each of its wishes once."""

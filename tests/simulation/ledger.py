@@ -72,6 +72,14 @@ class LedgerServer:
             raw = self.client.get(keys.CLOCK) or b"0"
         return int(raw.split()[0])
 
+    def hash(self, name: str) -> dict[bytes, bytes]:
+        """A hash, whole."""
+        if self._fake:
+            found = self._fake.dbs[0].get(name.encode())
+            return dict(found.value.items()) if found else {}
+        fields: dict[bytes, bytes] = self.client.hgetall(name)
+        return fields
+
     def look(self, names: list[str]) -> tuple[list[bytes | None], list[bytes]]:
         """The values of some keys, and all ids that are due in any lane."""
         if self._fake:  # past its parser of commands: this is done after every step

@@ -142,6 +142,36 @@ SCRIPTS = [
         "  redis.call('EXPIRE', DEAD, options.dead_letter_ttl_s)\n",
         "",
     ),
+    Mutant(
+        "what changes its state is not counted",
+        "g",
+        "  if options.counts then move(request, request.lane, request.state) end\n",
+        "",
+    ),
+    Mutant(
+        "an ended request is counted on",
+        "g",
+        "  if options.counts then move(request) end\n",
+        "",
+    ),
+    Mutant(
+        "a second is forgotten with the first request of it that ends",
+        "g",
+        "  if left <= 0 then\n",
+        "  if by < 0 then\n",
+    ),
+    Mutant(
+        "who is satisfied by another counts as a stop",
+        "g",
+        "if outcome ~= 'stopped' or satisfied_by then return end",
+        "if outcome ~= 'stopped' then return end",
+    ),
+    Mutant(
+        "the last that ended are not listed",
+        "g",
+        "  if options.recent_max then ended[#ended + 1] = request.id end\n",
+        "",
+    ),
 ]
 
 

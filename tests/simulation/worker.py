@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LIMITS: Final = Limits(
-    deadline_s=20, lease_s=3, look_again_s=1, attempts_max=4, outcomes_max=1_000_000
+    deadline_s=20,
+    lease_s=3,
+    look_again_s=1,
+    attempts_max=4,
+    outcomes_max=1_000_000,
+    counts=True,
+    recent_max=1_000_000,
 )
 _BACKOFF: Final = Backoff(0.1, 1.0)
 _DRAIN_S = 0.5

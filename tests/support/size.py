@@ -57,10 +57,12 @@ _ASK: Final[dict[bytes, Any]] = {
     b"zset": lambda pipe, name: pipe.zrange(name, 0, -1),
     b"hash": lambda pipe, name: pipe.hgetall(name),
     b"set": lambda pipe, name: pipe.smembers(name),
+    b"list": lambda pipe, name: pipe.lrange(name, 0, -1),
 }
 _SIZE: Final[dict[bytes, Any]] = {
     b"string": lambda length: _STRING + length,
     b"zset": lambda members: sum(_MEMBER + len(one) for one in members),
     b"hash": lambda fields: sum(2 * _PACKED + len(n) + len(v) for n, v in fields.items()),
     b"set": lambda members: sum(_PACKED + len(one) for one in members),
+    b"list": lambda items: sum(_PACKED + len(one) for one in items),
 }

@@ -90,7 +90,7 @@ def _used(name: str) -> set[str]:
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_names_the_parts_that_it_uses_and_no_other(name: str) -> None:
     used = _used(name)
-    parts = [part for part in [*PARTS, "_layouts", "_queues"] if part != name]
+    parts = [part for part in [*PARTS, "_layouts", "_queues", "_buckets"] if part != name]
     expected = {part.removeprefix("_") for part in parts if used & _defined(part)}
     if name in DURABLE:
         expected.add("durable")  # says what it has to when the others commit
@@ -116,7 +116,7 @@ def test_a_header_tells_the_options_that_a_script_reads(name: str) -> None:
     assert header is not None
     told = set(
         re.findall(
-            r"[a-z]+(?:_[a-z]+)+|\b(?:token|limit|detail|durable|audit|only)\b",
+            r"[a-z]+(?:_[a-z]+)+|\b(?:token|limit|detail|durable|audit|only|counts|calls|state|target|source|batch|repair)\b",
             re.sub(r"\(.*?\)", "", header[1], flags=re.DOTALL),
         )
     )
@@ -164,10 +164,23 @@ def test_options_are_those_that_scripts_read() -> None:
     read = {
         option for name in VERBS for option in re.findall(r"\boptions\.(\w+)", scripts.source(name))
     }
-    limits = Limits(durable=True, upstream_failures_max=1, outcomes_max=1).to_options()
+    limits = Limits(
+        durable=True, upstream_failures_max=1, outcomes_max=1, counts=True, recent_max=1
+    ).to_options()
     assert set(limits) <= read
     own = {"token", "suspect_room", "limit", "detail", "expire_late", "queues_here"}
-    own |= {"audit", "audit_max", "only"}
+    own |= {
+        "audit",
+        "audit_max",
+        "only",
+        "look_max",
+        "state",
+        "target",
+        "source",
+        "batch",
+        "repair",
+        "calls",
+    }
     assert read == set(limits) | own
 
 

@@ -25,7 +25,12 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:h:<process_id>` | string | a heartbeat, JSON |
 | `{stopline}:outcomes` | stream | outcomes as they come, JSON; where they are wanted |
 | `{stopline}:audit` | stream | who changed what, JSON (`contract.AuditEntry`) |
-| `{stopline}:counts` | hash | how often something happened that leaves no record of its own |
+| `{stopline}:counts` | hash | counters (`scripts/_tally.lua`), and of what leaves no record |
+| `{stopline}:ages` | hash | open requests by lane and the second in which they were accepted |
+| `{stopline}:age:<lane>` | sorted set | those seconds |
+| `{stopline}:recent` | list | ids of the last requests that ended, the newest first |
+| `{stopline}:history` | stream | the counters as they were each minute of a day |
+| `{stopline}:minute` | string | there while this minute is in it |
 | `{stopline}:rate:<name>` | string | when the next of a name's calls would be due (`spend.lua`) |
 | `celery-task-meta-<request_id>` | string | the outcome, as Celery's results backend has it |
 """
@@ -56,6 +61,11 @@ PROCESSES: Final = "{stopline}:processes"
 HEARTBEAT: Final = "{stopline}:h:"
 OUTCOMES: Final = "{stopline}:outcomes"
 COUNTS: Final = "{stopline}:counts"
+AGES: Final = "{stopline}:ages"
+AGE: Final = "{stopline}:age:"
+RECENT: Final = "{stopline}:recent"
+HISTORY: Final = "{stopline}:history"
+MINUTE: Final = "{stopline}:minute"
 AUDIT: Final = "{stopline}:audit"
 RATE: Final = "{stopline}:rate:"
 RESULT: Final = "celery-task-meta-"
@@ -77,6 +87,12 @@ LUA_NAMES: Final = {
     "PROCESSES": PROCESSES,
     "HEARTBEAT": HEARTBEAT,
     "OUTCOMES": OUTCOMES,
+    "COUNTS": COUNTS,
+    "AGES": AGES,
+    "AGE": AGE,
+    "RECENT": RECENT,
+    "HISTORY": HISTORY,
+    "MINUTE": MINUTE,
     "AUDIT": AUDIT,
     "RATE": RATE,
     "RESULT": RESULT,

@@ -27,6 +27,10 @@ class Limits:
     """Whether the lanes' queues are in the ledger's own database."""
     outcomes_max: int | None = None
     """How many of the last outcomes are kept as a stream; None: no stream."""
+    counts: bool = False
+    """Whether what happens is counted: of all clients and workers of a ledger, or of none."""
+    recent_max: int | None = None
+    """How many of the last outcomes are listed; None: no list."""
     audit_max: int = 100_000
     """How many of the last changes are kept in the audit trail."""
     result_ttl_s: int = 7 * 86400
@@ -40,6 +44,10 @@ class Limits:
             rare["upstream_failures_max"] = self.upstream_failures_max
         if self.outcomes_max is not None:
             rare["outcomes_max"] = self.outcomes_max
+        if self.counts:
+            rare["counts"] = 1
+        if self.recent_max is not None:
+            rare["recent_max"] = self.recent_max
         return rare | {
             "deadline_us": round(self.deadline_s * _SECOND),
             "lease_us": round(self.lease_s * _SECOND),

@@ -43,7 +43,8 @@ def parse_result(raw: bytes) -> Outcome | None:
     return Outcome.model_validate(result)
 
 
-def _parse_open(request_id: str, record: dict[str, str]) -> OpenRequest:
+def parse_open(request_id: str, record: dict[str, str]) -> OpenRequest:
+    """An open request, from the fields of its record."""
     return OpenRequest.model_validate(
         {
             **orjson.loads("{" + record["body"] + "}"),
@@ -94,7 +95,7 @@ def status(request_id: str) -> Command[Status | Alias | None]:
         record = layouts.RECORD.parse(raw_record)
         if record["state"] == "alias":
             return Alias(record["target"])
-        return _parse_open(request_id, record)
+        return parse_open(request_id, record)
 
     return Command(
         "MGET", (keys.result(request_id), keys.record(request_id)), parse, is_script=False

@@ -17,7 +17,7 @@ from graphlib import TopologicalSorter
 from importlib import resources
 from typing import Final
 
-from stopline.contract import ENTRY_TEMPLATE, Lane
+from stopline.contract import BEYOND, ENTRY_TEMPLATE, STOP_BUCKETS_S, Lane
 from stopline.ledger import layouts
 from stopline.ledger.keys import LUA_NAMES
 
@@ -31,7 +31,22 @@ def _queues() -> str:
     return f"local QUEUES = {{{queues}}}\nlocal ENTRY = [=[{ENTRY_TEMPLATE}]=]\n"
 
 
+def _buckets() -> str:
+    """The part that knows into which bucket the time of a stop falls."""
+    bounds = ", ".join(f"{{{round(bound * 1_000_000)}, '{bound}'}}" for bound in STOP_BUCKETS_S)
+    return (
+        f"local STOP_BUCKETS = {{{bounds}}}\n"
+        "local function stop_bucket(took)\n"
+        "  for _, one in ipairs(STOP_BUCKETS) do\n"
+        "    if took <= one[1] then return one[2] end\n"
+        "  end\n"
+        f"  return '{BEYOND}'\n"
+        "end\n"
+    )
+
+
 _MADE: Final = {
+    "_buckets": _buckets,
     "_layouts": lambda: f"-- requires: text\n{layouts.lua()}",
     "_queues": _queues,
 }

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import (
     Field,
     HttpUrl,
+    NonNegativeInt,
     PositiveInt,
     SecretStr,
     ValidationInfo,
@@ -127,6 +128,11 @@ class Settings(EnvironmentSettings):
     Of workers, clients and services alike."""
     outcomes_max: PositiveInt = Field(default=100_000, le=100_000_000)
     """How many of them: some 700 bytes each."""
+    counts: bool = True
+    """Whether the ledger counts what is open and what happens, for console, `top` and metrics. Of
+    workers, clients and services alike: what some do not count is wrong for all."""
+    recent_max: NonNegativeInt = Field(default=1_000, le=1_000_000)
+    """How many of the last outcomes can be listed: some 50 bytes each. 0: none."""
     audit_max: PositiveInt = Field(default=100_000, le=100_000_000)
     """How many changes the audit trail keeps: some 200 bytes each."""
 

@@ -62,6 +62,8 @@ class SettingsFields(TypedDict, total=False):
     deadline_s: float
     outcomes: bool
     outcomes_max: int
+    counts: bool
+    recent_max: int
     audit_max: int
     max_in_flight: int
     lease_s: float

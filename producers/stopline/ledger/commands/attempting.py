@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from stopline.contract import Lane, Target
+from stopline.contract import CALL_BUCKETS_S, Lane, Target, bucket_name, status_class
 from stopline.ledger.commands.encoding import json_string, members, options, promotions, text
 from stopline.ledger.values import (
     Answer,
@@ -14,6 +16,7 @@ from stopline.ledger.values import (
     Ended,
     Grant,
     Record,
+    Released,
     Renewed,
     Retry,
     Settled,
@@ -121,7 +124,22 @@ def _record(record: Record) -> str:
     return members(record._asdict())
 
 
-def settle(limits: Limits, settlements: Iterable[Settlement]) -> Command[Settled]:
+def settle(limits: Limits, settlements: Sequence[Settlement]) -> Command[Settled]:
     """Record finished attempts."""
     fields = chain.from_iterable(map(_fields, settlements))
-    return Command("settle", (options(limits), *fields), _parse_settled)
+    given = options(limits, calls=_calls(settlements)) if limits.counts else options(limits)
+    return Command("settle", (given, *fields), _parse_settled)
+
+
+def _calls(settlements: Sequence[Settlement]) -> list[str | int]:
+    """What these calls are counted as, together: most come to the same."""
+    records = [one.record for one in settlements if not isinstance(one, Released)]
+    came_to = Counter((one.verdict, one.http_status) for one in records)
+    took = Counter(bisect_left(CALL_BUCKETS_S, one.duration_ms / 1000) for one in records)
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for (verdict, status), count in came_to.items():
+        counts["attempt", verdict.value, status_class(status)] += count
+    for at, count in took.items():
+        counts["call", bucket_name(CALL_BUCKETS_S, at), ""] += count
+    counts["call", "us", ""] = round(sum(one.duration_ms for one in records) * 1000)
+    return [word for name, count in counts.items() for word in (*name, count)]

@@ -1,4 +1,4 @@
--- requires: clock record target batch dead
+-- requires: clock record target batch dead tally commit buckets
 -- How a request ends. The outcome is one JSON text in the format of Celery's results backend
 -- (celery/backends/base.py, _get_result_meta), so AsyncResult reads it; PUBLISH wakes its get().
 -- Left out, as Celery reads them as null anyway: traceback and children.
@@ -7,7 +7,17 @@ local DEAD_OUTCOMES = {
 }
 local SATISFIED = '"A call for this target that began after this request was issued succeeded."'
 local SUPERSEDED = '"The target was resumed after this request was issued."'
-local promoted = {}
+local promoted, ended = {}, {}
+local RECENT_AT_ONCE = 1000
+
+-- How it ended, and how long a stop took.
+local function tally_outcome(request, outcome, satisfied_by)
+  tally('outcome', request.lane, outcome, 1)
+  if outcome ~= 'stopped' or satisfied_by then return end
+  local took = now - request.accepted_at
+  tally('stop', request.lane, stop_bucket(took), 1)
+  tally('stop', request.lane, 'us', took)
+end
 
 local function result_prefix(id)
   return '{"task_id":"' .. id .. '",'
@@ -65,8 +75,22 @@ local function finish(request, outcome, detail, satisfied_by)
     redis.call('XADD', OUTCOMES, 'MAXLEN', '~', options.outcomes_max, '*', 'outcome', document)
     redis.call('EXPIRE', OUTCOMES, math.max(options.result_ttl_s, options.dead_letter_ttl_s))
   end
+  if options.counts then tally_outcome(request, outcome, satisfied_by) end
+  if options.recent_max then ended[#ended + 1] = request.id end
   forget_record(request)
 end
+
+-- The last that ended, the newest first.
+at_commit(function()
+  for first = 1, #ended, RECENT_AT_ONCE do
+    local last = math.min(#ended, first + RECENT_AT_ONCE - 1)
+    redis.call('LPUSH', RECENT, unpack(ended, first, last))
+  end
+  if #ended > 0 then
+    redis.call('LTRIM', RECENT, 0, options.recent_max - 1)
+    redis.call('EXPIRE', RECENT, math.max(options.result_ttl_s, options.dead_letter_ttl_s))
+  end
+end)
 
 -- Makes the next request of a target its active one.
 local function promote_next(target)

@@ -1,4 +1,4 @@
--- requires: text clock record target finish attempt
+-- requires: text clock record target finish attempt tally
 -- May an attempt begin: what claim and claim_due share.
 local grants = {}
 local GRANT_FIELDS = 7
@@ -30,6 +30,7 @@ end
 local function record_loss(request)
   add_attempt(request,
     '"error":"the worker was lost: its lease ended without a result","verdict":"RETRY"')
+  if options.counts then tally('attempt', 'RETRY', 'lost', 1) end
   request.lost = (request.lost or 0) + 1
   request.state = 'queued'
   request.token = nil

@@ -1,4 +1,4 @@
--- requires: text clock layouts
+-- requires: text clock layouts tally
 -- Open requests; `RECORD` in layouts.py says what a record holds.
 
 local function load_record(id)
@@ -6,10 +6,14 @@ local function load_record(id)
   if not raw then return nil end
   local request = decode_record(raw)
   request.id = id
+  if options.counts and request.state ~= 'alias' then
+    request.stood_lane, request.stood_state = request.lane, request.state
+  end
   return request
 end
 
 local function save_record(request)
+  if options.counts then move(request, request.lane, request.state) end
   redis.call('SET', RECORD .. request.id, encode_record(request))
 end
 
@@ -20,6 +24,7 @@ local function set_due(request, at)
 end
 
 local function forget_record(request)
+  if options.counts then move(request) end
   redis.call('ZREM', DUE .. request.lane, request.id)
   redis.call('DEL', RECORD .. request.id)
 end

@@ -3,8 +3,8 @@
 -- Claims what is due in some lanes, the most urgent lane and the longest due first.
 --
 -- KEYS    none: they follow from the lanes (the ledger lives on one node)
--- ARGV    1 options (JSON): token, suspect_room, limit, attempts_max, claims_lost_max,
---           dead_letter_ttl_s, deadline_us, lease_us, look_again_us, outcomes_max, result_ttl_s,
+-- ARGV    1 options (JSON): token, suspect_room, limit, attempts_max, claims_lost_max, counts,
+--           dead_letter_ttl_s, deadline_us, lease_us, look_again_us, outcomes_max, recent_max, result_ttl_s,
 --           suspect_wait_us, upstream_failures_max
 --           limit: of requests to look at; token: `engine:number`, and a sweep with the token of the
 --           engine's last one repeats that

@@ -1,9 +1,9 @@
--- requires: text clock record
+-- requires: text clock record commit
 -- flags: allow-oom
 -- Extends the leases of calls in flight.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): dead_letter_ttl_s, lease_us, result_ttl_s
+-- ARGV    1 options (JSON): counts, dead_letter_ttl_s, lease_us, result_ttl_s
 --         2… request id, token; for each lease
 -- returns now, '1' for each lease that is extended, '' for one that is lost: somebody else may
 --         be calling for its request
@@ -18,4 +18,5 @@ for index = 2, #ARGV, 2 do
     kept[#kept + 1] = ''
   end
 end
+commit()
 return {whole(now), kept}

@@ -1,10 +1,11 @@
--- requires: text clock record target commit finish attempt
+-- requires: text clock record target commit finish attempt tally
 -- flags: allow-oom
 -- Records finished attempts. Without a valid lease nothing changes.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
 -- ARGV    1 options (JSON): attempts_max, claims_lost_max, dead_letter_ttl_s, deadline_us,
---           outcomes_max, result_ttl_s, upstream_failures_max
+--           outcomes_max, recent_max, result_ttl_s, upstream_failures_max, counts, calls
+--           calls: what these calls are counted as: for each (flat) kind, name, second name, count
 --         2… for each attempt: request id, token, what follows, the attempt's JSON members,
 --           argument; where what follows is
 --             end      argument: outcome, a line break, the detail as a JSON string
@@ -15,7 +16,7 @@
 --             release  the call did not begin: others may take the request at once
 -- returns now, a word for each attempt (ended, waiting, released, lost),
 --         promoted (id, lane; flat)
-local settled = {}
+local settled, was_lost = {}, true
 
 local function release(request)
   request.attempt = request.attempt > 1 and request.attempt - 1 or nil
@@ -55,8 +56,15 @@ local function settle(id, token, follows, members, argument)
 end
 
 for index = 2, #ARGV, 5 do
-  settled[#settled + 1] = settle(ARGV[index], ARGV[index + 1], ARGV[index + 2],
-    ARGV[index + 3], ARGV[index + 4])
+  local answer = settle(ARGV[index], ARGV[index + 1], ARGV[index + 2], ARGV[index + 3],
+    ARGV[index + 4])
+  settled[#settled + 1] = answer
+  was_lost = was_lost and answer == 'lost'
+end
+-- All of them were lost where this is a repetition: then they are counted.
+local calls = not was_lost and options.calls or {}
+for index = 1, #calls, 4 do
+  tally(calls[index], calls[index + 1], calls[index + 2], calls[index + 3])
 end
 commit()
 return {whole(now), settled, promoted}
