@@ -18,7 +18,7 @@ from stopline.contract import ApiState, Lane
 from stopline.dispatch.publisher import Publisher
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
 from stopline.health import examine as judge
-from stopline.ledger import Ledger, commands, queries
+from stopline.ledger import Ledger, commands, overviews, queries
 from stopline.servers.connecting import connect
 from stopline.settings.model import Durability, Settings
 from stopline.settings.names import API_TOKEN_FILE
@@ -58,8 +58,8 @@ class Finding:
     advice: str = ""
 
 
-def examine() -> Iterator[Finding]:
-    """Check one thing after the other."""
+def examine(*, repair: bool = False) -> Iterator[Finding]:
+    """Check one thing after the other; with `repair`, put wrong counters right."""
     try:
         settings = Settings.load()
     except InvalidSettingsError as error:
@@ -68,7 +68,7 @@ def examine() -> Iterator[Finding]:
     yield Finding(Level.OK, "settings", "valid; timeouts nest")
     yield _timeouts(settings)
     yield _token(settings)
-    yield from _ledger(settings)
+    yield from _ledger(settings, repair=repair)
     yield _api(settings)
 
 
@@ -107,7 +107,7 @@ def _token(settings: Settings) -> Finding:
     return Finding(Level.OK, "API token", f"read from {path}")
 
 
-def _ledger(settings: Settings) -> Iterator[Finding]:
+def _ledger(settings: Settings, *, repair: bool) -> Iterator[Finding]:
     try:
         server = ledger_server_of(settings)
         ledger = Ledger(connect(server))
@@ -124,6 +124,8 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     yield _eviction(info)
     yield _memory(info)
     yield _clock(settings, ledger)
+    if settings.counts:
+        yield _counters(ledger, repair=repair)
     yield from _quarantine(ledger)
     yield from _workers(settings)
     yield from _broker(settings, server.url)
@@ -221,6 +223,24 @@ def _clock(settings: Settings, ledger: Ledger) -> Finding:
         found,
         "Stopline goes by Redis alone, but producers that give issued_at should share its time",
     )
+
+
+def _counters(ledger: Ledger, *, repair: bool) -> Finding:
+    found = ledger.run(overviews.recount(repair=repair))
+    if found.wrong is None:
+        many = f"{found.open:,} requests are open: too many to be counted in one step"
+        return Finding(Level.OK, "counters", many)
+    if not found.wrong:
+        return Finding(Level.OK, "counters", f"right: {found.open:,} requests are open")
+    one = found.wrong[0]
+    text = f"{len(found.wrong)} wrong: {one.name} said {one.said}, there are {one.found}"
+    if repair:
+        return Finding(Level.OK, "counters", f"{text}; put right")
+    advice = (
+        "some process does not count: give all of them the same STOPLINE_COUNTS; then "
+        "'stopline doctor --repair'"
+    )
+    return Finding(Level.WARNING, "counters", text, advice)
 
 
 def _quarantine(ledger: Ledger) -> Iterator[Finding]:

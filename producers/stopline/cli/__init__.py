@@ -45,6 +45,10 @@ COMMANDS: Final = {
         "stopline.cli.requests:status",
         "Show where a request is, or its outcome, with every attempt.",
     ),
+    "list": (
+        "stopline.cli.listing:list_",
+        "List open requests, those first that are due first; or the last that ended.",
+    ),
     "batch": ("stopline.cli.requests:batch", "Show the progress and the report of a batch."),
     "cancel": ("stopline.cli.requests:cancel", "Cancel a request, or every request of a batch."),
     "resumed": (
@@ -62,6 +66,14 @@ COMMANDS: Final = {
     "simulate-api": (
         "stopline.cli.workers:simulate_api",
         "Run a real HTTP server that behaves like the upstream, with scripted faults.",
+    ),
+    "top": (
+        "stopline.cli.top:top",
+        "Show lanes, rates, times to stop and workers, live; q ends it.",
+    ),
+    "watch": (
+        "stopline.cli.requests:watch",
+        "Watch a batch until all of it has ended; exit 1 if not all was stopped.",
     ),
     "health": (
         "stopline.cli.health:health",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
@@ -14,9 +14,14 @@ from stopline.exits import Exit
 _COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow"}
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Put counters right that say what is not there.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check settings, Redis, broker and API; never makes a stop call."""
-    findings = list(examine())
+    findings = list(examine(repair=repair))
     if as_json:
         for one in findings:
             output.print_json(

@@ -126,6 +126,21 @@ def print_status(status: Status) -> None:
             print_block(*_attempt(one))
 
 
+def print_request(one: Status) -> None:
+    """A request of many: id, where it is, its target; below that who asks, and why."""
+    if isinstance(one, Outcome):
+        at, where = one.finished_at, one.outcome.value
+    else:
+        at, where = one.next_at, f"{one.state} {one.lane}"
+    words = (one.request_id, where, f"{at:%Y-%m-%d %H:%M:%S}Z", one.target)
+    line = Text("  ").join(styled(word) for word in words)
+    console.print(line, highlight=False, soft_wrap=True)
+    attempts = f"{len(one.attempts)} attempts" if one.attempts else None
+    about = (one.source, one.reason, attempts, one.detail if isinstance(one, Outcome) else None)
+    text = "; ".join(word for word in about if word)
+    console.print(Padding(Text(shown(text), style="dim", overflow="fold"), (0, 0, 0, 2)))
+
+
 def _attempt(one: Mapping[str, Any]) -> tuple[tuple[object, ...], str | None]:
     """What matters of an attempt, and below it what the API said."""
     measured = (

@@ -10,7 +10,7 @@ from stopline.cli import output
 from stopline.cli.options import AsJson, By, SubUserId, TimeoutS
 from stopline.cli.watching import watch_batch
 from stopline.client.sync_client import StopClient
-from stopline.contract import CancelResult, Lane, StopRequest, parse_moment
+from stopline.contract import CancelResult, Lane, OutcomeKind, StopRequest, parse_moment
 from stopline.errors import InvalidRequestError
 from stopline.exits import Exit
 
@@ -105,6 +105,24 @@ def batch(
         output.print_json(found.to_json())
     else:
         output.print_batch(found)
+
+
+def watch(
+    batch_id: Annotated[
+        str, typer.Argument(metavar="BATCH_ID", help="The id that 'bulk' printed.")
+    ],
+    timeout_s: TimeoutS = None,
+    as_json: AsJson = False,
+) -> None:
+    """Watch a batch until all of it has ended; exit 1 if not all was stopped."""
+    with StopClient() as client, output.progress() as progress:
+        found = watch_batch(client, batch_id, progress, timeout_s)
+    if as_json:
+        output.print_json(found.to_json())
+    else:
+        output.print_batch(found)
+    if found.outcomes[OutcomeKind.STOPPED] != found.total:
+        raise typer.Exit(Exit.NOT_ALL_STOPPED)
 
 
 def cancel(

@@ -29,7 +29,13 @@ def watch_batch(
     bar = progress.add_task("outcomes", total=None)
     while True:
         batch = client.batch(batch_id)
-        progress.update(bar, completed=batch.total - batch.pending, total=batch.total)
+        ended = ", ".join(f"{count:,} {kind}" for kind, count in batch.outcomes.items() if count)
+        progress.update(
+            bar,
+            completed=batch.total - batch.pending,
+            total=batch.total,
+            description=ended or "outcomes",
+        )
         if batch.pending == 0:
             return batch
         if end is not None and time.monotonic() >= end:

@@ -22,6 +22,7 @@ from stopline.client.arguments import (
 )
 from stopline.client.async_gathering import AsyncGathering
 from stopline.client.async_listener import AsyncListener
+from stopline.client.views import AsyncViews
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import AsyncPublisher
 from stopline.ledger import AsyncLedger, queries
@@ -197,6 +198,11 @@ class AsyncStopClient:
         target = target_of(user_id, task_id, sub_user_id)
         moment = moment_of(at, "at")
         return await self._take(verbs.resumed(self._limits, target, moment, actor))
+
+    @property
+    def view(self) -> AsyncViews:
+        """As `StopClient.view`."""
+        return AsyncViews(self._limits, self._take)
 
     async def now(self) -> datetime:
         """As `StopClient.now`."""

@@ -27,6 +27,7 @@ from stopline.client.arguments import (
 )
 from stopline.client.sync_gathering import Gathering
 from stopline.client.sync_listener import Listener
+from stopline.client.views import Views
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import Publisher
 from stopline.ledger import Ledger, queries
@@ -229,6 +230,11 @@ class StopClient:
         """
         target = target_of(user_id, task_id, sub_user_id)
         return self._take(verbs.resumed(self._limits, target, moment_of(at, "at"), actor))
+
+    @property
+    def view(self) -> Views:
+        """What there is to see: counters, open requests, the last outcomes."""
+        return Views(self._limits, self._take)
 
     def now(self) -> datetime:
         """The ledger's time."""

@@ -129,6 +129,16 @@ def recent_ids(first: int, count: int) -> Command[tuple[str, ...]]:
     )
 
 
+def recent_place(request_id: str) -> Command[int | None]:
+    """The number of a request among the last that ended; None: it is not among them (any more)."""
+    return Command(
+        "LPOS",
+        (keys.RECENT, request_id),
+        lambda reply: None if reply is None else int(reply),
+        is_script=False,
+    )
+
+
 def outcomes(request_ids: Sequence[str]) -> Command[tuple[Outcome, ...]]:
     """The outcomes of some requests; those whose time is over are left out."""
     return Command(

@@ -33,6 +33,15 @@ from stopline.client.verbs.trails import (
     outcomes,
     spend,
 )
+from stopline.client.verbs.viewing import (
+    RecentPage,
+    history,
+    open_page,
+    overview,
+    recent_page,
+    recount,
+    target,
+)
 
 __all__ = [
     "AuditPlace",
@@ -42,6 +51,7 @@ __all__ = [
     "Finish",
     "Heartbeats",
     "OutcomePage",
+    "RecentPage",
     "Republish",
     "Run",
     "Step",
@@ -59,13 +69,18 @@ __all__ = [
     "dead_page",
     "discard",
     "heartbeats",
+    "history",
     "last_outcome",
     "leave",
     "note",
     "now",
+    "open_page",
     "outcome",
     "outcomes",
+    "overview",
     "quarantine",
+    "recent_page",
+    "recount",
     "redrive",
     "resumed",
     "spend",
@@ -75,5 +90,6 @@ __all__ = [
     "submit_all",
     "submit_each",
     "submit_many",
+    "target",
     "wait",
 ]
