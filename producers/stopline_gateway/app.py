@@ -19,6 +19,7 @@ from stopline_gateway.routes import (
     batches,
     dead_letters,
     events,
+    metrics,
     outcomes,
     probes,
     resumes,
@@ -39,7 +40,7 @@ _DESCRIPTION: Final = (
 )
 
 
-_NOUNS: Final = (stops, batches, resumes, events, outcomes, dead_letters, probes)
+_NOUNS: Final = (stops, batches, resumes, events, outcomes, dead_letters, metrics, probes)
 
 
 def make_app(services: Services) -> FastAPI:

@@ -14,6 +14,7 @@ from stopline.contract import (
     Identifier,
     Lane,
     Moment,
+    OpenRequest,
     Outcome,
     ReceiptKind,
 )
@@ -56,6 +57,14 @@ class ResumeRequest(Document):
     task_id: Identifier
     sub_user_id: Identifier | None = None
     at: Moment | None = None
+
+
+class StopPage(BaseModel):
+    """Requests; `next` is the `cursor` of those that follow, even where a page has none."""
+
+    stops: list[Outcome | OpenRequest]
+    next: str | None
+    looked_at: int
 
 
 class CancelDocument(BaseModel):

@@ -11,6 +11,7 @@ from stopline_gateway.feed import Feed
 from stopline_gateway.keys_file import KeysFile
 from stopline_gateway.rates import Rates
 from stopline_gateway.readiness import Readiness
+from stopline_gateway.sight import Sight
 from stopline_gateway.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Services:
     waiting: Waiting
     feed: Feed
     readiness: Readiness
+    sight: Sight
     whole: BodyLimits
     """Of a body that is read whole."""
     streamed: BodyLimits
@@ -40,7 +42,12 @@ class Services:
 
     @classmethod
     def of(
-        cls, client: AsyncStopClient, settings: GatewaySettings, *, keeps_outcomes: bool
+        cls,
+        client: AsyncStopClient,
+        settings: GatewaySettings,
+        *,
+        keeps_outcomes: bool,
+        call_timeout_s: float,
     ) -> Self:
         """Those that settings describe.
 
@@ -58,6 +65,7 @@ class Services:
             ),
             feed=Feed(client),
             readiness=Readiness(client),
+            sight=Sight(client, call_timeout_s),
             whole=BodyLimits(settings.body_bytes_max, settings.silence_s),
             streamed=BodyLimits(settings.batch_bytes_max, settings.silence_s),
             keeps_outcomes=keeps_outcomes,

@@ -77,7 +77,12 @@ def serve(listener: socket.socket, settings: GatewaySettings) -> None:
     """
     library = Settings.load()
     client = AsyncStopClient(library)
-    services = Services.of(client, settings, keeps_outcomes=library.outcomes)
+    services = Services.of(
+        client,
+        settings,
+        keeps_outcomes=library.outcomes,
+        call_timeout_s=library.call_timeout_s,
+    )
     server = GatewayServer(_config(make_app(services), settings), services)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what begins and ends is told already
     collect_less_often()

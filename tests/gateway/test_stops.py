@@ -215,7 +215,7 @@ def test_a_path_or_method_that_is_not_there(desk: Desk) -> None:
     assert_problem(desk.call("GET", "/v2/stops"), 404, "not-found")
     reply = desk.call("PUT", "/v1/stops")
     assert_problem(reply, 405, "method-not-allowed")
-    assert reply.headers["allow"] == "POST"
+    assert reply.headers["allow"] == "GET, POST"
 
 
 def test_redis_away_and_redis_full(desk: Desk) -> None:

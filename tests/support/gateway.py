@@ -38,7 +38,7 @@ class Desk:
         given = GatewaySettings.load(keys_file=keys_file, **settings)
         client = AsyncFakeStopClient(self.world)
         keeps = self.world.limits.outcomes_max is not None
-        self.services = Services.of(client, given, keeps_outcomes=keeps)
+        self.services = Services.of(client, given, keeps_outcomes=keeps, call_timeout_s=20)
         self.app = make_app(self.services)
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         self._http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8077")

@@ -25,7 +25,7 @@ _EMPTY = dict.fromkeys(Lane, LaneView(0, None, None))
 
 def _overview(after_s: float, **counts: int) -> Overview:
     fields = {name.replace("__", ":"): count for name, count in counts.items()}
-    return Overview(_AT + timedelta(seconds=after_s), parse_counts(fields), dict(_EMPTY), 3)
+    return Overview(_AT + timedelta(seconds=after_s), parse_counts(fields), dict(_EMPTY), 3, None)
 
 
 def test_at_first_there_are_no_rates() -> None:

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
     from datetime import datetime
 
-    from stopline.contract import OpenPage, OpenPlace, Overview, Recount, Snapshot, TargetView
+    from stopline.contract import (
+        OpenPage,
+        OpenPlace,
+        Overview,
+        Recount,
+        Snapshot,
+        TargetView,
+    )
     from stopline.ledger.limits import Limits
 
     T = TypeVar("T")

@@ -31,6 +31,13 @@ class LaneView(NamedTuple):
     due_at: datetime | None
 
 
+class ServerMemory(NamedTuple):
+    """What the ledger's server uses; `max_bytes` is 0 where it has no limit."""
+
+    used_bytes: int
+    max_bytes: int
+
+
 class Overview(NamedTuple):
     """The ledger at a moment, by its own clock."""
 
@@ -38,6 +45,8 @@ class Overview(NamedTuple):
     counts: Counts
     lanes: dict[Lane, LaneView]
     dead_letters: int
+    memory: ServerMemory | None
+    """None where the server does not tell."""
 
 
 class Snapshot(NamedTuple):

@@ -16,6 +16,7 @@ from stopline.contract import (
     Overview,
     Recount,
     RequestFilter,
+    ServerMemory,
     Snapshot,
     Target,
     TargetView,
@@ -47,7 +48,7 @@ def overview(limits: Limits) -> Command[Overview]:
 
 
 def _parse_overview(reply: Any) -> Overview:
-    now, counts, dead, lanes = reply
+    now, counts, dead, lanes, used, limit = reply
     views = zip(Lane, lanes[::3], lanes[1::3], lanes[2::3], strict=True)
     return Overview(
         at=from_microseconds(int(now)),
@@ -57,6 +58,7 @@ def _parse_overview(reply: Any) -> Overview:
             for lane, count, oldest, due in views
         },
         dead_letters=int(dead),
+        memory=ServerMemory(int(used), int(limit)) if used else None,
     )
 
 

@@ -27,6 +27,7 @@ from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
 from stopline_gateway.replies import BODY, body_of, json_reply, problems
 from stopline_gateway.routes.direct import DirectRoute
+from stopline_gateway.routes.parameters import Only
 from stopline_gateway.services import services_of
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ _KEPT_SHOWN_MAX: Final = 100
 _BODY: Final = body_of(
     {"application/json": {"schema": {"$ref": f"#/components/schemas/{Letters.__name__}"}}}
 )
-Only = Annotated[str | None, Query(max_length=200, description="Only these.")]
 
 
 @router.get(

@@ -12,6 +12,7 @@ from stopline_gateway.waiting import WAIT_S_MAX
 
 RequestId = Annotated[str, Path(description="The `request_id` of a receipt.")]
 BatchId = Annotated[str, Path(description="The id of a batch.")]
+Only = Annotated[str | None, Query(max_length=200, description="Only these.")]
 WaitS = Annotated[
     float,
     Query(

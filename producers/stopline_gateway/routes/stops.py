@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from stopline.contract import (
     CancelResult,
+    Lane,
     OpenRequest,
     Outcome,
+    OutcomeKind,
     Receipt,
     ReceiptKind,
+    State,
     StopRequest,
 )
 from stopline_gateway.bodies import read_none, read_object
-from stopline_gateway.documents import CancelDocument, ReceiptDocument
+from stopline_gateway.documents import CancelDocument, ReceiptDocument, StopPage
 from stopline_gateway.keys import Scope
+from stopline_gateway.pages import Cursor, page_of, request_filter
 from stopline_gateway.problems import Kind, Problem, retry_after
 from stopline_gateway.replies import BODY, body_of, json_reply, problems
 from stopline_gateway.routes.direct import DirectRoute
-from stopline_gateway.routes.parameters import RequestId, WaitS, known_form
+from stopline_gateway.routes.parameters import Only, RequestId, WaitS, known_form
 from stopline_gateway.services import services_of
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ _log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/stops", tags=["stops"], route_class=DirectRoute)
 _AT_ONCE: Final = frozenset({ReceiptKind.SATISFIED, ReceiptKind.SUPERSEDED})
 """The receipts of requests that have their outcome with them."""
+_PAGE_MAX: Final = 1_000
 _EXAMPLE: Final = {
     "user_id": "5832d184",
     "task_id": "f232d184",
@@ -150,6 +155,62 @@ async def _waited(
     again = retry_after(1) if services.waiting.is_closing else {}
     code = 200 if isinstance(status, Outcome) else 202
     return json_reply(status.to_json(), code, {**headers, **again})
+
+
+@router.get(
+    "",
+    operation_id="listStops",
+    summary="Open requests, or the last that ended",
+    response_model=None,
+    responses={200: {"description": "A page.", "model": StopPage}, **problems()},
+)
+async def list_stops(  # noqa: PLR0913, PLR0917  # each is a parameter of the query
+    request: Request,
+    state: Annotated[State | None, Query(description="Only open ones in this state.")] = None,
+    outcome: Annotated[
+        OutcomeKind | None, Query(description="Only of the last that ended, those that did so.")
+    ] = None,
+    ended: Annotated[bool, Query(description="The last that ended.")] = False,
+    lane: Annotated[Lane | None, Query(description="Only of this lane.")] = None,
+    user_id: Only = None,
+    task_id: Only = None,
+    source: Only = None,
+    batch_id: Only = None,
+    limit: Annotated[int, Query(ge=1, le=_PAGE_MAX)] = 100,
+    cursor: Annotated[
+        str | None, Query(max_length=300, description="`next` of the page before.")
+    ] = None,
+) -> Response:
+    """Open ones by lane and when they are due; those that ended, the newest first.
+
+    A page may have fewer than asked for, or none, and a `next` all the same: one call looks at some
+    twenty thousand requests.
+    """
+    services = services_of(request)
+    await services.admit(request, Scope.READ)
+    wanted = request_filter(
+        state=state,
+        outcome=outcome,
+        lane=lane,
+        user_id=user_id,
+        task_id=task_id,
+        source=source,
+        batch_id=batch_id,
+    )
+    at = None if cursor is None else Cursor.parse(cursor)
+    if ended and state is not None:
+        raise Problem(Kind.INVALID, "state: of open requests, not with ended.", field="state")
+    has_ended = ended or outcome is not None
+    if at is not None and (at.ended is not None) != has_ended:
+        raise Problem(Kind.INVALID, "cursor: it is of another list.", field="cursor")
+    page = await page_of(services.client, wanted, at, limit, ended=has_ended)
+    return json_reply(
+        {
+            "stops": [one.to_json() for one in page.stops],
+            "next": None if page.next is None else str(page.next),
+            "looked_at": page.looked_at,
+        }
+    )
 
 
 @router.get(

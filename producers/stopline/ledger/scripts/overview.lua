@@ -1,12 +1,14 @@
--- requires: text clock
+-- requires: text clock memory
 -- Reads what there is to see of all requests, in one step: counters, not the requests themselves.
 --
 -- KEYS    none: the counters and indexes are fixed names
 -- ARGV    1 options (JSON): dead_letter_ttl_s, result_ttl_s
 --         2… lanes
--- returns now, the counters (field, value; flat), how many dead letters there are, and of each lane
---         (flat) how many are open, the second in which the oldest was accepted, when the first is due
+-- returns now, the counters (field, value; flat), how many dead letters there are; of each lane (flat)
+--         how many are open, the second in which the oldest was accepted, when the first is due; bytes
+--         that the server uses, or '', and its maxmemory
 local lanes = {}
+local used, limit = memory()
 
 local function first_of(key)
   return redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or ''
@@ -18,4 +20,5 @@ for index = 2, #ARGV do
   lanes[#lanes + 1] = first_of(AGE .. ARGV[index])
   lanes[#lanes + 1] = first_of(due)
 end
-return {whole(now), redis.call('HGETALL', COUNTS), redis.call('ZCARD', DEAD), lanes}
+return {whole(now), redis.call('HGETALL', COUNTS), redis.call('ZCARD', DEAD), lanes,
+  used and whole(used) or '', whole(limit)}

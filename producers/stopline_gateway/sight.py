@@ -1,0 +1,79 @@
+"""How the whole deployment does, for all who look: the ledger is asked once a second at most."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from stopline.health import examine
+from stopline.pulse import Point, Recorder
+
+if TYPE_CHECKING:
+    from stopline import AsyncStopClient
+    from stopline.contract import Overview
+    from stopline.health import Health
+    from stopline.pulse import Pulse
+
+_HOLDS_S: Final = 0.9
+_HISTORY: Final = timedelta(hours=1)
+
+
+class Seen(NamedTuple):
+    """What there was to see at a moment.
+
+    Attributes:
+        overview: counters, lanes.
+        pulse: the same, compared with a minute ago.
+        health: what the heartbeats say.
+        points: the last hour.
+    """
+
+    overview: Overview
+    pulse: Pulse
+    health: Health
+    points: tuple[Point, ...]
+
+
+class Sight:
+    """Looks for all viewers of a process, as often as they look and once a second at most.
+
+    Args:
+        client: of the ledger.
+        call_timeout_s: how long a call may take, by which engines are judged.
+    """
+
+    def __init__(self, client: AsyncStopClient, call_timeout_s: float) -> None:
+        self._client = client
+        self._call_timeout_s = call_timeout_s
+        self._recorder: Recorder | None = None
+        self._looking: asyncio.Task[Seen] | None = None
+        self._seen: Seen | None = None
+        self._holds_until = float("-inf")
+
+    async def look(self) -> Seen:
+        """How it is now; raises `StoplineError` where the ledger cannot be reached."""
+        if self._seen is not None and asyncio.get_running_loop().time() < self._holds_until:
+            return self._seen
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        return await asyncio.shield(self._looking)  # one who goes away leaves it to the others
+
+    async def _look(self) -> Seen:
+        recorder = await self._recorder_of_before()
+        overview = await self._client.view.overview()
+        beats = await self._client.heartbeats()
+        health = examine(beats.processes, beats.now, call_timeout_s=self._call_timeout_s)
+        pulse = recorder.add(overview)
+        points = tuple(recorder.points())
+        self._seen = Seen(overview, pulse, health, points)
+        self._holds_until = asyncio.get_running_loop().time() + _HOLDS_S
+        return self._seen
+
+    async def _recorder_of_before(self) -> Recorder:
+        if self._recorder is None:
+            recorder = Recorder()
+            since = await self._client.now() - _HISTORY
+            recorder.learn(await self._client.view.history(since))
+            self._recorder = recorder
+        return self._recorder
