@@ -25,7 +25,6 @@ _KEPT_S: Final = 3_700.0
 _CLOSE_S: Final = 180.0
 """Of what is longer ago only one snapshot a minute is kept."""
 _MINUTE_S: Final = 55.0
-_SECONDS_READ_BETTER_S: Final = 120
 
 
 class LanePulse(NamedTuple):
@@ -202,16 +201,3 @@ def _point(earlier: Snapshot, later: Snapshot, seconds: float) -> Point:
         {lane: one.quantile(0.5) for lane, one in stops.items()},
         {lane: one.quantile(0.99) for lane, one in stops.items()},
     )
-
-
-def duration_text(seconds: float | None) -> str:
-    """A duration in the unit that suits it."""
-    if seconds is None:
-        return "-"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < _SECONDS_READ_BETTER_S:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from stopline.contract import StopRequest
+    from stopline_gateway.keys import KeyLine
     from stopline_gateway.keys_file import KeysFile
 
 _log = logging.getLogger(__name__)
@@ -114,19 +115,52 @@ class Access:
     def caller(self, request: Request, *scopes: Scope) -> Caller:
         """Who calls; raises `Problem` for a key that is missing, wrong, or not for this."""
         given = [value for name, value in request.scope["headers"] if name == b"authorization"]
-        address = request.client.host if request.client else None
+        address = _address(request)
         if self._keys is None:
             _check_host(request)
             self._tell_unasked(given)
-            return Caller(None, None, _EVERYTHING, self._rate, address)
-        caller = self._with_key(self._keys, given, address)
+            return self._anybody(address)
+        caller = self._with_key(self._keys, _bearer(given), address)
         caller.require(*scopes)
         return caller
 
     def check_still(self, caller: Caller) -> None:
         """Refuse to go on for a key that was revoked meanwhile; raises `Problem`."""
-        if self._keys is not None and not self._keys.has(caller.key_id):
+        if not self.is_still(caller):
             raise _unauthorized("This key was revoked meanwhile.")
+
+    # --- the console, whose callers hold a session ----------------------------------------------
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether a caller needs a key."""
+        return self._keys is not None
+
+    def login(self, request: Request, key: str | None) -> Caller:
+        """Who gives this key at the console; raises `Problem` where it is wrong."""
+        address = _address(request)
+        if self._keys is None:
+            _check_host(request)
+            return self._anybody(address)
+        return self._with_key(self._keys, key or "", address)
+
+    def caller_of(self, request: Request, key_id: str | None) -> Caller | None:
+        """Who logged in with the key of this id; None where that is no key any more."""
+        address = _address(request)
+        if self._keys is None:
+            _check_host(request)
+            return self._anybody(address) if key_id is None else None
+        line = self._keys.line(key_id)
+        return None if line is None else self._caller(line, address)
+
+    def is_still(self, caller: Caller) -> bool:
+        """Whether the key of a caller was not revoked meanwhile."""
+        return self._keys is None or self._keys.has(caller.key_id)
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _anybody(self, address: str | None) -> Caller:
+        return Caller(None, None, _EVERYTHING, self._rate, address)
 
     def _tell_unasked(self, given: list[bytes]) -> None:
         """Whoever sends a key believes that it is looked at."""
@@ -150,19 +184,31 @@ class Access:
             return []
         return ["the keys file is wrong, so the keys of before stay: the log says where"]
 
-    def _with_key(self, keys: KeysFile, given: list[bytes], address: str | None) -> Caller:
-        if not given:
-            raise _unauthorized("Send the header field 'Authorization: Bearer <key>'.")
-        if len(given) > 1:
-            raise _unauthorized("The header field Authorization is there more than once.")
-        kind, _, key = given[0].decode("latin-1").strip().partition(" ")
-        if kind.lower() != "bearer":
-            raise _unauthorized("The header field is 'Authorization: Bearer <key>'.")
-        line = keys.find(key.strip())
+    def _with_key(self, keys: KeysFile, key: str, address: str | None) -> Caller:
+        line = keys.find(key)
         if line is None:
             raise _unauthorized("This key is not known here: it is wrong, or was revoked.")
+        return self._caller(line, address)
+
+    def _caller(self, line: KeyLine, address: str | None) -> Caller:
         rate = self._rate if line.rate is None else Rate.parse(line.rate)
         return Caller(line.source, line.id, frozenset(line.scopes), rate, address)
+
+
+def _address(request: Request) -> str | None:
+    return request.client.host if request.client else None
+
+
+def _bearer(given: list[bytes]) -> str:
+    """The key in header fields Authorization; raises `Problem` where there is not one."""
+    if not given:
+        raise _unauthorized("Send the header field 'Authorization: Bearer <key>'.")
+    if len(given) > 1:
+        raise _unauthorized("The header field Authorization is there more than once.")
+    kind, _, key = given[0].decode("latin-1").strip().partition(" ")
+    if kind.lower() != "bearer":
+        raise _unauthorized("The header field is 'Authorization: Bearer <key>'.")
+    return key.strip()
 
 
 def _unauthorized(detail: str) -> Problem:

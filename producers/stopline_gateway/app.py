@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 import stopline
 from stopline_gateway import openapi, problems
+from stopline_gateway.console.app import Console
 from stopline_gateway.heads import Heads
 from stopline_gateway.routes import (
     batches,
@@ -68,6 +69,7 @@ def make_app(services: Services) -> FastAPI:
     # As they are: an included router is searched twice for each call.
     app.router.routes += app.state.routes
     problems.install(app)
+    app.router.routes += Console(services).routes()
     _add_documents(app)
     app.add_middleware(Heads)
     return app

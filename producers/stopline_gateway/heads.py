@@ -35,7 +35,9 @@ class Heads:
 
         async def send_with_head(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_ALWAYS]
+                own = message.get("headers", ())
+                names = {name.lower() for name, _ in own}
+                message["headers"] = [*own, *(one for one in _ALWAYS if one[0] not in names)]
             await send(message)
 
         if any(

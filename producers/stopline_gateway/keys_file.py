@@ -85,8 +85,12 @@ class KeysFile:
 
     def has(self, key_id: str | None) -> bool:
         """Whether there is still a key of this id."""
+        return self.line(key_id) is not None
+
+    def line(self, key_id: str | None) -> KeyLine | None:
+        """The line of the key of an id; None where there is none."""
         self.look()
-        return key_id in self.keys
+        return self.keys.get(key_id or "")
 
     @property
     def is_current(self) -> bool:

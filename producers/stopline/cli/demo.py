@@ -27,6 +27,7 @@ from stopline.exits import Exit
 from stopline.servers.embedded import EmbeddedServer
 from stopline.settings.model import Durability, Settings
 from stopline.settings.names import SIMULATED_TOKEN, SettingsFields
+from stopline.texts import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,7 +207,7 @@ def _print(
             output.styled(receipt.receipt),
             output.styled(status.outcome or "open"),
             str(len(status.attempts)),
-            Text(output.shown(status.detail)) if isinstance(status, Outcome) else "",
+            Text(shown(status.detail)) if isinstance(status, Outcome) else "",
             Text("ok") if fine else Text("unexpected", style="red"),
         )
     output.console.print(table)

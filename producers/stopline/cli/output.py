@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stopline.contract import DeadMessage, Outcome, OutcomeKind
+from stopline.texts import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,17 +65,6 @@ def announce(text: str, action: str) -> None:
         say(text)
     else:
         _log.info(text, extra={"action": action})
-
-
-def shown(value: object) -> str:
-    r"""Text whose control characters are written out, as `\x1b` is."""
-    text = str(value)
-    if text.isprintable():
-        return text
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode()
-        for one in text
-    )
 
 
 def styled(word: object) -> Text:

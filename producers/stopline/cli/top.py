@@ -20,8 +20,9 @@ from stopline.cli import output
 from stopline.cli.options import AsJson
 from stopline.client.sync_client import StopClient
 from stopline.errors import StoplineError
-from stopline.pulse import Recorder, duration_text
+from stopline.pulse import Recorder
 from stopline.settings.model import Settings
+from stopline.texts import duration_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +82,7 @@ def _look(watched: _Watched) -> RenderableType:
     try:
         return _screen(*watched.look())
     except StoplineError as error:  # it may come back
-        return Group(Text(output.shown(str(error)), style="bold red"), _hint())
+        return Group(Text(shown(str(error)), style="bold red"), _hint())
 
 
 @contextmanager
@@ -162,9 +163,9 @@ def _rates(pulse: Pulse) -> Table:
 
 def _troubles(found: Health) -> Iterator[Text]:
     for one in found.standstills:
-        yield Text(output.shown(f"{one.part}: {one.problem}"), style="bold red", overflow="fold")
+        yield Text(shown(f"{one.part}: {one.problem}"), style="bold red", overflow="fold")
     for notice in found.notices:
-        yield Text(output.shown(f"{notice.part}: {notice.text}"), style="yellow", overflow="fold")
+        yield Text(shown(f"{notice.part}: {notice.text}"), style="yellow", overflow="fold")
 
 
 def _hint() -> Text:

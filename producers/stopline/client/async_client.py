@@ -22,6 +22,7 @@ from stopline.client.arguments import (
 )
 from stopline.client.async_gathering import AsyncGathering
 from stopline.client.async_listener import AsyncListener
+from stopline.client.notes import AsyncNotes
 from stopline.client.views import AsyncViews
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import AsyncPublisher
@@ -203,6 +204,11 @@ class AsyncStopClient:
     def view(self) -> AsyncViews:
         """As `StopClient.view`."""
         return AsyncViews(self._limits, self._take)
+
+    @property
+    def notes(self) -> AsyncNotes:
+        """What a service keeps for a while, for all its processes."""
+        return AsyncNotes(self._take)
 
     async def now(self) -> datetime:
         """As `StopClient.now`."""

@@ -25,6 +25,7 @@ from stopline.client.arguments import (
     requests_of,
     target_of,
 )
+from stopline.client.notes import Notes
 from stopline.client.sync_gathering import Gathering
 from stopline.client.sync_listener import Listener
 from stopline.client.views import Views
@@ -235,6 +236,11 @@ class StopClient:
     def view(self) -> Views:
         """What there is to see: counters, open requests, the last outcomes."""
         return Views(self._limits, self._take)
+
+    @property
+    def notes(self) -> Notes:
+        """What a service keeps for a while, for all its processes."""
+        return Notes(self._take)
 
     def now(self) -> datetime:
         """The ledger's time."""

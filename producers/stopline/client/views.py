@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from stopline.contract import (
+        Batch,
         OpenPage,
         OpenPlace,
         Overview,
@@ -76,6 +77,12 @@ class Views:
         """The last outcomes (STOPLINE_RECENT_MAX), the newest first."""
         return self._take(verbs.recent_page(wanted, place, limit))
 
+    def batches(
+        self, *, until: datetime | None = None, limit: int = 100
+    ) -> tuple[tuple[Batch, ...], datetime | None]:
+        """The last batches, the newest first, and the moment before which to go on."""
+        return self._take(verbs.recent_batches(until, limit))
+
     def target(
         self, user_id: str, task_id: str, sub_user_id: str | None = None
     ) -> TargetView | None:
@@ -117,6 +124,12 @@ class AsyncViews:
     ) -> verbs.RecentPage:
         """As `Views.recent_page`."""
         return await self._take(verbs.recent_page(wanted, place, limit))
+
+    async def batches(
+        self, *, until: datetime | None = None, limit: int = 100
+    ) -> tuple[tuple[Batch, ...], datetime | None]:
+        """As `Views.batches`."""
+        return await self._take(verbs.recent_batches(until, limit))
 
     async def target(
         self, user_id: str, task_id: str, sub_user_id: str | None = None

@@ -26,7 +26,7 @@ from stopline.contract import (
 )
 from stopline.ledger import keys, layouts
 from stopline.ledger.commands.encoding import members, options, text
-from stopline.ledger.queries import parse_open, parse_result
+from stopline.ledger.queries import parse_open, parse_result, parse_scored
 from stopline.ledger.values import Command
 
 if TYPE_CHECKING:
@@ -188,3 +188,10 @@ def recount(*, repair: bool = False) -> Command[Recount]:
         return Recount(int(total), tuple(found))
 
     return Command("recount", (options(None, limit=RECOUNT_MAX, **rare), *Lane), parse)
+
+
+def recent_batches(until: int | None, count: int) -> Command[tuple[tuple[str, int], ...]]:
+    """The last batches and when they began (microseconds), the newest first; before a moment."""
+    high = "+inf" if until is None else f"({until}"
+    given = (keys.BATCHES, high, "-inf", "WITHSCORES", "LIMIT", 0, count)
+    return Command("ZREVRANGEBYSCORE", given, parse_scored, is_script=False)

@@ -232,10 +232,11 @@ def dead_ids(place: DeadPlace, count: int) -> Command[tuple[tuple[str, int], ...
     name, ends = "ZRANGEBYSCORE", (low, high)
     if place.newest_first:
         name, ends = "ZREVRANGEBYSCORE", (high, low)
-    return Command(name, (keys.DEAD, *ends, *limits), _parse_scored, is_script=False)
+    return Command(name, (keys.DEAD, *ends, *limits), parse_scored, is_script=False)
 
 
-def _parse_scored(reply: Any) -> tuple[tuple[str, int], ...]:
+def parse_scored(reply: Any) -> tuple[tuple[str, int], ...]:
+    """Members of a sorted set with their scores, which are microseconds."""
     if reply and not isinstance(reply[0], tuple | list):
         reply = list(zip(reply[::2], reply[1::2], strict=True))
     return tuple((_text(member), int(float(score))) for member, score in reply)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stopline.client.verbs.steps import Verb, run
 from stopline.contract import (
+    Batch,
     Lane,
     OpenPage,
     OpenPlace,
@@ -17,8 +18,10 @@ from stopline.contract import (
     Snapshot,
     Target,
     TargetView,
+    from_microseconds,
+    to_microseconds,
 )
-from stopline.ledger import overviews
+from stopline.ledger import overviews, queries
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -111,3 +114,18 @@ def recount(*, repair: bool) -> Verb[Recount]:
     """Count what is open anew, and say where the counters say otherwise."""
     found = yield from run(overviews.recount(repair=repair))
     return found
+
+
+def recent_batches(
+    until: datetime | None, count: int
+) -> Verb[tuple[tuple[Batch, ...], datetime | None]]:
+    """The last batches, and the moment before which to go on; None: there are no more."""
+    before = None if until is None else to_microseconds(until)
+    listed = yield from run(overviews.recent_batches(before, count))
+    found = []
+    for batch_id, _ in listed:
+        batch = yield from run(queries.batch(batch_id))
+        if batch is not None:
+            found.append(batch)
+    further = from_microseconds(listed[-1][1]) if len(listed) == count else None
+    return tuple(found), further

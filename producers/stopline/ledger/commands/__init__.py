@@ -7,6 +7,7 @@ from stopline.ledger.commands.accepting import REFUSALS, Replies, accept, redriv
 from stopline.ledger.commands.attempting import claim, claim_due, renew, settle
 from stopline.ledger.commands.auditing import audit_text, count, note, spend
 from stopline.ledger.commands.keeping import beat, leave, quarantine, read_clock, report
+from stopline.ledger.commands.notes import forget, recall, remember
 from stopline.ledger.commands.steering import cancel, discard, resume
 
 __all__ = [
@@ -20,11 +21,14 @@ __all__ = [
     "claim_due",
     "count",
     "discard",
+    "forget",
     "leave",
     "note",
     "quarantine",
     "read_clock",
+    "recall",
     "redrive",
+    "remember",
     "renew",
     "report",
     "resume",

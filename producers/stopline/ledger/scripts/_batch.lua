@@ -42,13 +42,21 @@ local function add_wish(batches, batch_id)
     .. string.sub(batches, first + #wishes)
 end
 
+-- The last batches, by when they began.
+local function list_batch(batch_id)
+  if not options.recent_max then return end
+  redis.call('ZADD', BATCHES, whole(now), batch_id)
+  redis.call('ZREMRANGEBYRANK', BATCHES, 0, -options.recent_max - 1)
+  redis.call('EXPIRE', BATCHES, options.result_ttl_s)
+end
+
 at_commit(function()
   for batch_id, batch in pairs(changes) do
     local key = BATCH .. batch_id
     for field, by in pairs(batch) do
       redis.call('HINCRBY', key, field, by)
     end
-    redis.call('HSETNX', key, 'submitted_at', whole(now))
+    if redis.call('HSETNX', key, 'submitted_at', whole(now)) == 1 then list_batch(batch_id) end
     if tonumber(redis.call('HGET', key, 'pending') or '0') == 0 then
       redis.call('HSET', key, 'finished_at', whole(now))
     else

@@ -1,0 +1,126 @@
+"use strict";
+// What a page needs beyond HTML: times in the viewer's zone, the chart, shortcuts, and a word when the
+// stream breaks off. Everything else is links and forms.
+
+const byId = (id) => document.getElementById(id);
+
+// --- times ---------------------------------------------------------------------------------------
+
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+function localise(root) {
+  for (const one of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(one.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    const isToday = at.toDateString() === new Date().toDateString();
+    const text = (isToday ? clock : full).format(at);
+    if (one.textContent !== text) one.textContent = text;
+  }
+}
+
+// --- the chart -----------------------------------------------------------------------------------
+
+const LANES = ["emergency", "default", "bulk"];
+let plot = null;
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function rows(data) {
+  return [data.at, ...LANES.map((lane) => data[`p99 ${lane}`])];
+}
+
+function draw(data) {
+  const place = byId("chart");
+  if (!place || !window.uPlot) return;
+  if (plot) {
+    plot.setData(rows(data));
+    return;
+  }
+  const axis = { stroke: () => colour("--soft"), grid: { stroke: () => colour("--line"), width: 1 } };
+  plot = new uPlot({
+    width: place.clientWidth,
+    height: 220,
+    legend: { show: false },
+    cursor: { y: false },
+    scales: { x: { range: () => [Date.now() / 1000 - 3600, Date.now() / 1000] }, y: { range: (_plot, _low, high) => [0, Math.max(10, high || 0)] } },
+    axes: [{ ...axis, values: (_plot, ticks) => ticks.map((at) => minute.format(at * 1000)) }, { ...axis, size: 70, values: (_plot, ticks) => ticks.map(milliseconds) }],
+    series: [{}, ...LANES.map((lane) => ({
+      label: lane, stroke: () => colour(`--lane-${lane}`), width: 2, spanGaps: true, points: { size: 4, show: true },
+    }))],
+  }, rows(data), place);
+  addEventListener("resize", () => plot.setSize({ width: place.clientWidth, height: 220 }));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.redraw(false, true));
+}
+
+function milliseconds(value) {
+  return value < 1000 ? `${value} ms` : `${value / 1000} s`;
+}
+
+// --- the stream ----------------------------------------------------------------------------------
+
+function say(text) {
+  const banner = byId("banner");
+  banner.textContent = text;
+  banner.hidden = !text;
+}
+
+function follow() {
+  const live = byId("live");
+  if (!live) return;
+  live.addEventListener("chart", (event) => draw(JSON.parse(event.detail.data)));
+  live.addEventListener("away", (event) => say(`Not up to date: ${event.detail.data}. It is tried again.`));
+  live.addEventListener("over", () => location.reload());
+  document.addEventListener("htmx:sse:error", (event) => {
+    // 401: the session is over; the login leads back here.
+    if (event.detail && event.detail.status === 401) location.reload();
+    else say("Not up to date: the gateway does not answer. It is tried again.");
+  });
+  document.addEventListener("htmx:response:error", () => {
+    fetch(location.href, { redirect: "manual" }).then((reply) => {
+      if (reply.type === "opaqueredirect") location.reload();
+    }).catch(() => say("Not up to date: the gateway does not answer. It is tried again."));
+  });
+  document.addEventListener("htmx:after:swap", () => { say(""); localise(document); });
+}
+
+// --- the keyboard --------------------------------------------------------------------------------
+
+const PLACES = { o: "", r: "requests", b: "batches", d: "dead", w: "workers", a: "audit" };
+let leader = 0;
+
+function isTyping(element) {
+  return element && (element.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(element.tagName));
+}
+
+function move(step) {
+  const links = [...document.querySelectorAll("#body tbody tr a:first-of-type")];
+  if (!links.length) return;
+  const at = links.indexOf(document.activeElement);
+  links[Math.min(links.length - 1, Math.max(0, at < 0 ? 0 : at + step))].focus();
+}
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  const isSecond = Date.now() - leader < 1500;
+  leader = 0;
+  if (isSecond && event.key in PLACES) location.href = `/console/${PLACES[event.key]}`;
+  else if (event.key === "g") leader = Date.now();
+  else if (event.key === "/") { event.preventDefault(); byId("q").focus(); }
+  else if (event.key === "j") move(1);
+  else if (event.key === "k") move(-1);
+  else if (event.key === "?") byId("help").showModal();
+}
+
+// --- begin ---------------------------------------------------------------------------------------
+
+document.addEventListener("DOMContentLoaded", () => {
+  localise(document);
+  follow();
+  document.addEventListener("keydown", onKey);
+  const help = byId("help-button");
+  if (help) help.addEventListener("click", () => byId("help").showModal());
+});

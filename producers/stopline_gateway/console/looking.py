@@ -1,0 +1,249 @@
+"""What each page shows, as a part of a page that is also sent when it changes."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from stopline.contract import Lane, Outcome, OutcomeKind, State
+from stopline.contract.outcomes import DEAD_OUTCOMES
+from stopline.errors import UnknownRequestError
+from stopline_gateway.console import failures
+from stopline_gateway.console.choosing import LETTERS_MAX, dead_filter
+from stopline_gateway.console.rendering import fragment
+from stopline_gateway.console.timeline import timeline
+from stopline_gateway.pages import Cursor, page_of, request_filter
+from stopline_gateway.problems import Kind, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from markupsafe import Markup
+    from starlette.requests import Request
+
+    from stopline import AsyncStopClient
+    from stopline.contract import DeadLetter, RequestFilter
+    from stopline_gateway.console.sessions import Session
+    from stopline_gateway.services import Services
+    from stopline_gateway.sight import Seen
+
+_ROWS: Final = 50
+_WAITING_LOOKED_AT: Final = 200
+FILTERS: Final = ("state", "outcome", "lane", "user_id", "task_id", "source", "batch_id")
+
+
+def filter_of(values: Mapping[str, str]) -> RequestFilter:
+    """Which requests a query or a form means; raises `Problem`."""
+    return request_filter(**{name: values.get(name) or None for name in FILTERS})
+
+
+class Looking:
+    """Reads the ledger for pages."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._client: AsyncStopClient = services.client
+        self._overview: tuple[Seen, Markup] | None = None
+
+    async def seen(self) -> Seen:
+        """How the whole deployment does."""
+        return await self._services.sight.look()
+
+    # --- pages ------------------------------------------------------------------------------------
+
+    async def overview(self, _request: Request, _session: Session) -> Markup:
+        """The same for all who look: it is made once a second at most."""
+        seen = await self.seen()
+        if self._overview is None or self._overview[0] is not seen:
+            page = fragment(
+                "overview_body.html",
+                seen=seen,
+                pulse=seen.pulse,
+                health=seen.health,
+                groups=failures.grouped(await self._newest_letters(200))[:8],
+                waits=await self._waits(seen),
+                memory=seen.overview.memory,
+            )
+            self._overview = (seen, page)
+        return self._overview[1]
+
+    async def _waits(self, seen: Seen) -> tuple[failures.Wait, ...]:
+        if not any(one.open[State.WAITING] for one in seen.pulse.lanes):
+            return ()
+        wanted = request_filter(state=State.WAITING)
+        page = await self._client.view.open_page(wanted, limit=_WAITING_LOOKED_AT)
+        return failures.waits(page.requests)[:6]
+
+    async def requests(self, request: Request, session: Session) -> Markup:
+        """A page of requests by a filter."""
+        query = request.query_params
+        wanted = filter_of(query)
+        cursor = Cursor.parse(query["cursor"]) if query.get("cursor") else None
+        ended = query.get("list") == "ended" or wanted.outcome is not None
+        page = await page_of(self._client, wanted, cursor, _ROWS, ended=ended)
+        return fragment(
+            "requests_body.html",
+            page=page,
+            wanted=wanted,
+            ended=ended,
+            session=session,
+            here={name: value for name, value in query.items() if name != "cursor"},
+        )
+
+    async def request(self, request: Request, session: Session) -> Markup:
+        """One request's life."""
+        status = await self._client.status(request.path_params["request_id"])
+        is_dead = False
+        if isinstance(status, Outcome) and status.outcome in DEAD_OUTCOMES:
+            try:
+                await self._client.dead_letter(status.request_id)
+                is_dead = True
+            except UnknownRequestError:
+                pass
+        return fragment(
+            "request_body.html",
+            status=status,
+            outcome=status if isinstance(status, Outcome) else None,
+            steps=timeline(status),
+            is_dead=is_dead,
+            session=session,
+        )
+
+    async def target(self, request: Request, session: Session) -> Markup:
+        """What is known of a target."""
+        path = request.path_params
+        view = await self._client.view.target(
+            path["user_id"], path["task_id"], path.get("sub_user_id")
+        )
+        if view is None:
+            raise Problem(Kind.NOT_FOUND, "Nothing is known of this target (any more).")
+        return fragment("target_body.html", view=view, session=session)
+
+    async def batches(self, request: Request, _session: Session) -> Markup:
+        """The last batches."""
+        batches, further = await self._client.view.batches(limit=_ROWS)
+        return fragment("batches_body.html", batches=batches, further=further, request=request)
+
+    async def batch(self, request: Request, session: Session) -> Markup:
+        """One batch, and why some of it failed."""
+        batch = await self._client.batch(request.path_params["batch_id"])
+        failed = sum(batch.outcomes[kind] for kind in DEAD_OUTCOMES)
+        letters = []
+        if failed:
+            wanted = dead_filter("", "", batch.batch_id)
+            letters = [
+                one for one in await self._newest_letters(LETTERS_MAX) if wanted.matches(one)
+            ]
+        return fragment(
+            "batch_body.html",
+            batch=batch,
+            failed=failed,
+            groups=failures.grouped(letters),
+            session=session,
+        )
+
+    async def dead(self, request: Request, session: Session) -> Markup:
+        """Dead letters: grouped, and the newest of them."""
+        query = request.query_params
+        wanted = dead_filter(
+            query.get("kind", ""), query.get("user_id", ""), query.get("batch_id", "")
+        )
+        reason = query.get("reason", "")
+        letters = [one for one in await self._newest_letters(LETTERS_MAX) if wanted.matches(one)]
+        groups = failures.grouped(letters)
+        rows = [one for one in letters if not reason or failures.reason_of(one) == reason]
+        return fragment(
+            "dead_body.html",
+            groups=groups,
+            rows=list(islice(rows, _ROWS)),
+            hidden=max(0, len(rows) - _ROWS),
+            total=await self._client.dead_count(),
+            looked_at_most=LETTERS_MAX,
+            wanted=wanted,
+            reason=reason,
+            session=session,
+            failures=failures,
+        )
+
+    async def letter(self, request: Request, session: Session) -> Markup:
+        """One quarantined message, with its body."""
+        letter = await self._client.dead_letter(request.path_params["letter_id"])
+        return fragment("letter_body.html", letter=letter, session=session, body=_body_text(letter))
+
+    async def workers(self, _request: Request, _session: Session) -> Markup:
+        """Processes, and what stands still."""
+        seen = await self.seen()
+        return fragment("workers_body.html", health=seen.health, now=seen.overview.at)
+
+    async def audit(self, request: Request, _session: Session) -> Markup:
+        """Who changed what."""
+        query = request.query_params
+        entries = []
+        looked_at = 0
+        async for entry in self._client.audit_trail():
+            looked_at += 1
+            if (
+                query.get("actor") in {None, "", entry.actor}
+                and query.get("key") in {None, "", entry.key}
+                and (not query.get("task_id") or entry.is_about(query["task_id"]))
+            ):
+                entries.append(entry)
+            if len(entries) >= _ROWS * 2 or looked_at >= LETTERS_MAX:
+                break
+        return fragment("audit_body.html", entries=entries)
+
+    async def _newest_letters(self, most: int) -> list[DeadLetter]:
+        found: list[DeadLetter] = []
+        letters: AsyncIterator[DeadLetter] = self._client.dead_letters(newest_first=True)
+        async for letter in letters:
+            found.append(letter)
+            if len(found) >= most:
+                break
+        return found
+
+    # --- beside them ------------------------------------------------------------------------------
+
+    async def chart(self) -> str:
+        """The last hour for the chart: seconds, stops a second, and p50 and p99 of each lane."""
+        points = (await self.seen()).points
+        rows: dict[str, list[Any]] = {
+            "at": [round(one.at.timestamp(), 1) for one in points],
+            "stops": [round(one.stopped_per_s, 3) for one in points],
+        }
+        for lane in Lane:
+            rows[f"p50 {lane}"] = [_milliseconds(one.p50_s[lane]) for one in points]
+            rows[f"p99 {lane}"] = [_milliseconds(one.p99_s[lane]) for one in points]
+        return orjson.dumps(rows).decode()
+
+    async def search(self, text: str) -> str:
+        """Where a text that somebody looks for leads."""
+        from urllib.parse import quote, urlencode  # noqa: PLC0415  # only here
+
+        for kind, look in (("requests", self._client.status), ("batches", self._client.batch)):
+            try:
+                found: Any = await look(text)
+            except UnknownRequestError:
+                continue
+            named: str = getattr(found, "request_id", None) or found.batch_id
+            return f"/console/{kind}/{quote(named, safe='')}"
+        parts = text.strip("/").split("/")
+        if len(parts) in {2, 3} and all(parts):
+            return "/console/targets/" + "/".join(quote(part, safe="") for part in parts)
+        return f"/console/requests?{urlencode({'task_id': text})}"
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
+
+
+def _body_text(letter: DeadLetter) -> str:
+    import base64  # noqa: PLC0415  # only here
+
+    body = getattr(letter, "body", "")
+    return base64.b64decode(body).decode("utf-8", "backslashreplace") if body else ""
+
+
+CHOICES: Final = {"state": tuple(State), "outcome": tuple(OutcomeKind), "lane": tuple(Lane)}
+"""What the filters of a page may be set to."""
