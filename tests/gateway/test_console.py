@@ -306,7 +306,7 @@ class TestShown:
         assert "unsafe" not in policy
         assert headers["x-frame-options"] == "DENY"
         assert headers["cache-control"] == "no-store"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
 
     def test_files_may_be_kept_under_their_version(self, counting: Desk) -> None:
         text = counting.call("GET", "/console/").text
