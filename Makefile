@@ -5,6 +5,7 @@
 # make chaos   every fault on real processes, forty minutes; WRITE=1: the table to docs/
 # make bench   Stopline and its peers side by side, an hour; WRITE=1: the figures to docs/
 # make bench-gateway   what the HTTP gateway carries; three minutes, needs wrk
+# make bench-console   the console on a million open requests; five minutes
 # make bench-smoke   what a stop costs, counted, against what is stored; WRITE=1: stores it
 # make budget   where the CPU of a stop goes, step by step; a minute
 # make growth  a million requests in one batch, five minutes
@@ -15,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test simulate chaos bench bench-gateway bench-smoke budget growth check time-to-stop format map constraints clean
+.PHONY: demo test simulate chaos bench bench-gateway bench-console bench-smoke budget growth check time-to-stop format map constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -36,6 +37,9 @@ bench: $(INSTALLED)
 
 bench-gateway: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.gateway --rounds $(ROUNDS)
+
+bench-console: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.console
 
 bench-smoke: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.smoke $(if $(WRITE),--write)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from stopline.ledger.limits import Limits
 
-LOOKS_MAX: Final = 10
+LOOKS_MAX: Final = 8
 """Calls that one page may cost: what a filter leaves out costs as much as what it means."""
 _RECENT_AT_ONCE: Final = 250
 
