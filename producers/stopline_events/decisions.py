@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from stopline.contract import NAME_CHARACTERS_MAX, StopRequest, Target, short_key
+from stopline.contract import (
+    NAME_CHARACTERS_MAX,
+    StopRequest,
+    Target,
+    is_trace_parent,
+    short_key,
+)
 from stopline.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -85,6 +91,12 @@ def idempotency_key(event: Event) -> str:
     return short_key(orjson.dumps([event.source, event.id]).decode())
 
 
+def _trace_of(event: Event) -> str | None:
+    """The trace that an event belongs to (CloudEvents' extension for distributed tracing)."""
+    given = event.extensions.get("traceparent")
+    return given if is_trace_parent(given) else None
+
+
 def _request(
     event: Event,
     data: dict[str, Any],
@@ -101,6 +113,7 @@ def _request(
             **data,
             "source": event.source[:NAME_CHARACTERS_MAX] if source is None else source,
             "idempotency_key": idempotency_key(event),
+            "traceparent": data.get("traceparent") or _trace_of(event),
         }
     )
     if request.issued_at is None:

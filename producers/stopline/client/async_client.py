@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, assert_never
 
+from stopline import telemetry
 from stopline.client import verbs
 from stopline.client.arguments import (
     StopFields,
@@ -123,7 +124,8 @@ class AsyncStopClient:
         """As `StopClient.stop_request`."""
         if self._gathering is None or self._gathering.pid != os.getpid():
             self._gathering = AsyncGathering(self._submit)
-        return await self._gathering.stop(verbs.submission(request, actor))
+        with telemetry.sending(request) as sent:
+            return await self._gathering.stop(verbs.submission(sent, actor))
 
     async def _submit(self, submissions: Sequence[Submission]) -> Replies:
         return await self._take(verbs.submit(self._limits, submissions))
@@ -137,7 +139,8 @@ class AsyncStopClient:
         """As `StopClient.stop_many`."""
         batch_id = batch_id_of(batch_id)
         verb = verbs.submit_many(self._limits, requests_of(requests), batch_id)
-        return Submitted(batch_id, await self._take(verb))
+        with telemetry.sending_many():
+            return Submitted(batch_id, await self._take(verb))
 
     async def submit_all(
         self, items: Iterable[T], make: Callable[[T], Submission], take: verbs.Take[T]
@@ -147,7 +150,8 @@ class AsyncStopClient:
 
     async def submit_each(self, requests: Iterable[StopRequest]) -> tuple[Receipt | Refusal, ...]:
         """As `StopClient.submit_each`."""
-        return await self._take(verbs.submit_each(self._limits, requests))
+        with telemetry.sending_many():
+            return await self._take(verbs.submit_each(self._limits, requests))
 
     async def outcome(self, request_id: str) -> Outcome | None:
         """As `StopClient.outcome`."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, assert_never
 
+from stopline import telemetry
 from stopline.client import verbs
 from stopline.client.arguments import (
     StopFields,
@@ -125,7 +126,8 @@ class StopClient:
             actor: who is to stand in the audit trail for it; None: nobody. Every verb that changes
                 something takes one.
         """
-        return self._gathering.stop(verbs.submission(request, actor))
+        with telemetry.sending(request) as sent:
+            return self._gathering.stop(verbs.submission(sent, actor))
 
     def _submit(self, submissions: Sequence[Submission]) -> Replies:
         return self._take(verbs.submit(self._limits, submissions))
@@ -146,7 +148,8 @@ class StopClient:
         """
         batch_id = batch_id_of(batch_id)
         verb = verbs.submit_many(self._limits, requests_of(requests), batch_id)
-        return Submitted(batch_id, self._take(verb))
+        with telemetry.sending_many():
+            return Submitted(batch_id, self._take(verb))
 
     def submit_all(
         self, items: Iterable[T], make: Callable[[T], Submission], take: verbs.Take[T]
@@ -160,7 +163,8 @@ class StopClient:
         Raises:
             LedgerFullError: Redis is close to its maxmemory; those before it are accepted.
         """
-        return self._take(verbs.submit_each(self._limits, requests))
+        with telemetry.sending_many():
+            return self._take(verbs.submit_each(self._limits, requests))
 
     def outcome(self, request_id: str) -> Outcome | None:
         """The outcome of a request, or None while there is none."""

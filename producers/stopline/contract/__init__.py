@@ -36,6 +36,7 @@ from stopline.contract.names import (
     Name,
     check_name,
     is_identifier,
+    is_trace_parent,
     new_request_id,
     short_key,
 )
@@ -165,6 +166,7 @@ __all__ = [
     "engine_id",
     "from_microseconds",
     "is_identifier",
+    "is_trace_parent",
     "junk_of",
     "junk_text",
     "new_request_id",

@@ -45,10 +45,20 @@ Identifier = Annotated[
     StringConstraints(pattern=_ID_PATTERN, min_length=1, max_length=128),
     AfterValidator(_no_dot_segment),
 ]
+TraceParent = Annotated[
+    str, StringConstraints(pattern=r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+]
+"""The context of a trace (W3C Trace Context, version 00)."""
+_TRACE_PARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 NAME_CHARACTERS_MAX: Final = 200
 """Of a source, and of an idempotency key."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
+
+
+def is_trace_parent(value: object) -> bool:
+    """Whether a value is the context of a trace; others are passed over, as the standard has it."""
+    return isinstance(value, str) and _TRACE_PARENT.fullmatch(value) is not None
 
 
 def check_name(value: str, field: str) -> str:

@@ -72,6 +72,7 @@ class Join(Recorded):
 
     source: str
     reason: str | None = None
+    traceparent: str | None = None
     at: Moment
 
 
@@ -92,6 +93,8 @@ class RequestDocument(Recorded):
     idempotency_key: str | None = None
     batch_id: str | None = None
     redrive_of: str | None = None
+    traceparent: str | None = None
+    """The context of the trace that it belongs to, if any."""
     accepted_at: Moment
     joined: tuple[Join, ...] = ()
     joined_count: int = 0

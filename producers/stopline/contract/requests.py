@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from stopline.contract.document import Document
 from stopline.contract.lanes import Lane
-from stopline.contract.names import Identifier, Name, new_request_id
+from stopline.contract.names import Identifier, Name, TraceParent, new_request_id
 from stopline.contract.targets import Target
 from stopline.contract.times import Moment
 from stopline.contract.validation import describe
@@ -36,6 +36,8 @@ class StopRequest(Document):
     not_after: Moment | None = None
     idempotency_key: Name | None = None
     batch_id: Identifier | None = None
+    traceparent: TraceParent | None = None
+    """The context of the trace that it belongs to, if any."""
     request_id: Identifier = Field(default_factory=new_request_id)
 
     @property

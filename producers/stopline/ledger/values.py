@@ -70,7 +70,8 @@ class Grant(NamedTuple):
     """An exclusive right to make one attempt; times are the ledger's, in microseconds.
 
     `lost` is how many claims in a row were lost with their worker before this one; `token` is the
-    lease's.
+    lease's. `traces` are the contexts of the traces that the request belongs to, its own and of
+    those that joined it; None where they were not asked for.
     """
 
     request_id: str
@@ -80,6 +81,7 @@ class Grant(NamedTuple):
     lease_end: int
     lost: int = 0
     token: str = ""
+    traces: tuple[str, ...] | None = None
 
 
 SuspectRoom = tuple[int, ...]

@@ -17,6 +17,7 @@ from stopline.contract import (
     ReceiptKind,
     State,
     StopRequest,
+    is_trace_parent,
 )
 from stopline_gateway.bodies import read_none, read_object
 from stopline_gateway.documents import CancelDocument, ReceiptDocument, StopPage
@@ -94,7 +95,7 @@ async def create_stop(request: Request, wait_s: WaitS = 0) -> Response:
     services = services_of(request)
     caller = await services.admit(request, Scope.STOP)
     fields = await read_object(request, services.whole)
-    wish = stop_request(_with_key(request, fields), caller)
+    wish = stop_request(_with_trace(request, _with_key(request, fields)), caller)
     if wait_s > 0:
         with services.waiting.place():
             receipt = await services.client.stop_request(wish, actor=caller.actor)
@@ -123,6 +124,14 @@ def _with_key(request: Request, fields: dict[str, Any]) -> dict[str, Any]:
             field="idempotency_key",
         )
     return {**fields, "idempotency_key": given[0]}
+
+
+def _with_trace(request: Request, fields: dict[str, Any]) -> dict[str, Any]:
+    """The trace that a call belongs to goes with its request; one that is none is passed over."""
+    given = request.headers.get("traceparent")
+    if given is None or fields.get("traceparent") is not None or not is_trace_parent(given):
+        return fields
+    return {**fields, "traceparent": given}
 
 
 def stop_request(fields: dict[str, Any], caller: Caller) -> StopRequest:

@@ -7,8 +7,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from stopline import telemetry
 from stopline.contract import OutcomeKind, Verdict
-from stopline.ledger.values import Cause, Ended, Record, Retry
+from stopline.ledger.values import Cause, Ended, Record, Released, Retry
 from stopline_worker.engine.flight import Phase
 from stopline_worker.upstream.reply import CallErrorKind, NoReply
 from stopline_worker.upstream.verdict import judge
@@ -60,6 +61,19 @@ class Attempts:
             return None
         if self._must_not_begin(flight):
             return flight.released()
+        grant = flight.grant
+        if grant.traces is None:
+            return await self._attempt(flight)
+        with telemetry.attempting(
+            grant.request_id, grant.target, grant.attempt, grant.traces
+        ) as span:
+            settlement = await self._attempt(flight)
+            if settlement is not None and not isinstance(settlement, Released):
+                record = settlement.record
+                span.ended(record.verdict, record.http_status, record.error)
+            return settlement
+
+    async def _attempt(self, flight: Flight) -> Settlement | None:
         credential = self.token.credential
         flight.phase, flight.since = Phase.CALLING, self.clock.monotonic()
         result = await self._call(flight, credential)

@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from stopline import telemetry
 from stopline.contract import REQUESTS_A_CALL
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
@@ -150,7 +151,13 @@ class Engine:
                     chunk = [waiting.popleft() for _ in range(room)]
                     token = self._next_token()
                     suspects = self._suspects.take_room()
-                    command = commands.claim(self._limits, chunk, token, suspect_room=suspects)
+                    command = commands.claim(
+                        self._limits,
+                        chunk,
+                        token,
+                        suspect_room=suspects,
+                        traces=telemetry.is_on(),
+                    )
                     await self._claim(room, suspects, command)
         except TimeoutError:
             _log.debug(
@@ -268,7 +275,12 @@ class Engine:
         token = self._sweep_token = self._sweep_token or self._next_token()
         suspects = self._suspects.take_room()
         command = commands.claim_due(
-            self._limits, self._lanes.consumed, token, limit=room, suspect_room=suspects
+            self._limits,
+            self._lanes.consumed,
+            token,
+            limit=room,
+            suspect_room=suspects,
+            traces=telemetry.is_on(),
         )
         claimed = await self._claim(room, suspects, command)
         self._sweep_token = None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from stopline import telemetry
 from stopline.client.verbs.dispatching import dispatch
 from stopline.client.verbs.steps import Begun, T, Verb, begin, finish, run
 from stopline.contract import (
@@ -90,7 +91,7 @@ def submit_many(
     limits: Limits, requests: Iterable[StopRequest], batch_id: str
 ) -> Verb[tuple[Receipt | Refusal, ...]]:
     """Accept any number of requests as one batch; their order is their place in it."""
-    placed = enumerate(requests)
+    placed = enumerate(_traced(requests))
     return (yield from _results(limits, placed, lambda one: Submission(one[1], one[0], batch_id)))
 
 
@@ -98,7 +99,12 @@ def submit_each(
     limits: Limits, requests: Iterable[StopRequest]
 ) -> Verb[tuple[Receipt | Refusal, ...]]:
     """Accept any number of requests, each for itself."""
-    return (yield from _results(limits, requests, Submission))
+    return (yield from _results(limits, _traced(requests), Submission))
+
+
+def _traced(requests: Iterable[StopRequest]) -> Iterable[StopRequest]:
+    """Requests of many, in the context of who sends them, where traces are kept."""
+    return map(telemetry.in_context, requests) if telemetry.is_on() else requests
 
 
 def _results(

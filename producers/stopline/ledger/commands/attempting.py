@@ -30,8 +30,17 @@ if TYPE_CHECKING:
     from stopline.ledger.limits import Limits
 
 
-def _grants(flat: Sequence[bytes]) -> tuple[Grant, ...]:
+_GRANT_FIELDS: Final = 7
+"""With the contexts of traces it is one more."""
+
+
+def _grants(flat: Sequence[bytes], fields: int) -> tuple[Grant, ...]:
     words = [text(word) for word in flat]
+    columns = [words[field::fields] for field in range(_GRANT_FIELDS)]
+    contexts = words[_GRANT_FIELDS::fields] if fields > _GRANT_FIELDS else None
+    traces: Sequence[tuple[str, ...] | None] = (
+        [None] * len(columns[0]) if contexts is None else [tuple(one.split()) for one in contexts]
+    )
     return tuple(
         Grant(
             request_id,
@@ -41,17 +50,22 @@ def _grants(flat: Sequence[bytes]) -> tuple[Grant, ...]:
             int(lease_end),
             int(lost),
             token,
+            trace,
         )
-        for request_id, target, attempt, not_after, lease_end, lost, token in zip(
-            *(words[field::7] for field in range(7)), strict=True
+        for request_id, target, attempt, not_after, lease_end, lost, token, trace in zip(
+            *columns, traces, strict=True
         )
     )
 
 
-def _parse_claimed(reply: Any) -> Claimed:
+def _parse_claimed(reply: Any, fields: int = _GRANT_FIELDS) -> Claimed:
     now, grants, promoted, *rest = reply
     next_due = int(rest[0]) if rest and rest[0] else None
-    return Claimed(int(now), _grants(grants), promotions(promoted), next_due)
+    return Claimed(int(now), _grants(grants, fields), promotions(promoted), next_due)
+
+
+def _parse_traced(reply: Any) -> Claimed:
+    return _parse_claimed(reply, _GRANT_FIELDS + 1)
 
 
 def claim(
@@ -60,10 +74,11 @@ def claim(
     token: str,
     *,
     suspect_room: SuspectRoom | None = None,
+    traces: bool = False,
 ) -> Command[Claimed]:
     """Claim requests by id; those that cannot be called for now are left as they are."""
-    given = _claim_options(limits, token, suspect_room)
-    return Command("claim", (given, *request_ids), _parse_claimed)
+    given = _claim_options(limits, token, suspect_room, traces=traces)
+    return Command("claim", (given, *request_ids), _parse_traced if traces else _parse_claimed)
 
 
 def claim_due(
@@ -73,22 +88,25 @@ def claim_due(
     *,
     limit: int,
     suspect_room: SuspectRoom | None = None,
+    traces: bool = False,
 ) -> Command[Claimed]:
     """Claim up to `limit` due requests of some lanes, the most urgent first.
 
     The token is `engine:number`; the token of the engine's last sweep repeats that sweep.
     """
     ordered = sorted(lanes, key=lambda lane: lane.urgency)
-    given = _claim_options(limits, token, suspect_room, limit=limit)
-    return Command("claim_due", (given, *ordered), _parse_claimed)
+    given = _claim_options(limits, token, suspect_room, traces=traces, limit=limit)
+    return Command("claim_due", (given, *ordered), _parse_traced if traces else _parse_claimed)
 
 
 def _claim_options(
-    limits: Limits, token: str, suspect_room: SuspectRoom | None, **extra: int
+    limits: Limits, token: str, suspect_room: SuspectRoom | None, *, traces: bool, **extra: object
 ) -> bytes:
-    if suspect_room is None:
-        return options(limits, token=token, **extra)
-    return options(limits, token=token, suspect_room=suspect_room, **extra)
+    if traces:
+        extra["traces"] = True
+    if suspect_room is not None:
+        extra["suspect_room"] = suspect_room
+    return options(limits, token=token, **extra)
 
 
 def renew(limits: Limits, leases: Iterable[tuple[str, str]]) -> Command[Renewed]:

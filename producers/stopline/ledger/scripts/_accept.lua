@@ -29,7 +29,8 @@ local function join(item, request)
   request.wish_at = math.max(request.wish_at, item.issued_at)
   request.joined_count = (request.joined_count or 0) + 1
   if request.joined_count <= JOINED_MAX then
-    local entry = '{' .. item.wish .. ',"at":"' .. rfc3339(now) .. '"}'
+    local trace = string.match(item.more, ',"traceparent":"[^"]*"') or ''
+    local entry = '{' .. item.wish .. trace .. ',"at":"' .. rfc3339(now) .. '"}'
     request.joined = request.joined and request.joined .. ',' .. entry or entry
   end
   if item.batch_id then request.batches = add_wish(request.batches, item.batch_id) end

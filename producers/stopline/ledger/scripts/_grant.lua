@@ -1,7 +1,16 @@
 -- requires: text clock record target finish attempt tally
 -- May an attempt begin: what claim and claim_due share.
 local grants = {}
-local GRANT_FIELDS = 7
+local GRANT_FIELDS = options.traces and 8 or 7
+
+-- The contexts of the traces that a request belongs to: its own, and of those that joined it.
+local function traces_of(request)
+  local found = {}
+  for one in string.gmatch(request.body .. (request.joined or ''), '"traceparent":"([^"]*)"') do
+    found[#found + 1] = one
+  end
+  return table.concat(found, ' ')
+end
 
 local function add_grant(request)
   local last = #grants
@@ -9,6 +18,7 @@ local function add_grant(request)
   grants[last + 3], grants[last + 4] = whole(request.attempt), whole(request.not_after)
   grants[last + 5], grants[last + 6] = whole(request.due_at), whole(request.lost or 0)
   grants[last + 7] = request.token
+  if options.traces then grants[last + 8] = traces_of(request) end
 end
 
 -- The token of a lease: of this claim and this attempt. A claim that arrives late, after its sender

@@ -3,11 +3,12 @@
 -- Claims requests by id, for those that a dispatch message names.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): token, suspect_room, attempts_max, claims_lost_max, counts,
+-- ARGV    1 options (JSON): token, traces, suspect_room, attempts_max, claims_lost_max, counts,
 --           dead_letter_ttl_s, deadline_us, lease_us, look_again_us, outcomes_max, recent_max, result_ttl_s, suspect_wait_us,
 --           upstream_failures_max
 --         2… request ids
--- returns now, grants (id, target, attempt, not_after, lease's end, claims lost, token; flat),
+-- returns now, grants (id, target, attempt, not_after, lease's end, claims lost, token, and with
+--         `traces` the contexts of its traces; flat),
 --         promoted (id, lane; flat)
 for index = 2, #ARGV do
   local request = load_record(ARGV[index])

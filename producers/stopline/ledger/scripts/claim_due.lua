@@ -3,13 +3,14 @@
 -- Claims what is due in some lanes, the most urgent lane and the longest due first.
 --
 -- KEYS    none: they follow from the lanes (the ledger lives on one node)
--- ARGV    1 options (JSON): token, suspect_room, limit, attempts_max, claims_lost_max, counts,
+-- ARGV    1 options (JSON): token, traces, suspect_room, limit, attempts_max, claims_lost_max, counts,
 --           dead_letter_ttl_s, deadline_us, lease_us, look_again_us, outcomes_max, recent_max, result_ttl_s,
 --           suspect_wait_us, upstream_failures_max
 --           limit: of requests to look at; token: `engine:number`, and a sweep with the token of the
 --           engine's last one repeats that
 --         2… lanes, the most urgent first
--- returns now, grants (id, target, attempt, not_after, lease's end, claims lost, token; flat),
+-- returns now, grants (id, target, attempt, not_after, lease's end, claims lost, token, and with
+--         `traces` the contexts of its traces; flat),
 --         promoted (id, lane; flat), when the next request of these lanes is due, or ''
 local last_sweep = SWEEP .. string.match(options.token, '^[^:]+')
 
