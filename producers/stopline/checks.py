@@ -229,7 +229,7 @@ def _counters(ledger: Ledger, *, repair: bool) -> Finding:
     found = ledger.run(overviews.recount(repair=repair))
     if found.wrong is None:
         many = f"{found.open:,} requests are open: too many to be counted in one step"
-        return Finding(Level.OK, "counters", many)
+        return Finding(Level.WARNING if repair else Level.OK, "counters", many)
     if not found.wrong:
         return Finding(Level.OK, "counters", f"right: {found.open:,} requests are open")
     one = found.wrong[0]

@@ -25,13 +25,16 @@ _KEPT_S: Final = 3_700.0
 _CLOSE_S: Final = 180.0
 """Of what is longer ago only one snapshot a minute is kept."""
 _MINUTE_S: Final = 55.0
+_POINT_S: Final = 0.5
+"""Between two snapshots of a point; viewers look once a second, and not to the millisecond."""
 
 
 class LanePulse(NamedTuple):
     """A lane now, and in the last minute.
 
     Attributes:
-        open: requests by their state.
+        open: requests by their state, where they are counted.
+        open_total: in any state, counted or not.
         oldest_s: how long ago the oldest of them was accepted.
         late_s: by how much the first that is due is late.
         stopped_per_s: confirmed stops.
@@ -40,16 +43,12 @@ class LanePulse(NamedTuple):
 
     lane: Lane
     open: dict[State, int]
+    open_total: int
     oldest_s: float | None
     late_s: float | None
     stopped_per_s: float | None
     p50_s: float | None
     p99_s: float | None
-
-    @property
-    def open_total(self) -> int:
-        """In any state."""
-        return sum(self.open.values())
 
 
 class Pulse(NamedTuple):
@@ -101,7 +100,13 @@ class Recorder:
 
     def learn(self, history: Iterable[Snapshot]) -> None:
         """What was before this process began."""
-        self._kept = sorted((*history, *self._kept), key=lambda one: one.at)
+        known = {one.at: one for one in (*history, *self._kept)}
+        self._kept = [known[at] for at in sorted(known)]
+
+    def needs_history(self, now: datetime) -> bool:
+        """Whether nothing was added for longer than the window: rates would be of all that time."""
+        newest = self._kept[-1].at if self._kept else None
+        return newest is None or (now - newest).total_seconds() > WINDOW_S
 
     def add(self, overview: Overview) -> Pulse:
         """Compare with what was a minute ago, and keep it for later."""
@@ -115,7 +120,7 @@ class Recorder:
         """The last hour, a point a minute or more often."""
         for earlier, later in pairwise(self._kept):
             seconds = (later.at - earlier.at).total_seconds()
-            if seconds >= 1:
+            if seconds >= _POINT_S:
                 yield _point(earlier, later, seconds)
 
     def _before(self, overview: Overview) -> Snapshot | None:
@@ -166,6 +171,7 @@ def _lane(
     return LanePulse(
         lane,
         {state: counts.open[lane, state] for state in State},
+        view.open,
         _ago(overview, view.oldest_at),
         late_s if late_s is not None and late_s > 0 else None,
         _rate(stops.total, 0, seconds),

@@ -144,14 +144,17 @@ class Access:
             return self._anybody(address)
         return self._with_key(self._keys, key or "", address)
 
-    def caller_of(self, request: Request, key_id: str | None) -> Caller | None:
-        """Who logged in with the key of this id; None where that is no key any more."""
-        address = _address(request)
-        if self._keys is None:
-            _check_host(request)
-            return self._anybody(address) if key_id is None else None
-        line = self._keys.line(key_id)
-        return None if line is None else self._caller(line, address)
+    def caller_of(self, request: Request, key_id: str | None, sha256: str | None) -> Caller | None:
+        """Who logged in with the key of this id (and hash); None where that is no key any more."""
+        line = None if self._keys is None else self._keys.line(key_id)
+        if line is None or sha256 not in {None, line.sha256}:
+            return None
+        return self._caller(line, _address(request))
+
+    def hash_of(self, key_id: str | None) -> str | None:
+        """The hash of the key of an id: another key may get the same id."""
+        line = None if self._keys is None else self._keys.line(key_id)
+        return None if line is None else line.sha256
 
     def is_still(self, caller: Caller) -> bool:
         """Whether the key of a caller was not revoked meanwhile."""

@@ -66,8 +66,9 @@ class _Collector(Collector):
         yield info
         if self._seen is not None:
             yield from _requests(self._seen)
-            yield from _counters(self._seen.overview.counts)
-            yield from _durations(self._seen.overview.counts)
+            if self._seen.overview.counts.since is not None:
+                yield from _counters(self._seen.overview.counts)
+                yield from _durations(self._seen.overview.counts)
             yield from _workers(self._seen.health, self._seen)
             yield from _memory(self._seen)
 
@@ -78,7 +79,8 @@ def _requests(seen: Seen) -> Iterator[Metric]:
     )
     for (lane, state), count in seen.overview.counts.open.items():
         requests.add_metric((lane, state), count)
-    yield requests
+    if seen.overview.counts.since is not None:
+        yield requests
     oldest = GaugeMetricFamily(
         f"{_PREFIX}_oldest_request_age_seconds",
         "How long ago the oldest request without an outcome was accepted; 0: there is none.",
@@ -164,11 +166,14 @@ def _workers(health: Health, seen: Seen) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
         f"{_PREFIX}_bridge_lag_messages", "Messages that a bridge has not done.", labels=("source",)
     )
+    lags: dict[str, int] = {}  # bridges of one group see the same lag
     for beat in health.processes:
         age_s = max(0.0, (seen.overview.at - beat.beat_at).total_seconds())
         ages.add_metric((beat.role, beat.process_id), age_s)
         if beat.bridge is not None and beat.bridge.lag is not None:
-            lag.add_metric((beat.bridge.source,), beat.bridge.lag)
+            lags[beat.bridge.source] = max(lags.get(beat.bridge.source, 0), beat.bridge.lag)
+    for source, messages in lags.items():
+        lag.add_metric((source,), messages)
     flying.add_metric([], sum(beat.in_flight or 0 for beat in health.processes))
     yield ages
     yield flying

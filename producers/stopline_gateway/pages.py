@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from stopline.contract import OpenRequest, Outcome
 
 _OPEN, _ENDED = "o", "e"
+_OPEN_FORM: Final = re.compile(
+    rf"o!(?P<lane>{'|'.join(Lane)})!(?P<score>[0-9]{{1,17}}(\.[0-9]{{1,6}})?(e\+[0-9]{{1,2}})?)?!(?P<id>.*)",
+    re.ASCII,
+)
+"""Scores as Redis writes them."""
 
 
 class Cursor(NamedTuple):
@@ -25,23 +31,20 @@ class Cursor(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """A cursor from a query; raises `Problem` where it is none."""
-        kind, *rest = text.split("!")
-        match kind, rest:
-            case "o", [lane, score, request_id] if lane in set(Lane) and _is_score(score):
-                if request_id == "" or is_identifier(request_id):
-                    return cls(open=OpenPlace(Lane(lane), score, request_id))
-            case "e", [request_id] if is_identifier(request_id):
-                return cls(ended=request_id)
+        found = _OPEN_FORM.fullmatch(text)
+        if found is not None:
+            lane, score, request_id = found["lane"], found["score"], found["id"]
+            if is_identifier(request_id) if score else not request_id:
+                return cls(open=OpenPlace(Lane(lane), score or "", request_id))
+        kind, _, request_id = text.partition("!")
+        if kind == _ENDED and is_identifier(request_id):
+            return cls(ended=request_id)
         raise Problem(Kind.INVALID, "cursor: this is none.", field="cursor")
 
     def __str__(self) -> str:
         if self.open is not None:
             return "!".join((_OPEN, *self.open))
         return f"{_ENDED}!{self.ended}"
-
-
-def _is_score(text: str) -> bool:
-    return text == "" or (len(text) < 30 and text.replace(".", "", 1).replace("e+", "").isdigit())  # noqa: PLR2004  # as Redis writes floats
 
 
 class Page(NamedTuple):
@@ -81,10 +84,13 @@ async def page_of(
     ended: bool,
 ) -> Page:
     """A page of the last that ended, or of open requests; it may have fewer than asked for."""
+    at = cursor and cursor.open
+    if at is not None and wanted.lane not in {None, at.lane}:
+        raise Problem(Kind.INVALID, "cursor: it is of another lane.", field="cursor")
     if ended:
         recent = await client.view.recent_page(wanted, place=cursor and cursor.ended, limit=limit)
         further = None if recent.place is None else Cursor(ended=recent.place)
         return Page(recent.outcomes, further, len(recent.outcomes))
-    found = await client.view.open_page(wanted, place=cursor and cursor.open, limit=limit)
+    found = await client.view.open_page(wanted, place=at, limit=limit)
     further = None if found.place is None else Cursor(open=found.place)
     return Page(found.requests, further, found.looked_at)

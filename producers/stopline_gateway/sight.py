@@ -46,7 +46,7 @@ class Sight:
     def __init__(self, client: AsyncStopClient, call_timeout_s: float) -> None:
         self._client = client
         self._call_timeout_s = call_timeout_s
-        self._recorder: Recorder | None = None
+        self._recorder = Recorder()
         self._looking: asyncio.Task[Seen] | None = None
         self._seen: Seen | None = None
         self._holds_until = float("-inf")
@@ -60,20 +60,12 @@ class Sight:
         return await asyncio.shield(self._looking)  # one who goes away leaves it to the others
 
     async def _look(self) -> Seen:
-        recorder = await self._recorder_of_before()
         overview = await self._client.view.overview()
+        if self._recorder.needs_history(overview.at):
+            self._recorder.learn(await self._client.view.history(overview.at - _HISTORY))
         beats = await self._client.heartbeats()
         health = examine(beats.processes, beats.now, call_timeout_s=self._call_timeout_s)
-        pulse = recorder.add(overview)
-        points = tuple(recorder.points())
-        self._seen = Seen(overview, pulse, health, points)
+        pulse = self._recorder.add(overview)
+        self._seen = Seen(overview, pulse, health, tuple(self._recorder.points()))
         self._holds_until = asyncio.get_running_loop().time() + _HOLDS_S
         return self._seen
-
-    async def _recorder_of_before(self) -> Recorder:
-        if self._recorder is None:
-            recorder = Recorder()
-            since = await self._client.now() - _HISTORY
-            recorder.learn(await self._client.view.history(since))
-            self._recorder = recorder
-        return self._recorder

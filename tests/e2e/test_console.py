@@ -125,7 +125,7 @@ def test_every_page_is_usable_by_all(
     pages = [
         *("", "requests", "requests?list=ended", f"requests/{request_id}", "requests/none"),
         *("batches", "batches/nightly", "dead", "dead/junk", "workers", "audit"),
-        *("targets/u/t1", "requests/cancel?user_id=u"),
+        *("targets/u/t1", "requests/cancel?user_id=u", "dead/act?act=discard&id=junk"),
     ]
     watched = look(f"{gateway.url}/console/", scheme=scheme)
     page = watched.page
@@ -205,7 +205,8 @@ def test_dead_letters_are_sent_again_from_their_page(
     gateway = stack.gateway()
     page = look(f"{gateway.url}/console/requests/{failed.request_id}").page
     expect(page.locator("#body")).to_contain_text("another call would be rejected as well")
-    page.get_by_role("button", name="Send it again").click()
+    page.get_by_role("link", name="Send it again").click()
+    page.get_by_role("button", name="Send again 1").click()
     expect(page.get_by_role("status").first).to_contain_text("Sent again: 1")
     wait_until(lambda: stack.client.dead_count() == 0, what="no dead letter")
 

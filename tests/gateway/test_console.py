@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 
-from stopline.contract import junk_of
+from stopline.contract import RequestFilter, junk_of
 from stopline.ledger.limits import Limits
 from stopline.testing import Answer, World
-from stopline_gateway.console import sessions
+from stopline_gateway.console import choosing
 from stopline_gateway.keys import Scope
+from tests.support.console import SAME_ORIGIN, Viewer
 from tests.support.gateway import Desk, KeyRing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import httpx
 
 _COUNTED = Limits(counts=True, recent_max=100)
-_SAME = {"Origin": "http://127.0.0.1:8077"}
 _HOSTILE = "<script>owned()</script>\"'><img src=x onerror=owned()>\x1b]0;x\x07\u202e{{7*7}}"
+_CHOSEN = choosing.written(RequestFilter(task_id="t"))
 _PAGES = (
     "/console/",
     "/console/requests",
@@ -32,44 +34,6 @@ _PAGES = (
     "/console/workers",
     "/console/audit",
 )
-
-
-class Viewer:
-    """Somebody at the console."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-
-    def look_again(self) -> None:
-        """Have the gateway read the keys now; it does so once a second."""
-        assert self.desk.services.access._keys is not None
-        self.desk.services.access._keys._look_at = float("-inf")
-
-    def log_in(self, key: str, *, to: str = "/console/") -> httpx.Response:
-        self.look_again()
-        return self.post("/console/login", {"key": key, "to": to}, token=None)
-
-    def get(self, path: str) -> httpx.Response:
-        return self.desk.call("GET", path)
-
-    def token(self, path: str = "/console/requests") -> str:
-        """The token of forms, as a page has it."""
-        found = re.search(r'name="csrf" value="([\w-]+)"', self.get(path).text)
-        assert found is not None
-        return found[1]
-
-    def post(
-        self,
-        path: str,
-        form: dict[str, str],
-        *,
-        token: str | None = "",
-        headers: dict[str, str] | None = None,
-    ) -> httpx.Response:
-        given = form if token is None else {**form, "csrf": token or self.token()}
-        return self.desk.call(
-            "POST", path, data=given, headers=_SAME if headers is None else headers
-        )
 
 
 @pytest.fixture
@@ -84,90 +48,6 @@ def viewer(keys: KeyRing) -> Iterator[Viewer]:
         yield Viewer(desk)
 
 
-def _cookie(reply: httpx.Response) -> str:
-    return str(reply.headers["set-cookie"])
-
-
-class TestIn:
-    def test_who_is_not_logged_in_is_led_to_the_login_and_back(
-        self, viewer: Viewer, keys: KeyRing
-    ) -> None:
-        key = keys.add("ops", Scope.READ)
-        reply = viewer.get("/console/requests?lane=bulk")
-        place = "/console/login?to=%2Fconsole%2Frequests%3Flane%3Dbulk"
-        assert (reply.status_code, reply.headers["location"]) == (303, place)
-        assert "A key with the scope read" in viewer.get(place).text
-        reply = viewer.log_in(key, to="/console/requests?lane=bulk")
-        assert reply.headers["location"] == "/console/requests?lane=bulk"
-        assert viewer.get("/console/requests").status_code == 200
-
-    def test_the_cookie_is_the_browsers_alone(self, viewer: Viewer, keys: KeyRing) -> None:
-        cookie = _cookie(viewer.log_in(keys.add("ops", Scope.READ)))
-        assert cookie.startswith("stopline-console=")
-        for attribute in ("HttpOnly", "SameSite=strict", "Path=/"):
-            assert attribute in cookie
-        assert "Secure" not in cookie, "there is no TLS here"
-
-    def test_over_tls_no_other_host_can_set_it(self, viewer: Viewer, keys: KeyRing) -> None:
-        key = keys.add("ops", Scope.READ)
-        viewer.desk._http.base_url = "https://127.0.0.1:8077"
-        origin = {"Origin": "https://127.0.0.1:8077"}
-        viewer.look_again()
-        cookie = _cookie(viewer.post("/console/login", {"key": key}, token=None, headers=origin))
-        assert cookie.startswith("__Host-stopline-console=")
-        assert "Secure" in cookie
-
-    @pytest.mark.parametrize("given", ["", "slk_abc_def", "Bearer x", "\u2028"])
-    def test_a_wrong_key_is_told(self, viewer: Viewer, keys: KeyRing, given: str) -> None:
-        keys.add("ops", Scope.READ)
-        reply = viewer.log_in(given)
-        assert reply.status_code == 401
-        assert "set-cookie" not in reply.headers
-        assert "This key is not known here" in reply.text
-
-    def test_a_key_that_may_neither_read_nor_operate_does_not_get_in(
-        self, viewer: Viewer, keys: KeyRing
-    ) -> None:
-        assert viewer.log_in(keys.add("crm", Scope.STOP, Scope.BULK)).status_code == 403
-
-    @pytest.mark.parametrize(
-        "to",
-        ["https://evil.example/", "//evil.example", "/console/../v1", "/\\evil", "javascript:x"],
-    )
-    def test_the_login_leads_nowhere_else(self, viewer: Viewer, keys: KeyRing, to: str) -> None:
-        location = viewer.log_in(keys.add("ops", Scope.READ), to=to).headers["location"]
-        assert location.startswith("/console/")
-
-    def test_a_session_that_somebody_chose_is_not_used(self, viewer: Viewer, keys: KeyRing) -> None:
-        """Session fixation: what the browser held before the login is worth nothing after it."""
-        viewer.desk._http.cookies.set("stopline-console", "chosen", domain="127.0.0.1")
-        assert "stopline-console=chosen" not in _cookie(viewer.log_in(keys.add("ops", Scope.READ)))
-        viewer.desk._http.cookies.clear()
-        viewer.desk._http.cookies.set("stopline-console", "chosen", domain="127.0.0.1")
-        assert viewer.get("/console/").status_code == 303
-
-    def test_a_session_ends_with_its_key_and_at_logout(self, viewer: Viewer, keys: KeyRing) -> None:
-        key = keys.add("ops", Scope.READ)
-        viewer.log_in(key)
-        held = viewer.desk._http.cookies["stopline-console"]
-        token = viewer.token("/console/")
-        assert viewer.post("/console/logout", {}, token=token).status_code == 303
-        viewer.desk._http.cookies.set("stopline-console", held, domain="127.0.0.1")
-        assert viewer.get("/console/").status_code == 303, "the ledger has forgotten it"
-        viewer.log_in(key)
-        assert viewer.get("/console/").status_code == 200
-        keys.revoke(key)
-        viewer.look_again()
-        assert viewer.get("/console/").status_code == 303
-
-    def test_an_open_page_whose_session_is_over_is_told_so(
-        self, viewer: Viewer, keys: KeyRing
-    ) -> None:
-        """Not led to a page: a browser would take that for an event stream, twice a second."""
-        keys.add("ops", Scope.READ)
-        assert viewer.get("/console/live/").status_code == 401
-
-
 class TestForms:
     def test_a_reader_sees_no_buttons_and_cannot_act(self, viewer: Viewer, keys: KeyRing) -> None:
         sender = keys.add("crm")
@@ -179,10 +59,9 @@ class TestForms:
         assert "Cancel it" not in page.text
         for path, form in (
             (f"/console/requests/{found.request_id}/cancel", {}),
-            ("/console/requests/cancel", {"task_id": "t"}),
+            ("/console/requests/cancel", {"chosen": _CHOSEN}),
             ("/console/batches/b/cancel", {}),
-            ("/console/dead/redrive", {"id": "x"}),
-            ("/console/dead/discard", {"id": "x"}),
+            ("/console/dead/act", {"chosen": _CHOSEN, "act": "discard"}),
         ):
             assert viewer.post(path, form).status_code == 403, path
         assert viewer.get("/console/requests/cancel?task_id=t").status_code == 403
@@ -194,8 +73,8 @@ class TestForms:
         [
             {"Origin": "http://evil.example"},
             {"Origin": "null"},
-            {"Sec-Fetch-Site": "cross-site", **_SAME},
-            {"Sec-Fetch-Site": "same-site", **_SAME},
+            {"Sec-Fetch-Site": "cross-site", **SAME_ORIGIN},
+            {"Sec-Fetch-Site": "same-site", **SAME_ORIGIN},
             {"Sec-Fetch-Site": "none"},
             {},
         ],
@@ -204,7 +83,7 @@ class TestForms:
         self, viewer: Viewer, keys: KeyRing, headers: dict[str, str]
     ) -> None:
         viewer.log_in(keys.add("ops", Scope.OPERATE))
-        reply = viewer.post("/console/requests/cancel", {"task_id": "t"}, headers=headers)
+        reply = viewer.post("/console/requests/cancel", {"chosen": _CHOSEN}, headers=headers)
         assert reply.status_code == 403
         assert (
             viewer.post("/console/login", {"key": "x"}, token=None, headers=headers).status_code
@@ -216,13 +95,13 @@ class TestForms:
         self, viewer: Viewer, keys: KeyRing, token: str | None
     ) -> None:
         viewer.log_in(keys.add("ops", Scope.OPERATE))
-        reply = viewer.post("/console/requests/cancel", {"task_id": "t"}, token=token)
+        reply = viewer.post("/console/requests/cancel", {"chosen": _CHOSEN}, token=token)
         assert reply.status_code == 403
         assert "another session" in reply.text
 
     def test_without_a_session_nothing_is_done(self, viewer: Viewer, keys: KeyRing) -> None:
         keys.add("ops", Scope.OPERATE)
-        reply = viewer.post("/console/requests/cancel", {"task_id": "t"}, token="x")
+        reply = viewer.post("/console/requests/cancel", {"chosen": _CHOSEN}, token="x")
         assert reply.status_code == 303
 
     def test_without_keys_only_pages_of_this_machine_act(self, counting: Desk) -> None:
@@ -235,48 +114,97 @@ class TestForms:
         reply = viewer.post("/console/requests/cancel", {"user_id": "u"}, token=token, headers=evil)
         assert reply.status_code == 403
 
-    @pytest.mark.parametrize("form", [{}, {"user_id": ""}, {"lane": "", "state": ""}])
-    def test_an_empty_filter_cancels_nothing(self, counting: Desk, form: dict[str, str]) -> None:
+    @pytest.mark.parametrize(
+        "chosen", ["", "x", choosing.written(RequestFilter()), choosing.written(choosing.Letters())]
+    )
+    def test_an_empty_filter_cancels_nothing(self, counting: Desk, chosen: str) -> None:
         counting.stop()
         viewer = Viewer(counting)
         token = viewer.token("/console/requests/cancel?user_id=u")
-        reply = viewer.post("/console/requests/cancel", form, token=token)
+        reply = viewer.post("/console/requests/cancel", {"chosen": chosen}, token=token)
         assert reply.status_code == 422
-        assert "means all" in reply.text
+        reply = viewer.post("/console/dead/act", {"chosen": chosen, "act": "discard"}, token=token)
+        assert reply.status_code == 422
         assert viewer.get("/console/requests/cancel").status_code == 422
+        assert viewer.get("/console/dead/act?act=discard").status_code == 422
+        assert len(counting.run(counting.services.client.view.open_page()).requests) == 1
 
-    def test_a_filter_is_previewed_and_cancelled(self, counting: Desk) -> None:
+    @pytest.mark.parametrize("source", ["crm", "c\u00a0rm", "c\\xa0rm", 'a b&c=d"<', "x\u202e"])
+    def test_what_is_previewed_is_what_is_cancelled(self, counting: Desk, source: str) -> None:
         for number in range(5):
-            counting.stop(task_id=str(number), source="crm" if number < 3 else "billing")
+            named = source if number < 3 else ("c\\xa0rm" if source != "c\\xa0rm" else "other")
+            counting.stop(task_id=str(number), source=named)
         viewer = Viewer(counting)
-        preview = viewer.get("/console/requests/cancel?source=crm")
+        place = f"/console/requests/cancel?{urlencode({'source': source})}"
+        preview = viewer.get(place)
         assert "<strong>3</strong> open requests" in preview.text
-        token = viewer.token("/console/requests/cancel?source=crm")
-        reply = viewer.post("/console/requests/cancel", {"source": "crm"}, token=token)
-        assert reply.headers["location"].endswith("source=crm&cancelled=3&in_flight=0")
+        chosen = re.search(r'name="chosen" value="([^"]+)"', preview.text)
+        assert chosen is not None
+        form = {"chosen": chosen[1]}
+        reply = viewer.post("/console/requests/cancel", form, token=viewer.token(place))
+        assert "cancelled=3&in_flight=0" in reply.headers["location"]
         assert "Cancelled 3" in viewer.get(reply.headers["location"]).text
         left = counting.run(counting.services.client.view.open_page()).requests
-        assert [one.source for one in left] == ["billing", "billing"]
-        entries = counting.call("GET", "/console/audit").text
-        assert entries.count("cancel") >= 3
+        assert {one.task_id for one in left} == {"3", "4"}
+        assert counting.call("GET", "/console/audit").text.count(">cancel<") == 1
 
-    def test_dead_letters_are_sent_again_or_dropped_by_their_group(self, counting: Desk) -> None:
-        for name in "abc":
-            counting.stop(task_id=name)
-            counting.world.answer("u", name, always=Answer.REJECTED)
+    def test_a_group_of_dead_letters_is_shown_and_then_dropped(self, counting: Desk) -> None:
+        """Of the filter that it was found with, and none that died since."""
+        for user, name in (("a", "1"), ("a", "2"), ("b", "3")):
+            counting.world.answer(user, name, always=Answer.REJECTED)
+            counting.stop(user_id=user, task_id=name)
         counting.world.work()
         viewer = Viewer(counting)
-        page = viewer.get("/console/dead").text
-        assert "3 in all" in page
-        reason = re.search(r"reason=([^&]+)&amp;outcome=(\w+)", page)
-        assert reason is not None
-        group = viewer.get(f"/console/dead?reason={reason[1]}&outcome={reason[2]}")
-        assert "Drop all of these (3)" in group.text
-        form = dict(re.findall(r'name="(reason|outcome)" value="([^"]*)"', group.text))
-        form = {name: value.replace("&#39;", "'") for name, value in form.items()}
-        reply = viewer.post("/console/dead/discard", form, token=viewer.token("/console/dead"))
-        assert reply.headers["location"] == "/console/dead?discarded=3"
-        assert counting.run(counting.services.client.dead_count()) == 0
+        page = viewer.get("/console/dead?user_id=a").text
+        group = html.unescape(re.findall(r'href="(/console/dead\?[^"]*reason=[^"]*)"', page)[0])
+        assert "user_id=a" in group
+        listed = viewer.get(group).text
+        assert "Drop these 2…" in listed
+        place = html.unescape(
+            re.findall(r'href="(/console/dead/act\?[^"]*discard[^"]*)"', listed)[0]
+        )
+        preview = viewer.get(place).text
+        assert "This drops <strong>2</strong>" in preview
+        counting.world.answer("a", "4", always=Answer.REJECTED)
+        counting.world.advance(1)
+        counting.stop(user_id="a", task_id="4")
+        counting.world.work()
+        chosen = re.search(r'name="chosen" value="([^"]+)"', preview)
+        assert chosen is not None
+        form = {"chosen": chosen[1], "act": "discard"}
+        reply = viewer.post("/console/dead/act", form, token=viewer.token(place))
+        assert reply.headers["location"] == "/console/dead?discarded=2"
+        left = [one.task_id for one in _dead(counting)]
+        assert sorted(left) == ["3", "4"]
+
+    def test_a_message_with_an_odd_reason_is_dropped_by_its_group(self, counting: Desk) -> None:
+        for number, reason in enumerate(("line\nbreak", "a\u00a0b", "a\\xa0b")):
+            junk = junk_of(b"x", reason, message_id=f"m{number}", origin="s")
+            counting.run(counting.services.client.quarantine(junk))
+        viewer = Viewer(counting)
+        for reason in ("line\nbreak", "a\u00a0b"):
+            query = urlencode({"act": "discard", "outcome": "message", "reason": reason})
+            preview = viewer.get(f"/console/dead/act?{query}").text
+            chosen = re.search(r'name="chosen" value="([^"]+)"', preview)
+            assert chosen is not None
+            form = {"chosen": chosen[1], "act": "discard"}
+            token = _token_in(preview)
+            reply = viewer.post("/console/dead/act", form, token=token)
+            assert reply.headers["location"] == "/console/dead?discarded=1"
+        assert counting.run(counting.services.client.dead_count()) == 1
+
+
+def _token_in(page: str) -> str:
+    found = re.search(r'name="csrf" value="([\w-]+)"', page)
+    assert found is not None
+    return found[1]
+
+
+def _dead(desk: Desk) -> list[Any]:
+    async def read() -> list[Any]:
+        return [one async for one in desk.services.client.dead_letters()]
+
+    return desk.run(read())
 
 
 class TestShown:
@@ -351,7 +279,7 @@ class TestShown:
 def test_an_open_page_is_sent_what_changes(counting: Desk) -> None:
     async def follow() -> str:
         reply = asyncio.create_task(counting.acall("GET", "/console/live/requests"))
-        await _until(lambda: counting.services.waiting._streams == 1)
+        await _until(lambda: counting.services.waiting._ends)
         await counting.acall("POST", "/v1/stops", json={"user_id": "u", "task_id": "fresh"})
         await asyncio.sleep(1.5)
         counting.services.waiting.close()
@@ -387,12 +315,3 @@ def test_many_viewers_cost_the_ledger_as_much_as_one(counting: Desk) -> None:
         return asked
 
     assert counting.run(look()) <= 5
-
-
-def test_a_session_is_kept_as_a_hash(viewer: Viewer, keys: KeyRing) -> None:
-    viewer.log_in(keys.add("ops", Scope.READ))
-    held = viewer.desk._http.cookies["stopline-console"]
-    names = [name.decode() for name in viewer.desk.world.ledger.client.scan_iter("*note:*")]
-    assert len(names) == 1
-    assert held not in names[0]
-    assert viewer.desk.world.ledger.client.ttl(names[0]) <= sessions.LASTS_S

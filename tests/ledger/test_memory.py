@@ -11,16 +11,18 @@ from stopline.contract import (
     MESSAGE_IDS_MAX,
     Junk,
     Lane,
+    OpenPlace,
     OpenRequest,
     OutcomeKind,
     Refusal,
     RefusalKind,
+    RequestFilter,
     StopRequest,
     Target,
     Verdict,
 )
 from stopline.errors import LedgerFullError
-from stopline.ledger import Ledger, commands, queries, scripts
+from stopline.ledger import Ledger, commands, overviews, queries, scripts
 from stopline.ledger.limits import Limits
 from stopline.ledger.values import Accepted, Answer, Ended, Record, Submission
 from tests.support.size import ledger_bytes
@@ -143,3 +145,14 @@ def test_junk_without_room_is_kept_without_its_body(real_ledger: Ledger, share: 
     (message,) = real_ledger.run(queries.dead_letters(["m"]))
     assert message is not None
     assert message.truncated
+
+
+def test_when_redis_is_full_somebody_can_look_and_log_in(real_ledger: Ledger) -> None:
+    """To cancel is what makes room."""
+    (ids,) = [_accept(real_ledger, chunk) for chunk in _chunks(250)]
+    real_ledger.client.config_set("maxmemory", int(_used(real_ledger) * 0.9))
+    assert real_ledger.run(overviews.overview(LIMITS)).lanes[Lane.BULK].open == 250
+    page = overviews.open_page(RequestFilter(), OpenPlace(Lane.BULK), 10)
+    assert len(real_ledger.run(page).requests) == 10
+    real_ledger.run(commands.remember("session:x", b"{}", 60))
+    assert real_ledger.run(commands.cancel(LIMITS, ids[:1], "me"))[0] == ("cancelled",)

@@ -85,6 +85,33 @@ class TestCounts:
             desk.stop(lasts_s=-1)
         assert _counts(desk).refusals[RefusalKind.NOT_AFTER_PASSED] == 1
 
+    def test_a_call_is_counted_once_however_often_it_is_settled(self, desk: Desk) -> None:
+        """A reply that was lost is asked for again, together with what came meanwhile."""
+        ids = [desk.stop(name).request_id for name in "ab"]
+        grants = desk.claim(*ids).grants
+        _settle_all(desk, grants[:1])
+        _settle_all(desk, grants[::-1])
+        counts = _counts(desk)
+        assert counts.attempts == {StatusClass(Verdict.STOPPED, "2xx"): 2}
+        assert counts.calls.total == 2
+
+    def test_what_was_open_before_anything_was_counted_is_not_counted_when_it_ends(
+        self, desk: Desk
+    ) -> None:
+        """An upgrade: else the counters would be negative for good."""
+        desk.limits = LIMITS
+        before = [desk.stop(name).request_id for name in "abc"]
+        desk.limits = replace(LIMITS, counts=True)
+        after = desk.stop("d").request_id
+        assert _open(desk) == {(Lane.DEFAULT, State.QUEUED): 1}
+        assert desk.run(overviews.recount()).wrong == ()
+        for one in before:
+            desk.begin(one).succeed()
+        assert _open(desk) == {(Lane.DEFAULT, State.QUEUED): 1}
+        desk.begin(after).succeed()
+        assert _open(desk) == {}
+        assert _counts(desk).outcomes[Lane.DEFAULT, OutcomeKind.STOPPED] == 4
+
     def test_without_the_setting_nothing_is_counted(self, desk: Desk) -> None:
         desk.limits = LIMITS
         desk.begin(desk.stop().request_id).succeed()
@@ -197,6 +224,19 @@ class TestPages:
         desk.cancel(receipts[1].request_id)
         page = desk.run(overviews.open_page(RequestFilter(), page.place, 2))
         assert [one.task_id for one in page.requests] == ["2", "3"]
+
+    def test_those_that_are_due_at_one_moment_are_all_met_though_they_go(self, desk: Desk) -> None:
+        """The leases of one claim end together; who cancels page by page must find them all."""
+        ids = [desk.stop(str(number)).request_id for number in range(10)]
+        desk.claim(*ids)
+        desk.time.advance(31)
+        place: OpenPlace | None = OpenPlace(Lane.DEFAULT)
+        while place is not None:
+            page = desk.run(overviews.open_page(RequestFilter(user_id="u"), place, 3))
+            for one in page.requests:
+                desk.cancel(one.request_id)
+            place = page.place
+        assert desk.due() == set()
 
 
 class TestWhatEnded:

@@ -287,6 +287,14 @@ def _submit_each(client: Any) -> None:
     assert (refusal.index, refusal.kind) == (3, RefusalKind.NOT_AFTER_PASSED)
 
 
+def _cancel_each(client: Any) -> None:
+    ids = [client.stop("u", name).request_id for name in "ab"]
+    assert client.cancel_each([*ids, "none"]) == {
+        **dict.fromkeys(ids, CancelResult.CANCELLED),
+        "none": CancelResult.UNKNOWN,
+    }
+
+
 def _beat(client: Any) -> None:
     said = Beat(process_id="b", role=ProcessRole.BRIDGE, host="h", pid=1, lanes=())
     client.beat(said)

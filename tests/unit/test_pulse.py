@@ -20,6 +20,7 @@ from stopline.contract import (
 from stopline.pulse import Recorder
 
 _AT = datetime(2026, 11, 26, 8, tzinfo=UTC)
+_FOUR = LaneView(4, None, None)
 _EMPTY = dict.fromkeys(Lane, LaneView(0, None, None))
 
 
@@ -29,7 +30,8 @@ def _overview(after_s: float, **counts: int) -> Overview:
 
 
 def test_at_first_there_are_no_rates() -> None:
-    pulse = Recorder().add(_overview(0, open__bulk__queued=4))
+    overview = _overview(0, open__bulk__queued=4)
+    pulse = Recorder().add(overview._replace(lanes={**_EMPTY, Lane.BULK: _FOUR}))
     assert pulse.accepted_per_s is None
     assert pulse.lanes[-1].open == {State.QUEUED: 4, State.CALLING: 0, State.WAITING: 0}
     assert (pulse.open_total, pulse.oldest_s, pulse.dead_letters) == (4, None, 3)
@@ -88,3 +90,18 @@ def test_ages_and_lateness() -> None:
         lanes={**_EMPTY, Lane.DEFAULT: view._replace(due_at=_AT + timedelta(seconds=5))}
     )
     assert Recorder().add(early).lanes[1].late_s is None
+
+
+def test_after_a_pause_the_minutes_between_are_looked_up() -> None:
+    """Else what is called the last minute would be all of the pause."""
+    recorder = Recorder()
+    assert recorder.needs_history(_AT)
+    recorder.add(_overview(0))
+    assert not recorder.needs_history(_AT + timedelta(seconds=30))
+    later = _AT + timedelta(hours=8)
+    assert recorder.needs_history(later)
+    recorder.learn(
+        [Snapshot(later - timedelta(seconds=61), parse_counts({"receipt:accepted": 60}))]
+    )
+    pulse = recorder.add(_overview(8 * 3600, receipt__accepted=121))
+    assert pulse.accepted_per_s == pytest.approx(1)

@@ -116,7 +116,7 @@ def test_a_header_tells_the_options_that_a_script_reads(name: str) -> None:
     assert header is not None
     told = set(
         re.findall(
-            r"[a-z]+(?:_[a-z]+)+|\b(?:token|limit|detail|durable|audit|only|counts|calls|traces|state|target|source|batch|repair)\b",
+            r"[a-z]+(?:_[a-z]+)+|\b(?:token|limit|detail|durable|audit|only|counts|calls|traces|state|target|task|source|batch|repair)\b",
             re.sub(r"\(.*?\)", "", header[1], flags=re.DOTALL),
         )
     )
@@ -177,6 +177,7 @@ def test_options_are_those_that_scripts_read() -> None:
         "state",
         "target",
         "source",
+        "task",
         "batch",
         "repair",
         "calls",

@@ -23,7 +23,7 @@ from stopline.client.arguments import (
 )
 from stopline.client.async_gathering import AsyncGathering
 from stopline.client.async_listener import AsyncListener
-from stopline.client.notes import AsyncNotes
+from stopline.client.values import AsyncValues
 from stopline.client.views import AsyncViews
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import AsyncPublisher
@@ -184,6 +184,12 @@ class AsyncStopClient:
         verb = verbs.cancel(self._limits, [request_id], by, only_source=only_source, actor=actor)
         return (await self._take(verb))[request_id]
 
+    async def cancel_each(
+        self, request_ids: Sequence[str], *, by: str = "unknown", actor: Actor | None = None
+    ) -> dict[str, CancelResult]:
+        """As `StopClient.cancel_each`."""
+        return await self._take(verbs.cancel(self._limits, request_ids, by, actor=actor))
+
     async def cancel_batch(
         self, batch_id: str, *, by: str = "unknown", actor: Actor | None = None
     ) -> dict[CancelResult, int]:
@@ -210,9 +216,9 @@ class AsyncStopClient:
         return AsyncViews(self._limits, self._take)
 
     @property
-    def notes(self) -> AsyncNotes:
+    def values(self) -> AsyncValues:
         """What a service keeps for a while, for all its processes."""
-        return AsyncNotes(self._take)
+        return AsyncValues(self._take)
 
     async def now(self) -> datetime:
         """As `StopClient.now`."""

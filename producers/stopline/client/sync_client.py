@@ -26,9 +26,9 @@ from stopline.client.arguments import (
     requests_of,
     target_of,
 )
-from stopline.client.notes import Notes
 from stopline.client.sync_gathering import Gathering
 from stopline.client.sync_listener import Listener
+from stopline.client.values import Values
 from stopline.client.views import Views
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import Publisher
@@ -202,16 +202,15 @@ class StopClient:
         only_source: str | None = None,
         actor: Actor | None = None,
     ) -> CancelResult:
-        """Cancel a request, for everybody who joined it.
-
-        Args:
-            request_id: the request.
-            by: who does this; the outcome says so.
-            only_source: only if this source alone asked for it.
-            actor: see `stop_request`.
-        """
+        """Cancel a request, for everybody who joined it; with `only_source`, only if nobody did."""
         verb = verbs.cancel(self._limits, [request_id], by, only_source=only_source, actor=actor)
         return self._take(verb)[request_id]
+
+    def cancel_each(
+        self, request_ids: Sequence[str], *, by: str = "unknown", actor: Actor | None = None
+    ) -> dict[str, CancelResult]:
+        """Cancel many requests; what came of each, by its id."""
+        return self._take(verbs.cancel(self._limits, request_ids, by, actor=actor))
 
     def cancel_batch(
         self, batch_id: str, *, by: str = "unknown", actor: Actor | None = None
@@ -242,9 +241,9 @@ class StopClient:
         return Views(self._limits, self._take)
 
     @property
-    def notes(self) -> Notes:
+    def values(self) -> Values:
         """What a service keeps for a while, for all its processes."""
-        return Notes(self._take)
+        return Values(self._take)
 
     def now(self) -> datetime:
         """The ledger's time."""

@@ -14,6 +14,7 @@ from stopline.contract.counts import (
     Histogram,
     StatusClass,
     bucket_name,
+    is_event,
     parse_counts,
     status_class,
 )
@@ -165,6 +166,7 @@ __all__ = [
     "dispatch_entry",
     "engine_id",
     "from_microseconds",
+    "is_event",
     "is_identifier",
     "is_trace_parent",
     "junk_of",

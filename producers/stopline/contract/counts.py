@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stopline.contract.lanes import Lane
 from stopline.contract.outcomes import OutcomeKind, State, Verdict
 from stopline.contract.receipts import ReceiptKind, RefusalKind
+from stopline.contract.times import from_microseconds
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 STOP_BUCKETS_S: Final = (
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -85,11 +89,21 @@ class Counts(NamedTuple):
     """One call each; the API knows no lanes."""
     events: dict[str, int]
     """What happened that leaves no record of its own."""
+    since: datetime | None
+    """When counting began; None: nothing is counted."""
 
     @property
     def open_total(self) -> int:
         """Of all lanes and states."""
         return sum(self.open.values())
+
+
+_SINCE: Final = "since"
+
+
+def is_event(name: str) -> bool:
+    """Whether a counter is of what somebody counted by name (`client.count`)."""
+    return ":" not in name and name != _SINCE
 
 
 def parse_counts(fields: dict[str, int]) -> Counts:
@@ -116,7 +130,8 @@ def parse_counts(fields: dict[str, int]) -> Counts:
         },
         stops={lane: _histogram(STOP_BUCKETS_S, of("stop", {}), lane) for lane in Lane},
         calls=_histogram(CALL_BUCKETS_S, of("call", {})),
-        events={name: count for (name,), count in of("", {}).items()},
+        events={name: count for (name,), count in of("", {}).items() if is_event(name)},
+        since=from_microseconds(fields[_SINCE]) if _SINCE in fields else None,
     )
 
 

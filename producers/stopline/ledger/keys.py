@@ -30,7 +30,7 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:age:<lane>` | sorted set | those seconds |
 | `{stopline}:recent` | list | ids of the last requests that ended, the newest first |
 | `{stopline}:batches` | sorted set | the last batches, by when they began |
-| `{stopline}:note:<name>` | string | what a service keeps for a while: a session of the console |
+| `{stopline}:value:<name>` | string | what a service keeps for a while: a session of the console |
 | `{stopline}:history` | stream | the counters as they were each minute of a day |
 | `{stopline}:minute` | string | there while this minute is in it |
 | `{stopline}:rate:<name>` | string | when the next of a name's calls would be due (`spend.lua`) |
@@ -67,7 +67,7 @@ AGES: Final = "{stopline}:ages"
 AGE: Final = "{stopline}:age:"
 RECENT: Final = "{stopline}:recent"
 BATCHES: Final = "{stopline}:batches"
-NOTE: Final = "{stopline}:note:"
+VALUE: Final = "{stopline}:value:"
 HISTORY: Final = "{stopline}:history"
 MINUTE: Final = "{stopline}:minute"
 AUDIT: Final = "{stopline}:audit"
@@ -96,6 +96,7 @@ LUA_NAMES: Final = {
     "AGE": AGE,
     "RECENT": RECENT,
     "BATCHES": BATCHES,
+    "VALUE": VALUE,
     "HISTORY": HISTORY,
     "MINUTE": MINUTE,
     "AUDIT": AUDIT,

@@ -94,6 +94,7 @@ def open_page(wanted: RequestFilter, place: OpenPlace, limit: int) -> Command[Op
         "look_max": LOOK_MAX,
         "state": wanted.state,
         "target": _beginning(wanted),
+        "task": None if wanted.user_id else wanted.task_id,
         "source": None if wanted.source is None else members({"source": wanted.source}),
         "batch": wanted.batch_id,
     }
@@ -102,20 +103,18 @@ def open_page(wanted: RequestFilter, place: OpenPlace, limit: int) -> Command[Op
 
     def parse(reply: Any) -> OpenPage:
         found, looked_at, score, last = reply
-        requests = (
+        requests = tuple(
             parse_open(text(one), layouts.RECORD.parse(record))
             for one, record in zip(found[::2], found[1::2], strict=True)
         )
         further = OpenPlace(place.lane, text(score), text(last)) if last else None
-        task_id = wanted.task_id
-        kept = tuple(one for one in requests if task_id in {None, one.task_id})
-        return OpenPage(kept, int(looked_at), further)
+        return OpenPage(requests, int(looked_at), further)
 
     return Command("find_open", arguments, parse)
 
 
 def _beginning(wanted: RequestFilter) -> str | None:
-    """With which the texts of wanted targets begin; of a task without its user nothing is known."""
+    """With which the texts of wanted targets begin; None where only a task is given, or nothing."""
     if wanted.user_id is None:
         return None
     return "/".join((wanted.user_id, *([wanted.task_id] if wanted.task_id else []), ""))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from stopline.contract import AuditEntry, KeptOutcome, Outcome, from_microseconds
+from stopline.contract import AuditEntry, KeptOutcome, Outcome, from_microseconds, is_event
 from stopline.ledger import keys
 from stopline.ledger.values import Command
 
@@ -56,7 +56,8 @@ def counts() -> Command[dict[str, int]]:
         pairs = (
             reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
         )
-        return {name.decode(): int(value) for name, value in pairs}
+        counted = {name.decode(): int(value) for name, value in pairs}
+        return {name: times for name, times in counted.items() if is_event(name)}
 
     return Command("HGETALL", (keys.COUNTS,), parse, is_script=False)
 

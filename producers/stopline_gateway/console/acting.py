@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -10,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from stopline.contract import CancelResult
 from stopline_gateway.console import choosing
 from stopline_gateway.console.guard import html
-from stopline_gateway.console.looking import FILTERS, filter_of
+from stopline_gateway.console.looking import filter_of, known
 from stopline_gateway.console.rendering import render
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
@@ -23,16 +24,25 @@ if TYPE_CHECKING:
     from stopline_gateway.services import Services
 
 
+class Act(StrEnum):
+    """What is done with dead letters."""
+
+    REDRIVE = "redrive"
+    DISCARD = "discard"
+
+
 class Acting:
-    """Carries out what forms say."""
+    """Asks before, and carries out what forms say."""
 
     def __init__(self, services: Services) -> None:
         self._client = services.client
 
+    # --- requests and batches -------------------------------------------------------------------
+
     async def cancel_one(self, request: Request, session: Session, _form: Form) -> Response:
         """Cancel a request."""
         session.require(Scope.OPERATE)
-        request_id = request.path_params["request_id"]
+        request_id = known(request, "request_id")
         caller = session.caller
         result = await self._client.cancel(request_id, by=caller.name, actor=caller.actor)
         if result is CancelResult.UNKNOWN:
@@ -42,9 +52,11 @@ class Acting:
     async def preview_cancel(self, request: Request, session: Session) -> Response:
         """How many open requests a filter means, before they are cancelled."""
         session.require(Scope.OPERATE)
-        wanted = filter_of(request.query_params)
+        query = request.query_params
+        wanted = filter_of(query)
         choosing.check_not_empty(wanted)
-        _check_open(request.query_params.get("list", ""), wanted.outcome)
+        if query.get("list") == "ended" or wanted.outcome is not None:
+            raise Problem(Kind.INVALID, "What has ended cannot be cancelled.", field="outcome")
         count = await choosing.count_open(self._client, wanted)
         return html(
             render(
@@ -52,6 +64,7 @@ class Acting:
                 session=session,
                 count=count,
                 wanted=wanted,
+                chosen=choosing.written(wanted),
                 at_once=choosing.AT_ONCE_MAX,
                 here="requests",
             )
@@ -60,45 +73,62 @@ class Acting:
     async def cancel_some(self, _request: Request, session: Session, form: Form) -> Response:
         """Cancel open requests by a filter."""
         session.require(Scope.OPERATE)
-        given = {name: form.one(name) for name in FILTERS}
-        wanted = filter_of(given)
-        choosing.check_not_empty(wanted)
-        _check_open("", wanted.outcome)
+        wanted = choosing.read_filter(form.one("chosen"))
         results, has_more = await choosing.cancel_open(self._client, wanted, session.caller)
+        shown = wanted.model_dump(mode="json", exclude_none=True)
         told = {
-            "cancelled": results.get(CancelResult.CANCELLED, 0),
-            "in_flight": results.get(CancelResult.NO_FURTHER_ATTEMPT, 0),
+            "cancelled": results[CancelResult.CANCELLED],
+            "in_flight": results[CancelResult.NO_FURTHER_ATTEMPT],
             **({"more": 1} if has_more else {}),
         }
-        return _back("/console/requests", **{k: v for k, v in given.items() if v}, **told)
+        return _back("/console/requests", **shown, **told)
 
     async def cancel_batch(self, request: Request, session: Session, _form: Form) -> Response:
         """Cancel all of a batch that is open."""
         session.require(Scope.OPERATE)
-        batch_id = request.path_params["batch_id"]
+        batch_id = known(request, "batch_id")
         caller = session.caller
         results = await self._client.cancel_batch(batch_id, by=caller.name, actor=caller.actor)
         place = f"/console/batches/{quote(batch_id, safe='')}"
         return _back(place, cancelled=results[CancelResult.CANCELLED])
 
-    async def redrive(self, _request: Request, session: Session, form: Form) -> Response:
-        """Send dead letters again."""
+    # --- dead letters ---------------------------------------------------------------------------
+
+    async def preview_letters(self, request: Request, session: Session) -> Response:
+        """Which dead letters are meant, before they are sent again or dropped."""
         session.require(Scope.OPERATE)
-        letters = choosing.Letters.of(form)
-        sent, kept = await choosing.redrive(self._client, letters, session.caller)
-        return _back("/console/dead", redriven=sent, kept=kept)
+        query = request.query_params
+        act = query.get("act", "")
+        if act not in set(Act):
+            raise Problem(Kind.INVALID, "act: redrive or discard.", field="act")
+        letters = choosing.letters_of(query, query.getlist("id"))
+        letters = letters._replace(until=await self._client.now())
+        if letters.is_empty:
+            raise Problem(Kind.INVALID, "Choose which dead letters are meant.")
+        found = await letters.found(self._client)
+        return html(
+            render(
+                "letters.html",
+                session=session,
+                found=found,
+                letters=letters,
+                act=act,
+                chosen=choosing.written(letters),
+                here="dead",
+            )
+        )
 
-    async def discard(self, _request: Request, session: Session, form: Form) -> Response:
-        """Drop dead letters."""
+    async def act_on_letters(self, _request: Request, session: Session, form: Form) -> Response:
+        """Send dead letters again, or drop them."""
         session.require(Scope.OPERATE)
-        letters = choosing.Letters.of(form)
-        dropped = await choosing.discard(self._client, letters, session.caller)
-        return _back("/console/dead", discarded=dropped)
-
-
-def _check_open(list_: str, outcome: object) -> None:
-    if list_ == "ended" or outcome is not None:
-        raise Problem(Kind.INVALID, "What has ended cannot be cancelled.", field="outcome")
+        letters = choosing.read_letters(form.one("chosen"))
+        if form.one("act") == Act.REDRIVE:
+            sent, kept = await choosing.redrive(self._client, letters, session.caller)
+            return _back("/console/dead", redriven=sent, kept=kept)
+        if form.one("act") == Act.DISCARD:
+            dropped = await choosing.discard(self._client, letters, session.caller)
+            return _back("/console/dead", discarded=dropped)
+        raise Problem(Kind.INVALID, "act: redrive or discard.", field="act")
 
 
 def _back(place: str, **told: object) -> Response:

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 import stopline
+from stopline.contract import CancelResult
 from stopline_gateway.console.acting import Acting
 from stopline_gateway.console.guard import (
     HOME,
@@ -23,18 +24,26 @@ from stopline_gateway.console.guard import (
 from stopline_gateway.console.live import Live
 from stopline_gateway.console.looking import CHOICES, FILTERS, Looking
 from stopline_gateway.console.rendering import ASSETS, ASSETS_VERSION, render
-from stopline_gateway.console.sessions import Sessions, check_origin, drop_cookie, set_cookie
+from stopline_gateway.console.sessions import (
+    SCOPES,
+    Sessions,
+    check_origin,
+    drop_cookie,
+    set_cookie,
+)
 from stopline_gateway.problems import Kind, Problem
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from stopline_gateway.console.guard import Handler
     from stopline_gateway.console.live import Body
     from stopline_gateway.console.sessions import Session
     from stopline_gateway.services import Services
 
 _TOLD: Final = ("cancelled", "in_flight", "redriven", "kept", "discarded", "more")
-"""What a page says of the action before it; figures and words of Stopline's own."""
+"""What a page says of the action before it."""
+_DIGITS_MAX: Final = 12
 
 
 class Console:
@@ -56,9 +65,9 @@ class Console:
             Route(LOGIN, guarded(self._login_page)),
             Route(LOGIN, guarded(self._login), methods=["POST"]),
             self._form("/logout", self._logout),
-            Route("/console/search", for_viewers(self._sessions, self._search)),
+            self._look("/search", self._search),
             *self._page("/", "overview", look.overview),
-            Route("/console/requests/cancel", for_viewers(self._sessions, act.preview_cancel)),
+            self._look("/requests/cancel", act.preview_cancel),
             *self._page("/requests", "requests", look.requests),
             *self._page("/requests/{request_id}", "request", look.request),
             *self._page("/targets/{user_id}/{task_id}", "target", look.target),
@@ -66,14 +75,14 @@ class Console:
             *self._page("/batches", "batches", look.batches),
             *self._page("/batches/{batch_id}", "batch", look.batch),
             *self._page("/dead", "dead", look.dead),
+            self._look("/dead/act", act.preview_letters),
             *self._page("/dead/{letter_id}", "letter", look.letter),
             *self._page("/workers", "workers", look.workers),
             *self._page("/audit", "audit", look.audit),
             self._form("/requests/cancel", act.cancel_some),
             self._form("/requests/{request_id}/cancel", act.cancel_one),
             self._form("/batches/{batch_id}/cancel", act.cancel_batch),
-            self._form("/dead/redrive", act.redrive),
-            self._form("/dead/discard", act.discard),
+            self._form("/dead/act", act.act_on_letters),
         ]
 
     def _page(self, path: str, name: str, body: Body) -> list[Route]:
@@ -102,9 +111,12 @@ class Console:
             return await self._live.stream(request, session, body)
 
         return [
-            Route(f"/console{path}", for_viewers(self._sessions, page)),
-            Route(f"/console/live{path}", for_viewers(self._sessions, stream)),
+            self._look(path, page),
+            self._look(f"/live{path}", stream),
         ]
+
+    def _look(self, path: str, handler: Handler) -> Route:
+        return Route(f"/console{path}", for_viewers(self._services, self._sessions, handler))
 
     def _form(self, path: str, act: Any) -> Route:
         endpoint = for_actions(self._services, self._sessions, act)
@@ -113,7 +125,7 @@ class Console:
     # --- in and out -------------------------------------------------------------------------------
 
     async def _login_page(self, request: Request) -> Response:
-        if not self._sessions.asks_for_keys or await self._sessions.find(request):
+        if await self._sessions.find(request):
             return RedirectResponse(HOME, 303)
         to = _own_place(request.query_params.get("to", ""))
         return html(render("login.html", to=to, wrong=None, session=None))
@@ -123,13 +135,15 @@ class Console:
         form = await read_form(request, self._services)
         to = _own_place(form.one("to"))
         try:
-            token, session = await self._sessions.begin(request, form.one("key").strip())
+            caller = self._services.access.login(request, form.one("key").strip())
+            caller.require(*SCOPES)
         except Problem as problem:
             if problem.kind not in {Kind.UNAUTHORIZED, Kind.FORBIDDEN}:
                 raise
             text = render("login.html", to=to, wrong=problem.detail, session=None)
             return html(text, problem.kind.value.status)
-        await self._services.rates.take(session.caller)
+        await self._services.rates.take(caller)
+        token = await self._sessions.begin(request, caller)
         response = RedirectResponse(to, 303)
         set_cookie(request, response, token)
         return response
@@ -146,9 +160,15 @@ class Console:
 
 
 def _told(request: Request) -> dict[str, str]:
-    """What was done before this page was shown."""
+    """What was done before this page was shown; figures and words of Stopline's own, no others."""
     query = request.query_params
-    return {name: query[name] for name in _TOLD if name in query}
+    given = {name: query[name] for name in _TOLD if name in query}
+    words = set(CancelResult)
+    return {
+        name: value
+        for name, value in given.items()
+        if value in words or (value.isascii() and value.isdigit() and len(value) < _DIGITS_MAX)
+    }
 
 
 def _own_place(place: str) -> str:

@@ -1,27 +1,41 @@
-"""What an action touches: open requests by a filter, dead letters by ids, a group or a filter."""
+"""What an action touches: open requests by a filter, dead letters by ids, a group or a filter.
+
+A page that asks before and the form that acts carry the same choice, and look as far: what is
+counted is what is touched.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+import base64
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from stopline.contract import DeadFilter, DeadMessage, OutcomeKind
-from stopline.errors import UnknownRequestError
+import orjson
+
+from stopline.contract import (
+    CancelResult,
+    DeadFilter,
+    DeadMessage,
+    OutcomeKind,
+    RequestFilter,
+)
+from stopline.errors import InvalidRequestError, UnknownRequestError
 from stopline_gateway.console.failures import id_of, outcome_of, reason_of
 from stopline_gateway.problems import Kind, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from stopline import AsyncStopClient
-    from stopline.contract import CancelResult, DeadLetter, OpenPlace, RequestFilter
+    from stopline.contract import DeadLetter, OpenPlace
     from stopline_gateway.access import Caller
-    from stopline_gateway.console.guard import Form
 
 AT_ONCE_MAX: Final = 10_000
 """Requests that one action cancels, and that a preview counts."""
 LETTERS_MAX: Final = 1_000
-"""Dead letters that one action sends again or drops, and that a page groups."""
-_LOOKED_AT_MAX: Final = 20_000
+"""The newest dead letters, which a page groups and an action looks at."""
+_PAGES_MAX: Final = 100
+"""Calls that one action or preview costs: so many times sixteen thousand requests are looked at."""
 _CHUNK: Final = 250
 
 
@@ -43,53 +57,56 @@ def check_not_empty(wanted: RequestFilter) -> None:
 async def count_open(client: AsyncStopClient, wanted: RequestFilter) -> Count:
     """How many open requests a filter means."""
     found, place = 0, None
-    while True:
+    for _ in range(_PAGES_MAX):
         page = await client.view.open_page(wanted, place=place, limit=1_000)
         found += len(page.requests)
         place = page.place
         if place is None or found >= AT_ONCE_MAX:
-            return Count(min(found, AT_ONCE_MAX), place is None)
+            break
+    return Count(min(found, AT_ONCE_MAX), place is None)
 
 
 async def cancel_open(
     client: AsyncStopClient, wanted: RequestFilter, caller: Caller
 ) -> tuple[dict[CancelResult, int], bool]:
     """Cancel open requests of a filter; what came of it, and whether there may be more."""
-    results: dict[CancelResult, int] = {}
+    results = dict.fromkeys(CancelResult, 0)
     place: OpenPlace | None = None
     touched = 0
-    while touched < AT_ONCE_MAX:
+    for _ in range(_PAGES_MAX):
         page = await client.view.open_page(wanted, place=place, limit=_CHUNK)
-        for one in page.requests:
-            result = await client.cancel(one.request_id, by=caller.name, actor=caller.actor)
-            results[result] = results.get(result, 0) + 1
-        touched += len(page.requests)
+        ids = [one.request_id for one in page.requests]
+        if ids:
+            done = await client.cancel_each(ids, by=caller.name, actor=caller.actor)
+            for result in done.values():
+                results[result] += 1
+        touched += len(ids)
         place = page.place
-        if place is None:
-            return results, False
-    return results, True
+        if place is None or touched >= AT_ONCE_MAX:
+            break
+    return results, place is not None
 
 
 class Letters(NamedTuple):
-    """Which dead letters are meant: ids; or a filter, and among those one group."""
+    """Which dead letters are meant: ids; or a filter, and among those one group.
+
+    Attributes:
+        ids: these, where there are any.
+        wanted: else those of this filter.
+        outcome, reason: of them those of this group; empty: all.
+        until: none that died later: what was looked at is what is touched.
+    """
 
     ids: tuple[str, ...] = ()
     wanted: DeadFilter = DeadFilter()
     outcome: str = ""
     reason: str = ""
+    until: datetime | None = None
 
-    @classmethod
-    def of(cls, form: Form) -> Letters:
-        """What a form says; raises `Problem` where it says nothing."""
-        chosen = cls(
-            tuple(dict.fromkeys(one for one in form.all("id") if one)),
-            dead_filter(form.one("kind"), form.one("user_id"), form.one("batch_id")),
-            form.one("outcome"),
-            form.one("reason"),
-        )
-        if not chosen.ids and chosen.wanted.is_empty and not chosen.reason:
-            raise Problem(Kind.INVALID, "Choose which dead letters are meant.")
-        return chosen
+    @property
+    def is_empty(self) -> bool:
+        """Whether it means all."""
+        return not self.ids and self.wanted.is_empty and not self.reason
 
     def means(self, letter: DeadLetter) -> bool:
         """Whether a letter is one of these; of ids nothing is asked here."""
@@ -98,22 +115,28 @@ class Letters(NamedTuple):
         )
         return is_of_group and self.wanted.matches(letter)
 
-    async def found(self, client: AsyncStopClient) -> AsyncIterator[DeadLetter]:
-        """The letters, as far as one action looks."""
+    async def found(self, client: AsyncStopClient) -> list[DeadLetter]:
+        """The letters: of a group or filter those among the newest."""
         if self.ids:
-            for one in self.ids:
-                try:
-                    yield await client.dead_letter(one)
-                except UnknownRequestError:
-                    continue  # somebody was quicker
-            return
-        looked_at = 0
-        async for letter in client.dead_letters(newest_first=True):
-            looked_at += 1
-            if self.means(letter):
-                yield letter
-            if looked_at >= _LOOKED_AT_MAX:
-                return
+            return [one for each in self.ids if (one := await _letter(client, each)) is not None]
+        return [one for one in await newest(client, until=self.until) if self.means(one)]
+
+
+async def _letter(client: AsyncStopClient, letter_id: str) -> DeadLetter | None:
+    try:
+        return await client.dead_letter(letter_id)
+    except UnknownRequestError:
+        return None  # somebody was quicker
+
+
+async def newest(client: AsyncStopClient, *, until: datetime | None = None) -> list[DeadLetter]:
+    """The newest dead letters, that died until then."""
+    found: list[DeadLetter] = []
+    async for letter in client.dead_letters(until=until, newest_first=True):
+        found.append(letter)
+        if len(found) >= LETTERS_MAX:
+            break
+    return found
 
 
 def dead_filter(outcome: str, user_id: str, batch_id: str) -> DeadFilter:
@@ -127,36 +150,90 @@ def dead_filter(outcome: str, user_id: str, batch_id: str) -> DeadFilter:
     )
 
 
+def letters_of(query: Mapping[str, str], ids: Sequence[str] = ()) -> Letters:
+    """The letters that a page's address means; raises `Problem`."""
+    get = query.get
+    wanted = dead_filter(get("kind", ""), get("user_id", ""), get("batch_id", ""))
+    return Letters(tuple(dict.fromkeys(ids)), wanted, get("outcome", ""), get("reason", ""))
+
+
+# --- a choice in a form -------------------------------------------------------------------------
+# Forms change what stands in them (line breaks), so it is written in letters that nothing changes.
+
+
+def written(choice: Letters | RequestFilter) -> str:
+    """A choice, for a form."""
+    if isinstance(choice, RequestFilter):
+        fields: dict[str, Any] = choice.model_dump(mode="json", exclude_none=True)
+    else:
+        fields = {
+            **choice._asdict(),
+            "wanted": choice.wanted.model_dump(mode="json", exclude_none=True),
+            "until": None if choice.until is None else choice.until.isoformat(),
+        }
+    return base64.urlsafe_b64encode(orjson.dumps(fields)).decode()
+
+
+def read_filter(text: str) -> RequestFilter:
+    """A filter from a form; raises `Problem` where it is none, or means all."""
+    try:
+        wanted = RequestFilter.model_validate(_fields(text))
+    except ValueError:
+        raise _none() from None
+    check_not_empty(wanted)
+    return wanted
+
+
+def read_letters(text: str) -> Letters:
+    """Letters from a form; raises `Problem` where it is none, or means all."""
+    try:
+        fields = _fields(text)
+        letters = Letters(
+            ids=tuple(map(str, fields["ids"])),
+            wanted=DeadFilter.model_validate(fields["wanted"]),
+            outcome=str(fields["outcome"]),
+            reason=str(fields["reason"]),
+            until=datetime.fromisoformat(fields["until"]) if fields["until"] else None,
+        )
+    except (ValueError, KeyError, TypeError, InvalidRequestError):
+        raise _none() from None
+    if letters.is_empty:
+        raise Problem(Kind.INVALID, "Choose which dead letters are meant.")
+    return letters
+
+
+def _fields(text: str) -> dict[str, Any]:
+    found = orjson.loads(base64.urlsafe_b64decode(text.encode()))
+    if not isinstance(found, dict):
+        msg = "no object"
+        raise ValueError(msg)  # noqa: TRY004  # as orjson's own errors
+    return found
+
+
+def _none() -> Problem:
+    return Problem(Kind.INVALID, "This form is none of the console's: load the page again.")
+
+
+# --- acting -------------------------------------------------------------------------------------
+
+
 async def redrive(client: AsyncStopClient, letters: Letters, caller: Caller) -> tuple[int, int]:
     """Send letters again; how many, and how many cannot be."""
-    sent = kept = 0
-    async for chunk in _chunks(letters.found(client)):
-        sendable = [one for one in chunk if not isinstance(one, DeadMessage) or one.can_be_redriven]
-        kept += len(chunk) - len(sendable)
-        await client.redrive(sendable, by=caller.name, actor=caller.actor)
-        sent += len(sendable)
-    return sent, kept
+    found = await letters.found(client)
+    sendable = [one for one in found if not isinstance(one, DeadMessage) or one.can_be_redriven]
+    sent = 0
+    for first in range(0, len(sendable), _CHUNK):
+        chunk = sendable[first : first + _CHUNK]
+        receipts = await client.redrive(chunk, by=caller.name, actor=caller.actor)
+        sent += len(receipts) + sum(isinstance(one, DeadMessage) for one in chunk)
+    return sent, len(found) - len(sendable)
 
 
 async def discard(client: AsyncStopClient, letters: Letters, caller: Caller) -> int:
     """Drop letters; how many."""
+    found = [id_of(one) for one in await letters.found(client)]
     dropped = 0
-    async for chunk in _chunks(letters.found(client)):
-        done = await client.discard([id_of(one) for one in chunk], actor=caller.actor)
+    for first in range(0, len(found), _CHUNK):
+        done = await client.discard(found[first : first + _CHUNK], actor=caller.actor)
         dropped += sum(done.values())
     return dropped
-
-
-async def _chunks(letters: AsyncIterator[DeadLetter]) -> AsyncIterator[Sequence[DeadLetter]]:
-    chunk: list[DeadLetter] = []
-    touched = 0
-    async for letter in letters:
-        chunk.append(letter)
-        touched += 1
-        if len(chunk) >= _CHUNK:
-            yield chunk
-            chunk = []
-        if touched >= LETTERS_MAX:
-            break
-    if chunk:
-        yield chunk

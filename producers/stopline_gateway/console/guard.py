@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from stopline.errors import StoplineError
 from stopline_gateway.bodies import media_type, read, require
 from stopline_gateway.console.rendering import render
-from stopline_gateway.console.sessions import check_form_token, check_origin, set_cookie
+from stopline_gateway.console.sessions import check_form_token, check_origin
 from stopline_gateway.problems import Kind, Problem
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stopline_gateway.services import Services
 
     Handler = Callable[[Request, Session], Awaitable[Response]]
+    """What makes a page for somebody."""
     Endpoint = Callable[[Request], Awaitable[Response]]
 
 _log = logging.getLogger(__name__)
@@ -78,19 +79,19 @@ def _problem_page(problem: Problem) -> Response:
     return response
 
 
-def for_viewers(sessions: Sessions, handler: Handler) -> Endpoint:
+def for_viewers(services: Services, sessions: Sessions, handler: Handler) -> Endpoint:
     """A page for who is logged in; others are led to the login, and back."""
 
     async def endpoint(request: Request) -> Response:
+        if request.headers.get("sec-fetch-site") in {"cross-site", "same-site"} and (
+            request.headers.get("sec-fetch-mode") != "navigate"
+        ):
+            raise Problem(Kind.FORBIDDEN, "The console is for its own pages only.")
         session = await sessions.find(request)
-        if session is not None:
-            return await handler(request, session)
-        if sessions.asks_for_keys:
+        if session is None:
             return _to_login(request)
-        token, session = await sessions.begin(request, None)
-        response = await handler(request, session)
-        set_cookie(request, response, token)
-        return response
+        await services.rates.take(session.caller)
+        return await handler(request, session)
 
     return guarded(endpoint)
 

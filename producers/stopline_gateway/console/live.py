@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
 
 from stopline.errors import StoplineError
-from stopline_gateway.problems import Problem
+from stopline_gateway.problems import Kind, Problem, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from markupsafe import Markup
     from starlette.requests import Request
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 LOOK_S: Final = 1.0
 _ALL_THE_SAME_S: Final = 5.0
 """Where no counter changed, a page is made anew after so long: ages go on."""
+_SHARE: Final = 0.05
+"""Of the time, that making a page may take."""
+_OPEN_MAX: Final = 300
+"""Pages that a process keeps up to date."""
+_OPEN_OF_ONE_MAX: Final = 30
+"""Those of one session."""
 _LASTS_S: Final = 600
 """Then the browser connects again, and its session is looked at."""
 _RETRY_MS: Final = 1_000
@@ -39,41 +47,60 @@ class Live:
         self._services = services
         self._sessions = sessions
         self._looking = looking
+        self._open: Counter[str] = Counter()
+        """Pages that are open, by session."""
 
     async def stream(self, request: Request, session: Session, body: Body) -> Response:
-        """What a page shows, each time that it changes."""
+        """What a page shows, each time that it changes; raises `Problem` where too many look."""
+        if self._services.waiting.is_closing:
+            raise Problem(Kind.CLOSING, "Connect again.", headers=retry_after(1))
+        if self._open.total() >= _OPEN_MAX or self._open[session.name] >= _OPEN_OF_ONE_MAX:
+            raise Problem(Kind.BUSY, "Too many pages are open here.", headers=retry_after(10))
         return StreamingResponse(
             self._events(request, session, body), media_type="text/event-stream"
         )
 
+    @contextmanager
+    def _counted(self, session: Session) -> Iterator[None]:
+        name = session.name
+        self._open[name] += 1
+        try:
+            yield
+        finally:
+            self._open[name] -= 1
+            if not self._open[name]:
+                del self._open[name]
+
     async def _events(self, request: Request, session: Session, body: Body) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + _LASTS_S
-        try:
-            with self._services.waiting.stream() as end:
-                yield format_sse_event(retry=_RETRY_MS, comment="changes follow")
-                watch = _Watch()
-                while not end.done() and loop.time() < ends_at:
-                    if not self._sessions.is_alive(session):
-                        yield format_sse_event(event="over", data_str="the key was revoked")
+        with self._counted(session), self._services.waiting.end() as end:
+            yield format_sse_event(retry=_RETRY_MS, comment="changes follow")
+            watch = _Watch()
+            while not end.done() and loop.time() < ends_at:
+                try:
+                    if not await self._sessions.is_alive(request, session):
+                        yield format_sse_event(event="over", data_str="the session is over")
                         return
-                    for event in await self._changes(request, session, body, watch):
-                        yield event
-                    await asyncio.wait([end], timeout=LOOK_S)
-        except Problem as problem:
-            yield format_sse_event(event="away", data_str=problem.detail)
+                    events = await self._changes(request, session, body, watch)
+                except StoplineError:
+                    events = [format_sse_event(event="away", data_str="Redis cannot be reached")]
+                except Problem as problem:
+                    events = [format_sse_event(event="away", data_str=problem.detail)]
+                for event in events:
+                    yield event
+                await asyncio.wait([end], timeout=watch.pause_s)
 
     async def _changes(
         self, request: Request, session: Session, body: Body, watch: _Watch
     ) -> list[bytes]:
-        try:
-            counts = (await self._looking.seen()).overview.counts
-            if not watch.is_due(counts):
-                return []
-            text = str(await body(request, session))
-            chart = await self._looking.chart() if "data-chart" in text else None
-        except (StoplineError, Problem):
-            return [format_sse_event(event="away", data_str="the ledger cannot be reached")]
+        counts = (await self._looking.seen()).overview.counts
+        if not watch.is_due(counts):
+            return []
+        began = asyncio.get_running_loop().time()
+        text = str(await body(request, session))
+        chart = await self._looking.chart() if "data-chart" in text else None
+        watch.took(asyncio.get_running_loop().time() - began)
         events = []
         if text != watch.text:
             watch.text = text
@@ -91,6 +118,11 @@ class _Watch:
         self.text = ""
         self._counts: Any = None
         self._made_at = float("-inf")
+        self.pause_s = LOOK_S
+
+    def took(self, seconds: float) -> None:
+        """How long it took to make the page: looking takes a small share of the time."""
+        self.pause_s = max(LOOK_S, seconds / _SHARE)
 
     def is_due(self, counts: object) -> bool:
         """Whether a page may look different by now."""

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from itertools import islice
+import asyncio
+import base64
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode
 
 import orjson
 
-from stopline.contract import Lane, Outcome, OutcomeKind, State
-from stopline.contract.outcomes import DEAD_OUTCOMES
+from stopline.contract import (
+    DEAD_OUTCOMES,
+    DeadFilter,
+    Lane,
+    Outcome,
+    OutcomeKind,
+    State,
+    is_identifier,
+)
 from stopline.errors import UnknownRequestError
-from stopline_gateway.console import failures
-from stopline_gateway.console.choosing import LETTERS_MAX, dead_filter
+from stopline_gateway.console import choosing, failures
 from stopline_gateway.console.rendering import fragment
 from stopline_gateway.console.timeline import timeline
 from stopline_gateway.pages import Cursor, page_of, request_filter
 from stopline_gateway.problems import Kind, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from markupsafe import Markup
     from starlette.requests import Request
@@ -34,6 +42,14 @@ _WAITING_LOOKED_AT: Final = 200
 FILTERS: Final = ("state", "outcome", "lane", "user_id", "task_id", "source", "batch_id")
 
 
+def known(request: Request, name: str) -> str:
+    """An id from a path; raises `Problem` for what can be none."""
+    value: str = request.path_params[name]
+    if not is_identifier(value):
+        raise Problem(Kind.NOT_FOUND, "There is no such thing: this is no id.")
+    return value
+
+
 def filter_of(values: Mapping[str, str]) -> RequestFilter:
     """Which requests a query or a form means; raises `Problem`."""
     return request_filter(**{name: values.get(name) or None for name in FILTERS})
@@ -46,6 +62,7 @@ class Looking:
         self._services = services
         self._client: AsyncStopClient = services.client
         self._overview: tuple[Seen, Markup] | None = None
+        self._one_makes_it = asyncio.Lock()
 
     async def seen(self) -> Seen:
         """How the whole deployment does."""
@@ -56,18 +73,20 @@ class Looking:
     async def overview(self, _request: Request, _session: Session) -> Markup:
         """The same for all who look: it is made once a second at most."""
         seen = await self.seen()
-        if self._overview is None or self._overview[0] is not seen:
-            page = fragment(
-                "overview_body.html",
-                seen=seen,
-                pulse=seen.pulse,
-                health=seen.health,
-                groups=failures.grouped(await self._newest_letters(200))[:8],
-                waits=await self._waits(seen),
-                memory=seen.overview.memory,
-            )
-            self._overview = (seen, page)
-        return self._overview[1]
+        async with self._one_makes_it:
+            if self._overview is None or self._overview[0] is not seen:
+                letters = await choosing.newest(self._client) if seen.overview.dead_letters else []
+                page = fragment(
+                    "overview_body.html",
+                    seen=seen,
+                    pulse=seen.pulse,
+                    health=seen.health,
+                    groups=failures.grouped(letters)[:8],
+                    waits=await self._waits(seen),
+                    memory=seen.overview.memory,
+                )
+                self._overview = (seen, page)
+            return self._overview[1]
 
     async def _waits(self, seen: Seen) -> tuple[failures.Wait, ...]:
         if not any(one.open[State.WAITING] for one in seen.pulse.lanes):
@@ -82,6 +101,8 @@ class Looking:
         wanted = filter_of(query)
         cursor = Cursor.parse(query["cursor"]) if query.get("cursor") else None
         ended = query.get("list") == "ended" or wanted.outcome is not None
+        if ended and wanted.state is not None:
+            raise Problem(Kind.INVALID, "State is of open requests.", field="state")
         page = await page_of(self._client, wanted, cursor, _ROWS, ended=ended)
         return fragment(
             "requests_body.html",
@@ -89,12 +110,12 @@ class Looking:
             wanted=wanted,
             ended=ended,
             session=session,
-            here={name: value for name, value in query.items() if name != "cursor"},
+            here={name: query[name] for name in ("list", *FILTERS) if query.get(name)},
         )
 
     async def request(self, request: Request, session: Session) -> Markup:
         """One request's life."""
-        status = await self._client.status(request.path_params["request_id"])
+        status = await self._client.status(known(request, "request_id"))
         is_dead = False
         if isinstance(status, Outcome) and status.outcome in DEAD_OUTCOMES:
             try:
@@ -128,14 +149,12 @@ class Looking:
 
     async def batch(self, request: Request, session: Session) -> Markup:
         """One batch, and why some of it failed."""
-        batch = await self._client.batch(request.path_params["batch_id"])
+        batch = await self._client.batch(known(request, "batch_id"))
         failed = sum(batch.outcomes[kind] for kind in DEAD_OUTCOMES)
         letters = []
         if failed:
-            wanted = dead_filter("", "", batch.batch_id)
-            letters = [
-                one for one in await self._newest_letters(LETTERS_MAX) if wanted.matches(one)
-            ]
+            of_batch = choosing.Letters(wanted=DeadFilter(batch_id=batch.batch_id))
+            letters = await of_batch.found(self._client)
         return fragment(
             "batch_body.html",
             batch=batch,
@@ -146,23 +165,20 @@ class Looking:
 
     async def dead(self, request: Request, session: Session) -> Markup:
         """Dead letters: grouped, and the newest of them."""
-        query = request.query_params
-        wanted = dead_filter(
-            query.get("kind", ""), query.get("user_id", ""), query.get("batch_id", "")
-        )
-        reason = query.get("reason", "")
-        letters = [one for one in await self._newest_letters(LETTERS_MAX) if wanted.matches(one)]
-        groups = failures.grouped(letters)
-        rows = [one for one in letters if not reason or failures.reason_of(one) == reason]
+        letters = choosing.letters_of(request.query_params)
+        of_filter = [
+            one for one in await choosing.newest(self._client) if letters.wanted.matches(one)
+        ]
+        rows = [one for one in of_filter if letters.means(one)]
         return fragment(
             "dead_body.html",
-            groups=groups,
-            rows=list(islice(rows, _ROWS)),
-            hidden=max(0, len(rows) - _ROWS),
+            groups=failures.grouped(of_filter),
+            rows=rows[:_ROWS],
+            count=len(rows),
             total=await self._client.dead_count(),
-            looked_at_most=LETTERS_MAX,
-            wanted=wanted,
-            reason=reason,
+            looked_at_most=choosing.LETTERS_MAX,
+            letters=letters,
+            here=_query_of(letters),
             session=session,
             failures=failures,
         )
@@ -190,18 +206,9 @@ class Looking:
                 and (not query.get("task_id") or entry.is_about(query["task_id"]))
             ):
                 entries.append(entry)
-            if len(entries) >= _ROWS * 2 or looked_at >= LETTERS_MAX:
+            if len(entries) >= _ROWS * 2 or looked_at >= choosing.LETTERS_MAX:
                 break
         return fragment("audit_body.html", entries=entries)
-
-    async def _newest_letters(self, most: int) -> list[DeadLetter]:
-        found: list[DeadLetter] = []
-        letters: AsyncIterator[DeadLetter] = self._client.dead_letters(newest_first=True)
-        async for letter in letters:
-            found.append(letter)
-            if len(found) >= most:
-                break
-        return found
 
     # --- beside them ------------------------------------------------------------------------------
 
@@ -219,19 +226,36 @@ class Looking:
 
     async def search(self, text: str) -> str:
         """Where a text that somebody looks for leads."""
-        from urllib.parse import quote, urlencode  # noqa: PLC0415  # only here
-
-        for kind, look in (("requests", self._client.status), ("batches", self._client.batch)):
+        parts = text.strip("/").split("/")
+        if len(parts) in {2, 3} and all(map(is_identifier, parts)):
+            return "/console/targets/" + "/".join(parts)
+        if not is_identifier(text):
+            return f"/console/dead/{quote(text, safe='')}"
+        for kind, look in (
+            ("requests", self._client.status),
+            ("batches", self._client.batch),
+            ("dead", self._client.dead_letter),
+        ):
             try:
                 found: Any = await look(text)
             except UnknownRequestError:
                 continue
-            named: str = getattr(found, "request_id", None) or found.batch_id
-            return f"/console/{kind}/{quote(named, safe='')}"
-        parts = text.strip("/").split("/")
-        if len(parts) in {2, 3} and all(parts):
-            return "/console/targets/" + "/".join(quote(part, safe="") for part in parts)
+            named: str = getattr(found, "request_id", text)
+            return f"/console/{kind}/{named}"
         return f"/console/requests?{urlencode({'task_id': text})}"
+
+
+def _query_of(letters: choosing.Letters) -> dict[str, str]:
+    """What the address of a page says of letters, so that its links keep it."""
+    wanted = letters.wanted
+    given = {
+        "kind": wanted.outcome and wanted.outcome.value,
+        "user_id": wanted.user_id,
+        "batch_id": wanted.batch_id,
+        "outcome": letters.outcome,
+        "reason": letters.reason,
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def _milliseconds(seconds: float | None) -> float | None:
@@ -239,8 +263,6 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 def _body_text(letter: DeadLetter) -> str:
-    import base64  # noqa: PLC0415  # only here
-
     body = getattr(letter, "body", "")
     return base64.b64decode(body).decode("utf-8", "backslashreplace") if body else ""
 

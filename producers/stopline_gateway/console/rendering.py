@@ -46,6 +46,9 @@ def _finalize(value: object) -> object:
     return shown(value) if isinstance(value, str) else value
 
 
+# What a form sends back must be what it was given: `as_it_is` escapes, and writes nothing out.
+
+
 def _moment(at: datetime | None) -> Markup:
     """A time, which the page's script puts into the viewer's zone; UTC stays as its title."""
     if at is None:
@@ -74,6 +77,7 @@ _ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.globals["assets_version"] = ASSETS_VERSION
+_ENVIRONMENT.filters["as_it_is"] = escape
 _ENVIRONMENT.filters.update(moment=_moment, duration=_duration, number=_number)
 
 

@@ -6,6 +6,7 @@ login, and the token of forms. A session ends with its time, with its key, and a
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 LASTS_S: Final = 12 * 3600
 SCOPES: Final = (Scope.READ, Scope.OPERATE)
+_LOCAL: Final = "console"
+_LOOK_S: Final = 10.0
+_REMEMBERED_MAX: Final = 10_000
 _TOKEN_BYTES: Final = 32
 _TOKEN_CHARACTERS_MAX: Final = 100
 
@@ -34,16 +38,19 @@ class Session(NamedTuple):
     """Somebody who looks.
 
     Attributes:
-        name: in the ledger: a hash of what the browser holds.
-        key_id: the key of the login; None where no keys are asked for.
+        name: in the ledger: a hash of what the browser holds; empty where no keys are asked for.
         form_token: what every form of theirs carries.
         caller: who that is.
     """
 
     name: str
-    key_id: str | None
     form_token: str
     caller: Caller
+
+    @property
+    def key_id(self) -> str | None:
+        """The key of the login; None where no keys are asked for."""
+        return self.caller.key_id
 
     @property
     def may_act(self) -> bool:
@@ -61,50 +68,82 @@ class Sessions:
     def __init__(self, client: AsyncStopClient, access: Access) -> None:
         self._client = client
         self._access = access
+        self._looked_at: dict[str, float] = {}
+        """When it was last looked whether a session is still in the ledger."""
 
     @property
     def asks_for_keys(self) -> bool:
         """Whether somebody has to log in."""
         return self._access.asks_for_keys
 
-    async def begin(self, request: Request, key: str | None) -> tuple[str, Session]:
-        """Begin a session: what the browser is to hold, and who it is.
+    async def begin(self, request: Request, caller: Caller) -> str:
+        """Begin a session: what the browser is to hold.
 
-        Whatever token the browser sent is not used again: nobody can have chosen it.
-
-        Raises:
-            Problem: the key is wrong, or has neither of the scopes `read` and `operate`.
+        Whatever it held before is not used again, and ends: nobody can have chosen it.
         """
-        caller = self._access.login(request, key)
-        caller.require(*SCOPES)
+        before = await self.find(request)
+        if before is not None:
+            await self.end(before)
         token, form_token = (secrets.token_urlsafe(_TOKEN_BYTES) for _ in range(2))
-        name = _name(token)
-        kept = {"key_id": caller.key_id, "form_token": form_token}
-        await self._client.notes.remember(name, orjson.dumps(kept), LASTS_S)
-        return token, Session(name, caller.key_id, form_token, caller)
+        kept = {
+            "key_id": caller.key_id,
+            "sha256": self._access.hash_of(caller.key_id),
+            "form_token": form_token,
+        }
+        await self._client.values.remember(_name(token), orjson.dumps(kept), LASTS_S)
+        return token
 
     async def find(self, request: Request) -> Session | None:
-        """Whose session a request belongs to; None: nobody's, or it is over."""
+        """Whose session a request belongs to; None: nobody's, or it is over.
+
+        Raises:
+            Problem: no keys are asked for, and the call is not from this machine.
+        """
+        if not self.asks_for_keys:
+            return await self._of_this_machine(request)
         token = request.cookies.get(cookie_name(request))
         if not token or len(token) > _TOKEN_CHARACTERS_MAX:
             return None
         name = _name(token)
-        raw = await self._client.notes.recall(name)
+        raw = await self._client.values.recall(name)
         if raw is None:
             return None
         kept = orjson.loads(raw)
-        caller = self._access.caller_of(request, kept["key_id"])
+        caller = self._access.caller_of(request, kept["key_id"], kept["sha256"])
         if caller is None or caller.scopes.isdisjoint(SCOPES):
             return None
-        return Session(name, kept["key_id"], kept["form_token"], caller)
+        return Session(name, kept["form_token"], caller)
+
+    async def _of_this_machine(self, request: Request) -> Session:
+        """One for all who may look without a key; its token of forms is that of all gateways."""
+        caller = self._access.login(request, None)
+        raw = await self._client.values.recall(_LOCAL)
+        if raw is None:
+            made = secrets.token_urlsafe(_TOKEN_BYTES).encode()
+            await self._client.values.remember(_LOCAL, made, LASTS_S)
+            raw = await self._client.values.recall(_LOCAL) or made
+        return Session("", raw.decode(), caller)
 
     async def end(self, session: Session) -> None:
         """Log out."""
-        await self._client.notes.forget(session.name)
+        self._looked_at.pop(session.name, None)
+        if session.name:
+            await self._client.values.forget(session.name)
 
-    def is_alive(self, session: Session) -> bool:
-        """Whether its key is still one, without asking the ledger."""
-        return self._access.is_still(session.caller)
+    async def is_alive(self, request: Request, session: Session) -> bool:
+        """Whether it goes on: its key at each look, itself in the ledger now and then."""
+        if not session.name:
+            return True
+        current = self._access.caller_of(request, session.key_id, None)
+        if current is None or current.scopes != session.caller.scopes:
+            return False
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at.get(session.name, float("-inf")) < _LOOK_S:
+            return True
+        if len(self._looked_at) > _REMEMBERED_MAX:
+            self._looked_at.clear()
+        self._looked_at[session.name] = now
+        return await self.find(request) is not None
 
 
 def _name(token: str) -> str:

@@ -34,7 +34,8 @@ router = APIRouter(tags=["probes"], route_class=DirectRoute)
 async def metrics(request: Request) -> Response:
     """From the ledger: the same at every gateway. `stopline_up` is 0 where that is away."""
     services = services_of(request)
-    await services.admit(request, Scope.READ)
+    # No rate: that is asked for in the ledger, and it is when that is away that somebody looks.
+    services.access.caller(request, Scope.READ)
     try:
         seen = await services.sight.look()
     except StoplineError:

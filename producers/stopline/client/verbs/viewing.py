@@ -88,6 +88,7 @@ def recent_page(wanted: RequestFilter, place: str | None, limit: int) -> Verb[Re
             return RecentPage((), None)
         first = at + 1
     found: list[Outcome] = []
+    seen: set[str] = set()
     last = place
     for _ in range(LOOKS_MAX):
         ids = yield from run(overviews.recent_ids(first, _RECENT_AT_ONCE))
@@ -96,6 +97,9 @@ def recent_page(wanted: RequestFilter, place: str | None, limit: int) -> Verb[Re
         outcomes = {one.request_id: one for one in (yield from run(overviews.outcomes(ids)))}
         for request_id in ids:
             one, last = outcomes.get(request_id), request_id
+            if request_id in seen:
+                continue  # others ended meanwhile, and moved it
+            seen.add(request_id)
             if one is not None and wanted.matches(one):
                 found.append(one)
                 if len(found) >= limit:

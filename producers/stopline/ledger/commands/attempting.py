@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +26,7 @@ from stopline.ledger.values import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from stopline.contract import Verdict
     from stopline.ledger.limits import Limits
 
 
@@ -149,15 +149,22 @@ def settle(limits: Limits, settlements: Sequence[Settlement]) -> Command[Settled
     return Command("settle", (given, *fields), _parse_settled)
 
 
-def _calls(settlements: Sequence[Settlement]) -> list[str | int]:
-    """What these calls are counted as, together: most come to the same."""
-    records = [one.record for one in settlements if not isinstance(one, Released)]
-    came_to = Counter((one.verdict, one.http_status) for one in records)
-    took = Counter(bisect_left(CALL_BUCKETS_S, one.duration_ms / 1000) for one in records)
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for (verdict, status), count in came_to.items():
-        counts["attempt", verdict.value, status_class(status)] += count
-    for at, count in took.items():
-        counts["call", bucket_name(CALL_BUCKETS_S, at), ""] += count
-    counts["call", "us", ""] = round(sum(one.duration_ms for one in records) * 1000)
-    return [word for name, count in counts.items() for word in (*name, count)]
+def _calls(settlements: Sequence[Settlement]) -> dict[str, list[Any]]:
+    """What each of these calls is counted as: most come to the same, which is said once."""
+    kinds: dict[tuple[Verdict, int | None, int], int] = {}
+    of: list[int] = []
+    us: list[int] = []
+    for one in settlements:
+        if isinstance(one, Released):
+            of.append(0)
+            us.append(0)
+            continue
+        verdict, duration_ms, status, *_ = one.record
+        kind = (verdict, status, bisect_left(CALL_BUCKETS_S, duration_ms / 1000))
+        of.append(kinds.setdefault(kind, len(kinds) + 1))
+        us.append(round(duration_ms * 1000))
+    named = [
+        (verdict, status_class(status), bucket_name(CALL_BUCKETS_S, at))
+        for verdict, status, at in kinds
+    ]
+    return {"kinds": named, "of": of, "us": us}

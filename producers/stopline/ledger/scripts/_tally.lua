@@ -1,9 +1,10 @@
--- requires: text commit
+-- requires: text clock commit
 -- Counters, changed once at the end of a script however many requests it touches: until then nothing is
 -- put into a text, which would cost as much as the rest.
 --
 -- COUNTS  hash: `open:lane:state`, `receipt:kind`, `refused:why`, `outcome:lane:outcome`,
---         `attempt:verdict:status`, `stop:lane:bucket` and `stop:lane:us`, `call:bucket`, `call:us`; events
+--         `attempt:verdict:status`, `stop:lane:bucket` and `stop:lane:us`, `call:bucket`, `call:us`; events;
+--         `since`: when counting began
 -- AGES    hash: `lane:second`: open requests that were accepted in it
 -- AGE     … lane, sorted set: those seconds, so that the oldest is the first
 local tallied, aged = {}, {}
@@ -32,10 +33,23 @@ local function tally_age(lane, second, by)
   counts[second] = (counts[second] or 0) + by
 end
 
+-- What was accepted before anything was counted, by an older version, is not counted when it ends.
+local since
+local function is_counted(request)
+  if not since then
+    since = tonumber(redis.call('HGET', COUNTS, 'since') or nil)
+    if not since then
+      since = now
+      redis.call('HSET', COUNTS, 'since', whole(now))
+    end
+  end
+  return request.accepted_at >= since
+end
+
 -- A request stands elsewhere from here on; where `lane` is nil, nowhere.
 local function move(request, lane, state)
   local from_lane, from_state = request.stood_lane, request.stood_state
-  if from_lane == lane and from_state == state then return end
+  if from_lane == lane and from_state == state or not is_counted(request) then return end
   if from_lane then tally('open', from_lane, from_state, -1) end
   if lane then tally('open', lane, state, 1) end
   if from_lane ~= lane then

@@ -1,5 +1,7 @@
 -- requires: text clock memory
--- Reads what there is to see of all requests, in one step: counters, not the requests themselves.
+-- flags: allow-oom
+-- Reads what there is to see of all requests, in one step: counters, not the requests themselves. Where
+-- Redis is full somebody has to look, too.
 --
 -- KEYS    none: the counters and indexes are fixed names
 -- ARGV    1 options (JSON): dead_letter_ttl_s, result_ttl_s

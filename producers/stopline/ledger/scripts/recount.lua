@@ -13,12 +13,14 @@ local total = 0
 for index = 2, #ARGV do total = total + redis.call('ZCARD', DUE .. ARGV[index]) end
 if total > options.limit then return {total, false} end
 
+-- What was accepted before counting began is not counted; where it is put right, all is.
+local since = not options.repair and tonumber(redis.call('HGET', COUNTS, 'since') or nil) or 0
 local counts, ages = {}, {}
 for index = 2, #ARGV do
   for _, id in ipairs(redis.call('ZRANGE', DUE .. ARGV[index], 0, -1)) do
     local raw = redis.call('GET', RECORD .. id)
     local request = raw and decode_record(raw)
-    if request then
+    if request and request.accepted_at >= since then
       local field = 'open:' .. request.lane .. ':' .. request.state
       local age = request.lane .. ':' .. whole(math.floor(request.accepted_at / 1000000))
       counts[field] = (counts[field] or 0) + 1
@@ -60,6 +62,7 @@ end
 
 compare(COUNTS, counts, function(field) return string.sub(field, 1, 5) == 'open:' end)
 if options.repair then
+  redis.call('HSET', COUNTS, 'since', 0)
   write_ages()
 else
   compare(AGES, ages, function() return true end)

@@ -5,7 +5,8 @@
 -- KEYS    none: they follow from the records (the ledger lives on one node)
 -- ARGV    1 options (JSON): attempts_max, claims_lost_max, dead_letter_ttl_s, deadline_us,
 --           outcomes_max, recent_max, result_ttl_s, upstream_failures_max, counts, calls
---           calls: what these calls are counted as: for each (flat) kind, name, second name, count
+--           calls: where they are counted: `kinds`, each a verdict, a class of status, a bucket; `of`: for
+--           each attempt which of them, or 0; `us`: how long it took
 --         2… for each attempt: request id, token, what follows, the attempt's JSON members,
 --           argument; where what follows is
 --             end      argument: outcome, a line break, the detail as a JSON string
@@ -16,7 +17,7 @@
 --             release  the call did not begin: others may take the request at once
 -- returns now, a word for each attempt (ended, waiting, released, lost),
 --         promoted (id, lane; flat)
-local settled, was_lost = {}, true
+local settled = {}
 
 local function release(request)
   request.attempt = request.attempt > 1 and request.attempt - 1 or nil
@@ -55,16 +56,20 @@ local function settle(id, token, follows, members, argument)
   return 'ended'
 end
 
+local function tally_call(number)
+  local kind = options.calls.kinds[options.calls.of[number]]
+  if not kind then return end
+  tally('attempt', kind[1], kind[2], 1)
+  tally('call', kind[3], '', 1)
+  tally('call', 'us', '', options.calls.us[number])
+end
+
 for index = 2, #ARGV, 5 do
   local answer = settle(ARGV[index], ARGV[index + 1], ARGV[index + 2], ARGV[index + 3],
     ARGV[index + 4])
   settled[#settled + 1] = answer
-  was_lost = was_lost and answer == 'lost'
-end
--- All of them were lost where this is a repetition: then they are counted.
-local calls = not was_lost and options.calls or {}
-for index = 1, #calls, 4 do
-  tally(calls[index], calls[index + 1], calls[index + 2], calls[index + 3])
+  -- Where this is a repetition it is lost, and was counted then.
+  if options.calls and answer ~= 'lost' then tally_call(#settled) end
 end
 commit()
 return {whole(now), settled, promoted}

@@ -1,4 +1,4 @@
-"""What a service keeps in the ledger for a while: `client.notes`, for both clients."""
+"""What a service keeps in the ledger for a while: `client.values`, for both clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from stopline.client.views import AsyncTake, Take
 
 
-class Notes:
+class Values:
     """Values by name, each with a time to live; the same for all processes."""
 
     def __init__(self, take: Take) -> None:
@@ -30,20 +30,20 @@ class Notes:
         self._take(run(commands.forget(name)))
 
 
-class AsyncNotes:
+class AsyncValues:
     """The same for an `AsyncStopClient`."""
 
     def __init__(self, take: AsyncTake) -> None:
         self._take = take
 
     async def remember(self, name: str, value: bytes, ttl_s: int) -> None:
-        """As `Notes.remember`."""
+        """As `Values.remember`."""
         await self._take(run(commands.remember(name, value, ttl_s)))
 
     async def recall(self, name: str) -> bytes | None:
-        """As `Notes.recall`."""
+        """As `Values.recall`."""
         return await self._take(run(commands.recall(name)))
 
     async def forget(self, name: str) -> None:
-        """As `Notes.forget`."""
+        """As `Values.forget`."""
         await self._take(run(commands.forget(name)))
