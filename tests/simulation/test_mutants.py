@@ -120,7 +120,7 @@ SCRIPTS = [
     ),
     Mutant(
         "the clock goes back with the server's",
-        "abde",  # a: what is due by the clock of before waits for the hour to come again
+        "abdeg",  # a: what is due by the clock of before waits for the hour to come again
         "now = math.max(server_now, (tonumber(given) or 0) + math.max(1, math.ceil(passed / 2)))",
         "now = server_now",
     ),
