@@ -1,4 +1,5 @@
 # make demo   everything on this machine, with tasks that fail on purpose
+# make demo-console   the same without an end, for the console at http://127.0.0.1:8077/console/
 # make test   the whole test suite
 # make time-to-stop   from client.stop to the call, measured on this machine
 # make simulate SEEDS=10000   many random runs under every fault; SEED=42: one, with its log
@@ -16,10 +17,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test simulate chaos bench bench-gateway bench-console bench-smoke budget growth check time-to-stop format map constraints clean
+.PHONY: demo demo-console screenshots test simulate chaos bench bench-gateway bench-console bench-smoke budget growth check time-to-stop format map constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
+
+PORT ?= 8077
+demo-console: $(INSTALLED)
+	$(BIN)/stopline demo --console --port $(PORT)
+
+# The pictures in README and docs; needs Chromium.
+screenshots: $(INSTALLED)
+	$(BIN)/python -m tests.support.screenshots
 
 test: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist worksteal

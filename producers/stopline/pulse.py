@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from stopline.contract import Lane, OutcomeKind, ReceiptKind, Snapshot, State
@@ -25,8 +24,8 @@ _KEPT_S: Final = 3_700.0
 _CLOSE_S: Final = 180.0
 """Of what is longer ago only one snapshot a minute is kept."""
 _MINUTE_S: Final = 55.0
-_POINT_S: Final = 0.5
-"""Between two snapshots of a point; viewers look once a second, and not to the millisecond."""
+_POINT_S: Final = 10.0
+"""A point is of so long at least: of a second alone the slowest stop would be all there is."""
 
 
 class LanePulse(NamedTuple):
@@ -118,10 +117,12 @@ class Recorder:
 
     def points(self) -> Iterator[Point]:
         """The last hour, a point a minute or more often."""
-        for earlier, later in pairwise(self._kept):
-            seconds = (later.at - earlier.at).total_seconds()
-            if seconds >= _POINT_S:
+        earlier = self._kept[0] if self._kept else None
+        for later in self._kept:
+            seconds = (later.at - earlier.at).total_seconds() if earlier else 0.0
+            if earlier is not None and seconds >= _POINT_S:
                 yield _point(earlier, later, seconds)
+                earlier = later
 
     def _before(self, overview: Overview) -> Snapshot | None:
         at = bisect_right(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import stopline
 from stopline.contract import Beat, BridgeState, ProcessRole, Receipt, Refusal
 from stopline.errors import (
     InvalidRequestError,
@@ -235,6 +236,7 @@ class Bridge:
     def _said(self) -> Beat:
         now = self.progress
         return Beat(
+            version=stopline.__version__,
             process_id=self._process_id,
             role=ProcessRole.BRIDGE,
             host=socket.gethostname(),

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import orjson
 import typer
 from rich.table import Column, Table
 from rich.text import Text
 
 from stopline.cli import output
 from stopline.cli.options import AsJson
-from stopline.cli.supervisor import PYTHON, Supervisor
+from stopline.cli.simulating import SimulatedApi
+from stopline.cli.supervisor import Supervisor
 from stopline.cli.workers import require_worker, start_workers
 from stopline.client.sync_client import StopClient
 from stopline.contract import Lane, OpenRequest, Outcome, OutcomeKind, Receipt, ReceiptKind
-from stopline.errors import OutcomeTimeoutError, UnavailableError
+from stopline.errors import OutcomeTimeoutError
 from stopline.exits import Exit
 from stopline.servers.embedded import EmbeddedServer
 from stopline.settings.model import Durability, Settings
-from stopline.settings.names import SIMULATED_TOKEN, SettingsFields
+from stopline.settings.names import SettingsFields
 from stopline.texts import shown
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
 _TOKEN: Final = "demo-token"  # noqa: S105  # the simulated API's, which anybody may know
 _USER: Final = "5832d184-dd53-42a0-8ace-0bf8d660f4cc"
-_FAULTS: Final = [
+_FAULTS: Final[list[dict[str, Any]]] = [
     {"task_id": "flaky", "replies": [{"http_status": 500, "times": 2}]},
     {"task_id": "busy", "replies": [{"http_status": 429, "headers": {"Retry-After": "1"}}]},
     {"task_id": "forbidden", "replies": [{"http_status": 400}], "for_ever": True},
@@ -82,15 +80,26 @@ _AFTER: Final = (
 )
 
 
-def demo(as_json: AsJson = False) -> None:
+def demo(
+    console: Annotated[
+        bool, typer.Option("--console", help="Keep running with a lively mix, for the console.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Of the console; 0: any free one.")] = 8077,
+    as_json: AsJson = False,
+) -> None:
     """Run the whole system on this machine and show what becomes of a sample of tasks."""
     require_worker()
+    if console:
+        from stopline.cli.lively import run_lively  # noqa: PLC0415  # only then
+
+        run_lively(port)
+        return
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stopline-demo-")))
         output.say("starting: embedded server, simulated API, workers …")
         fsync = Settings.load(**_SETTINGS).durability is Durability.FSYNC
         server = stack.enter_context(EmbeddedServer(directory / "data", fsync=fsync))
-        api_url = stack.enter_context(_SimulatedApi(directory))
+        api_url = stack.enter_context(SimulatedApi(directory, _FAULTS, _TOKEN))
         ours: SettingsFields = {
             **_SETTINGS,
             "redis_url": server.url,
@@ -122,36 +131,6 @@ def _environment(redis_url: str, api_url: str) -> dict[str, str]:
         "STOPLINE_API_TOKEN": _TOKEN,
         **{f"STOPLINE_{name.upper()}": str(value) for name, value in _SETTINGS.items()},
     }
-
-
-class _SimulatedApi:
-    """The simulated API as a process, for as long as the context lasts."""
-
-    def __init__(self, directory: Path) -> None:
-        self._faults = directory / "faults.json"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> str:
-        self._faults.write_bytes(orjson.dumps(_FAULTS))
-        command = [*PYTHON, "-m", "stopline_simulator", "--port", "0", "--json"]
-        self._process = subprocess.Popen(  # noqa: S603  # our own program
-            [*command, "--faults", str(self._faults)],
-            env={**os.environ, SIMULATED_TOKEN: _TOKEN},
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None  # noqa: S101  # PIPE above
-        line = self._process.stdout.readline()
-        if not line:
-            raise UnavailableError("The simulated API did not start.")
-        return str(orjson.loads(line)["url"])
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
 
 
 def _submit_early(client: StopClient) -> list[tuple[Case, Receipt]]:

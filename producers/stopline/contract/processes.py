@@ -64,7 +64,8 @@ class BridgeState(Recorded):
 class Heartbeat(Recorded):
     """What a worker process last said of itself; times are the ledger's.
 
-    `engines` are the ids of a consumer's engines: see `engine_id`. `consumed_at` is when
+    `version` is Stopline's. `engines` are the ids of a consumer's engines: see `engine_id`.
+    `consumed_at` is when
     it last looked at its queues (null: paused, or its broker does not tell), `swept_at` when an
     engine last looked at what is due. `paused` are lanes whose messages somebody told it not to
     take. `api` is how the API is to its calls, `api_problem` what the last failed one said, and
@@ -77,6 +78,7 @@ class Heartbeat(Recorded):
     pid: int
     lanes: tuple[Lane, ...]
     beat_at: Moment
+    version: str | None = None
     consumed_at: Moment | None = None
     swept_at: Moment | None = None
     in_flight: int | None = None
@@ -109,6 +111,7 @@ class Beat:
     broker_reachable: bool | None = None
     in_flight: int | None = None
     bridge: BridgeState | None = None
+    version: str | None = None
     api: ApiState | None = None
     api_problem: str | None = None
     since_consumed_s: float | None = None

@@ -6,6 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+import stopline
 from stopline.contract import Beat, ProcessRole, engine_id
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def of_consumer(
     """What the process says of itself that takes messages."""
     seen = consumption.is_observed
     return Beat(
+        version=stopline.__version__,
         process_id=worker,
         role=ProcessRole.CONSUMER,
         host=socket.gethostname(),
@@ -43,6 +45,7 @@ def of_consumer(
 def of_engine(worker: str, lanes: Lanes, engine: Engine, watch: ApiWatch) -> Beat:
     """What a process says of itself that makes calls."""
     return Beat(
+        version=stopline.__version__,
         process_id=engine_id(worker, os.getpid()),
         role=ProcessRole.ENGINE,
         host=socket.gethostname(),

@@ -46,7 +46,10 @@ function draw(data) {
     height: 220,
     legend: { show: false },
     cursor: { y: false },
-    scales: { x: { range: () => [Date.now() / 1000 - 3600, Date.now() / 1000] }, y: { range: (_plot, _low, high) => [0, Math.max(10, high || 0)] } },
+    scales: { x: { range: (_plot, first) => {
+      const now = Date.now() / 1000;
+      return [Math.max(now - 3600, Math.min(first ?? now, now - 300)), now];
+    } }, y: { range: (_plot, _low, high) => [0, Math.max(10, high || 0)] } },
     axes: [{ ...axis, values: (_plot, ticks) => ticks.map((at) => minute.format(at * 1000)) }, { ...axis, size: 70, values: (_plot, ticks) => ticks.map(milliseconds) }],
     series: [{}, ...LANES.map((lane) => ({
       label: lane, stroke: () => colour(`--lane-${lane}`), width: 2, spanGaps: true, points: { size: 4, show: true },
