@@ -291,9 +291,35 @@ def test_an_open_page_is_sent_what_changes(counting: Desk) -> None:
     assert "u/fresh" in text
 
 
+def test_redis_away_is_told_in_open_pages_and_what_comes_back_is_shown(counting: Desk) -> None:
+    async def follow() -> str:
+        calling = asyncio.create_task(counting.acall("GET", "/console/live/workers"))
+        await _until(lambda: counting.services.waiting._ends)
+        looked = counting.services.sight
+        await _until(lambda: looked._seen is not None)
+        with counting.world.redis_is_away():
+            looked._holds_until = 0.0
+            await _until(lambda: looked._looking is not None and _has_failed(looked._looking))
+        before = looked._seen
+        await _until(lambda: looked._seen is not before)
+        await asyncio.sleep(0)
+        counting.services.waiting.close()
+        return (await calling).text
+
+    parts = [one for one in counting.run(follow()).split("\n\n") if one]
+    kinds = ["away" if "event: away" in one else "body" for one in parts if "retry:" not in one]
+    assert kinds[0] == kinds[-1] == "body"
+    assert "away" in kinds
+
+
+def _has_failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and task.exception() is not None
+
+
 async def _until(condition: Any) -> None:
-    while not condition():  # noqa: ASYNC110  # nobody tells
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.01)
 
 
 def test_many_viewers_cost_the_ledger_as_much_as_one(counting: Desk) -> None:

@@ -84,9 +84,9 @@ class Live:
                         return
                     events = await self._changes(request, session, body, watch)
                 except StoplineError:
-                    events = [format_sse_event(event="away", data_str="Redis cannot be reached")]
+                    events = [watch.away("Redis cannot be reached")]
                 except Problem as problem:
-                    events = [format_sse_event(event="away", data_str=problem.detail)]
+                    events = [watch.away(problem.detail)]
                 for event in events:
                     yield event
                 await asyncio.wait([end], timeout=watch.pause_s)
@@ -123,6 +123,11 @@ class _Watch:
     def took(self, seconds: float) -> None:
         """How long it took to make the page: looking takes a small share of the time."""
         self.pause_s = max(LOOK_S, seconds / _SHARE)
+
+    def away(self, why: str) -> bytes:
+        """The event that says so; what comes back is shown whole, though it be the same."""
+        self.text, self._counts = "", None
+        return format_sse_event(event="away", data_str=why)
 
     def is_due(self, counts: object) -> bool:
         """Whether a page may look different by now."""

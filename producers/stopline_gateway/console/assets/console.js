@@ -50,7 +50,7 @@ function draw(data) {
       const now = Date.now() / 1000;
       return [Math.max(now - 3600, Math.min(first ?? now, now - 300)), now];
     } }, y: { range: (_plot, _low, high) => [0, Math.max(10, high || 0)] } },
-    axes: [{ ...axis, values: (_plot, ticks) => ticks.map((at) => minute.format(at * 1000)) }, { ...axis, size: 70, values: (_plot, ticks) => ticks.map(milliseconds) }],
+    axes: [{ ...axis, space: 80, incrs: [60, 120, 300, 600, 900, 1800], values: (_plot, ticks) => ticks.map((at) => minute.format(at * 1000)) }, { ...axis, size: 70, values: (_plot, ticks) => ticks.map(milliseconds) }],
     series: [{}, ...LANES.map((lane) => ({
       label: lane, stroke: () => colour(`--lane-${lane}`), width: 2, spanGaps: true, points: { size: 4, show: true },
     }))],
