@@ -72,7 +72,9 @@ def gateway(
     settings.check_access(None if settings.keys_file is None else read_keys(settings.keys_file))
     with serving.listen(settings) as listener:
         asked = "keys are asked for" if settings.keys_file else "open to this machine, without keys"
-        output.announce(f"gateway: {serving.url_of(listener)} ({asked})", "gateway_started")
+        url = serving.url_of(listener)
+        output.announce(f"gateway: {url} ({asked})", "gateway_started")
+        output.announce(f"console: {url}/console/", "gateway_started")
         if settings.workers == 1:
             drain_with_supervisor()
             serving.serve(listener, settings)

@@ -27,6 +27,7 @@ def test_everything_that_the_promise_rests_on_is_looked_at(stack: Stack) -> None
         "eviction",
         "memory",
         "clock",
+        "counters",
         "workers",
         "broker",
         "API",

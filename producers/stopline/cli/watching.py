@@ -34,7 +34,7 @@ def watch_batch(
             bar,
             completed=batch.total - batch.pending,
             total=batch.total,
-            description=ended or "outcomes",
+            description=f"outcomes: {ended}" if ended else "outcomes",
         )
         if batch.pending == 0:
             return batch
