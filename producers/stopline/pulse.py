@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from stopline.contract import Lane, OutcomeKind, ReceiptKind, Snapshot, State
+from stopline.contract import Lane, OutcomeKind, ReceiptKind, Snapshot, State, parse_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -72,6 +72,11 @@ class Pulse(NamedTuple):
     dead_letters: int
 
     @property
+    def calling(self) -> int:
+        """Requests whose call is under way, in all lanes."""
+        return sum(one.open[State.CALLING] for one in self.lanes)
+
+    @property
     def oldest_s(self) -> float | None:
         """Of all lanes."""
         return max((one.oldest_s for one in self.lanes if one.oldest_s is not None), default=None)
@@ -110,6 +115,8 @@ class Recorder:
     def add(self, overview: Overview) -> Pulse:
         """Compare with what was a minute ago, and keep it for later."""
         now = Snapshot(overview.at, overview.counts)
+        if not self._kept:
+            self._kept += _beginning(overview)
         before = self._before(overview)
         self._kept.append(now)
         self._thin(overview)
@@ -140,6 +147,14 @@ class Recorder:
             ):
                 kept.append(one)
         self._kept = kept
+
+
+def _beginning(overview: Overview) -> list[Snapshot]:
+    """When counting began, if that is not long ago: then all counters were 0."""
+    since = overview.counts.since
+    if since is None or not 0 < (overview.at - since).total_seconds() <= _KEPT_S:
+        return []
+    return [Snapshot(since, parse_counts({}))]
 
 
 def pulse_of(overview: Overview, before: Snapshot | None) -> Pulse:

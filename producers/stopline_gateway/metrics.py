@@ -174,7 +174,7 @@ def _workers(health: Health, seen: Seen) -> Iterator[Metric]:
             lags[beat.bridge.source] = max(lags.get(beat.bridge.source, 0), beat.bridge.lag)
     for source, messages in lags.items():
         lag.add_metric((source,), messages)
-    flying.add_metric([], sum(beat.in_flight or 0 for beat in health.processes))
+    flying.add_metric([], seen.pulse.calling)
     yield ages
     yield flying
     yield lag

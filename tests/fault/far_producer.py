@@ -6,6 +6,7 @@ python -m tests.fault.far_producer ADDRESS_OF_REDIS PORT
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -51,7 +52,7 @@ def main(host: str, port: str) -> None:
             found = outcomes_of(far, list(load.receipts))
             told = {
                 "accepted": len(found),
-                "stopped": list(found.values()).count("stopped"),
+                "outcomes": Counter(map(str, found.values())),
                 "stuck": stuck,
                 "doubled": witness.doubled(),
             }

@@ -87,5 +87,5 @@ def test_hosts_that_are_cut_off_and_come_back_lose_nothing(tmp_path: Path) -> No
         out, _ = producer.communicate(timeout=200)
         told = orjson.loads(out)
     assert told["accepted"] > 100
-    assert told["stopped"] == told["accepted"]
+    assert told["outcomes"] == {"stopped": told["accepted"]}
     assert (told["stuck"], told["doubled"]) == (0, [])

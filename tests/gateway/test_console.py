@@ -265,7 +265,6 @@ class TestShown:
             ("{id}", "/console/requests/{id}"),
             ("b-1", "/console/batches/b-1"),
             ("u/a", "/console/targets/u/a"),
-            ("a", "/console/requests?task_id=a"),
             ("", "/console/"),
         ],
     )
@@ -274,6 +273,17 @@ class TestShown:
         text = query.format(id=request_id)
         reply = counting.call("GET", "/console/search", params={"q": text})
         assert reply.headers["location"] == leads_to.format(id=request_id)
+
+
+def test_what_nothing_has_as_its_id_may_be_the_name_of_something_else(counting: Desk) -> None:
+    for text in ("a", "user-14/", _HOSTILE):
+        reply = counting.call("GET", "/console/search", params={"q": text})
+        assert reply.status_code == 404
+        assert "Open requests of a task" in reply.text
+        assert "<script>owned" not in reply.text
+    for path in ("nowhere", "targets/x", "dead/a/b"):
+        reply = counting.call("GET", f"/console/{path}")
+        assert (reply.status_code, "text/html" in reply.headers["content-type"]) == (404, True)
 
 
 def test_an_open_page_is_sent_what_changes(counting: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import tempfile
 import threading
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from stopline.cli.supervisor import Supervisor, stopline_command
 from stopline.cli.workers import start_workers
 from stopline.client.sync_client import StopClient
 from stopline.contract import Actor, AuditAction, Lane, StopRequest, junk_of, new_request_id
-from stopline.errors import StoplineError
+from stopline.errors import StoplineError, UnavailableError
 from stopline.servers.embedded import EmbeddedServer
 from stopline.settings.model import Settings
 
@@ -41,6 +42,7 @@ _BATCH: Final = 400
 
 def run_lively(port: int) -> None:
     """Run server, API, workers and gateway until Ctrl-C, and send what a day brings."""
+    _check_port(port)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stopline-demo-")))
         output.say("starting: embedded server, simulated API, workers, gateway …")
@@ -60,12 +62,24 @@ def run_lively(port: int) -> None:
         sending = threading.Thread(target=mix.run, daemon=True)
         sending.start()
         output.say(f"the console: http://127.0.0.1:{port}/console/ (Ctrl-C ends it all)")
+        output.say(f"for commands beside it: export STOPLINE_REDIS_URL={server.url}")
         code = supervisor.watch()
         mix.end()
         sending.join(5)
         if code is not None:
             output.say((directory / "log").read_text("utf-8", "replace")[-2000:])
             raise SystemExit(code)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot listen on 127.0.0.1:{port}: {error.strerror}; choose another --port"
+            ) from None
 
 
 def _environment(redis_url: str, api_url: str, port: int) -> Mapping[str, str]:
@@ -95,12 +109,15 @@ class _Mix:
 
     def run(self) -> None:
         """Send until the end; whatever is away comes back."""
+        told = ""
         with StopClient(self._settings) as client:
             while not self._over.wait(_TURN_S):
                 try:
                     self._send(client)
                 except StoplineError as error:
-                    output.say(str(error))
+                    if str(error) != told:
+                        told = str(error)
+                        output.say(told)
                 self._turn += 1
 
     def _send(self, client: StopClient) -> None:

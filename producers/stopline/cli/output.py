@@ -125,7 +125,8 @@ def print_request(one: Status) -> None:
     words = (one.request_id, where, f"{at:%Y-%m-%d %H:%M:%S}Z", one.target)
     line = Text("  ").join(styled(word) for word in words)
     console.print(line, highlight=False, soft_wrap=True)
-    attempts = f"{len(one.attempts)} attempts" if one.attempts else None
+    made = one.attempts[-1].number if one.attempts else 0  # of many the middle ones are left out
+    attempts = f"{made} attempt{'s' if made > 1 else ''}" if made else None
     about = (one.source, one.reason, attempts, one.detail if isinstance(one, Outcome) else None)
     text = "; ".join(word for word in about if word)
     console.print(Padding(Text(shown(text), style="dim", overflow="fold"), (0, 0, 0, 2)))

@@ -110,7 +110,6 @@ def _screen(pulse: Pulse, found: Health) -> RenderableType:
 
 
 def _headline(pulse: Pulse, found: Health) -> Text:
-    calls = sum(beat.in_flight or 0 for beat in found.processes)
     state = ("all at work", "green") if found.is_healthy else ("a worker stands still", "bold red")
     dead_style = "red" if pulse.dead_letters else ""
     return Text.assemble(
@@ -118,7 +117,7 @@ def _headline(pulse: Pulse, found: Health) -> Text:
         ("open ", "bold"),
         f"{pulse.open_total:,}  ",
         ("calls in flight ", "bold"),
-        f"{calls:,}  ",
+        f"{pulse.calling:,}  ",
         ("dead letters ", "bold"),
         (f"{pulse.dead_letters:,}  ", dead_style),
         (f"{len(found.processes)} processes, ", ""),
@@ -183,6 +182,7 @@ def _document(pulse: Pulse, found: Health) -> dict[str, Any]:
         },
         "call_p50_s": pulse.call_p50_s,
         "call_p99_s": pulse.call_p99_s,
+        "calling": pulse.calling,
         "dead_letters": pulse.dead_letters,
         "processes": len(found.processes),
         "healthy": found.is_healthy,

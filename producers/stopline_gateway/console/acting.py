@@ -106,11 +106,13 @@ class Acting:
         if letters.is_empty:
             raise Problem(Kind.INVALID, "Choose which dead letters are meant.")
         found = await letters.found(self._client)
+        kept = 0 if act == Act.DISCARD else len(found) - len(choosing.sendable(found))
         return html(
             render(
                 "letters.html",
                 session=session,
-                found=found,
+                count=len(found) - kept,
+                kept=kept,
                 letters=letters,
                 act=act,
                 chosen=choosing.written(letters),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -83,6 +84,7 @@ class Console:
             self._form("/requests/{request_id}/cancel", act.cancel_one),
             self._form("/batches/{batch_id}/cancel", act.cancel_batch),
             self._form("/dead/act", act.act_on_letters),
+            self._look("/{elsewhere:path}", _nothing),
         ]
 
     def _page(self, path: str, name: str, body: Body) -> list[Route]:
@@ -154,9 +156,17 @@ class Console:
         drop_cookie(request, response)
         return response
 
-    async def _search(self, request: Request, _session: Session) -> Response:
+    async def _search(self, request: Request, session: Session) -> Response:
         text = request.query_params.get("q", "").strip()
-        return RedirectResponse(await self._looking.search(text) if text else HOME, 303)
+        place = await self._looking.search(text) if text else HOME
+        if place is None:
+            page = render("search.html", session=session, text=text, here="search")
+            return html(page, HTTPStatus.NOT_FOUND)
+        return RedirectResponse(place, 303)
+
+
+async def _nothing(_request: Request, _session: Session) -> Response:
+    raise Problem(Kind.NOT_FOUND, "The console has no such page.")
 
 
 def _told(request: Request) -> dict[str, str]:

@@ -34,6 +34,8 @@ AT_ONCE_MAX: Final = 10_000
 """Requests that one action cancels, and that a preview counts."""
 LETTERS_MAX: Final = 1_000
 """The newest dead letters, which a page groups and an action looks at."""
+_OF_BATCH_MAX: Final = 5_000
+"""Those that are looked at for the ones of a batch."""
 _PAGES_MAX: Final = 100
 """Calls that one action or preview costs: so many times sixteen thousand requests are looked at."""
 _CHUNK: Final = 250
@@ -119,7 +121,27 @@ class Letters(NamedTuple):
         """The letters: of a group or filter those among the newest."""
         if self.ids:
             return [one for each in self.ids if (one := await _letter(client, each)) is not None]
-        return [one for one in await newest(client, until=self.until) if self.means(one)]
+        if self.wanted.batch_id is not None:
+            letters = await _since_batch(client, self.wanted.batch_id, self.until)
+        else:
+            letters = await newest(client, until=self.until)
+        return [one for one in letters if self.means(one)]
+
+
+async def _since_batch(
+    client: AsyncStopClient, batch_id: str, until: datetime | None
+) -> list[DeadLetter]:
+    """What died since a batch began: its own are among the first of these, not among the newest."""
+    try:
+        since = (await client.batch(batch_id)).submitted_at
+    except UnknownRequestError:
+        return []
+    found: list[DeadLetter] = []
+    async for letter in client.dead_letters(since=since, until=until):
+        found.append(letter)
+        if len(found) >= _OF_BATCH_MAX:
+            break
+    return found
 
 
 async def _letter(client: AsyncStopClient, letter_id: str) -> DeadLetter | None:
@@ -217,16 +239,21 @@ def _none() -> Problem:
 # --- acting -------------------------------------------------------------------------------------
 
 
+def sendable(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """Those that can be sent again."""
+    return [one for one in letters if not isinstance(one, DeadMessage) or one.can_be_redriven]
+
+
 async def redrive(client: AsyncStopClient, letters: Letters, caller: Caller) -> tuple[int, int]:
     """Send letters again; how many, and how many cannot be."""
     found = await letters.found(client)
-    sendable = [one for one in found if not isinstance(one, DeadMessage) or one.can_be_redriven]
+    able = sendable(found)
     sent = 0
-    for first in range(0, len(sendable), _CHUNK):
-        chunk = sendable[first : first + _CHUNK]
+    for first in range(0, len(able), _CHUNK):
+        chunk = able[first : first + _CHUNK]
         receipts = await client.redrive(chunk, by=caller.name, actor=caller.actor)
         sent += len(receipts) + sum(isinstance(one, DeadMessage) for one in chunk)
-    return sent, len(found) - len(sendable)
+    return sent, len(found) - len(able)
 
 
 async def discard(client: AsyncStopClient, letters: Letters, caller: Caller) -> int:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     Body = Callable[[Request, Session], Awaitable[Markup]]
 
-LOOK_S: Final = 1.0
+LOOK_S: Final = 0.5
+"""With the age of what is seen, a change is shown within a second."""
 _ALL_THE_SAME_S: Final = 5.0
 """Where no counter changed, a page is made anew after so long: ages go on."""
 _SHARE: Final = 0.05
@@ -35,6 +36,7 @@ _OPEN_MAX: Final = 300
 """Pages that a process keeps up to date."""
 _OPEN_OF_ONE_MAX: Final = 30
 """Those of one session."""
+_BEAT_S: Final = 4.0
 _LASTS_S: Final = 600
 """Then the browser connects again, and its session is looked at."""
 _RETRY_MS: Final = 1_000
@@ -96,7 +98,7 @@ class Live:
     ) -> list[bytes]:
         counts = (await self._looking.seen()).overview.counts
         if not watch.is_due(counts):
-            return []
+            return watch.beat()
         began = asyncio.get_running_loop().time()
         text = str(await body(request, session))
         chart = await self._looking.chart() if "data-chart" in text else None
@@ -119,10 +121,19 @@ class _Watch:
         self._counts: Any = None
         self._made_at = float("-inf")
         self.pause_s = LOOK_S
+        self._beat_at = float("-inf")
 
     def took(self, seconds: float) -> None:
         """How long it took to make the page: looking takes a small share of the time."""
         self.pause_s = max(LOOK_S, seconds / _SHARE)
+
+    def beat(self) -> list[bytes]:
+        """Now and then a word that all is as it was: silence means that nobody is there."""
+        now = asyncio.get_running_loop().time()
+        if now - self._beat_at < _BEAT_S:
+            return []
+        self._beat_at = now
+        return [format_sse_event(event="beat", data_str="1")]
 
     def away(self, why: str) -> bytes:
         """The event that says so; what comes back is shown whole, though it be the same."""

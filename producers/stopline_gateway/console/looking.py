@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
 
 import orjson
 
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 
 _ROWS: Final = 50
 _WAITING_LOOKED_AT: Final = 200
+_AUDIT_MAX: Final = 10_000
+"""Entries of the trail that a page looks at."""
 FILTERS: Final = ("state", "outcome", "lane", "user_id", "task_id", "source", "batch_id")
 
 
@@ -71,7 +72,7 @@ class Looking:
     # --- pages ------------------------------------------------------------------------------------
 
     async def overview(self, _request: Request, _session: Session) -> Markup:
-        """The same for all who look: it is made once a second at most."""
+        """The same for all who look: it is made twice a second at most."""
         seen = await self.seen()
         async with self._one_makes_it:
             if self._overview is None or self._overview[0] is not seen:
@@ -100,9 +101,9 @@ class Looking:
         query = request.query_params
         wanted = filter_of(query)
         cursor = Cursor.parse(query["cursor"]) if query.get("cursor") else None
-        ended = query.get("list") == "ended" or wanted.outcome is not None
-        if ended and wanted.state is not None:
-            raise Problem(Kind.INVALID, "State is of open requests.", field="state")
+        ended = (
+            wanted.state is None and query.get("list") == "ended"
+        ) or wanted.outcome is not None
         page = await page_of(self._client, wanted, cursor, _ROWS, ended=ended)
         return fragment(
             "requests_body.html",
@@ -166,9 +167,7 @@ class Looking:
     async def dead(self, request: Request, session: Session) -> Markup:
         """Dead letters: grouped, and the newest of them."""
         letters = choosing.letters_of(request.query_params)
-        of_filter = [
-            one for one in await choosing.newest(self._client) if letters.wanted.matches(one)
-        ]
+        of_filter = await choosing.Letters(wanted=letters.wanted).found(self._client)
         rows = [one for one in of_filter if letters.means(one)]
         return fragment(
             "dead_body.html",
@@ -206,9 +205,11 @@ class Looking:
                 and (not query.get("task_id") or entry.is_about(query["task_id"]))
             ):
                 entries.append(entry)
-            if len(entries) >= _ROWS * 2 or looked_at >= choosing.LETTERS_MAX:
+            if len(entries) >= _ROWS * 2 or looked_at >= _AUDIT_MAX:
                 break
-        return fragment("audit_body.html", entries=entries)
+        else:
+            looked_at = 0
+        return fragment("audit_body.html", entries=entries, looked_at=looked_at)
 
     # --- beside them ------------------------------------------------------------------------------
 
@@ -224,25 +225,24 @@ class Looking:
             rows[f"p99 {lane}"] = [_milliseconds(one.p99_s[lane]) for one in points]
         return orjson.dumps(rows).decode()
 
-    async def search(self, text: str) -> str:
-        """Where a text that somebody looks for leads."""
+    async def search(self, text: str) -> str | None:
+        """Where a text that somebody looks for leads; None: nothing has that id."""
         parts = text.strip("/").split("/")
         if len(parts) in {2, 3} and all(map(is_identifier, parts)):
             return "/console/targets/" + "/".join(parts)
-        if not is_identifier(text):
-            return f"/console/dead/{quote(text, safe='')}"
-        for kind, look in (
-            ("requests", self._client.status),
-            ("batches", self._client.batch),
-            ("dead", self._client.dead_letter),
-        ):
-            try:
-                found: Any = await look(text)
-            except UnknownRequestError:
-                continue
-            named: str = getattr(found, "request_id", text)
-            return f"/console/{kind}/{named}"
-        return f"/console/requests?{urlencode({'task_id': text})}"
+        for one in dict.fromkeys((text, text.lower())) if is_identifier(text) else ():
+            for kind, look in (
+                ("requests", self._client.status),
+                ("batches", self._client.batch),
+                ("dead", self._client.dead_letter),
+            ):
+                try:
+                    found: Any = await look(one)
+                except UnknownRequestError:
+                    continue
+                named: str = getattr(found, "request_id", one)
+                return f"/console/{kind}/{named}"
+        return None
 
 
 def _query_of(letters: choosing.Letters) -> dict[str, str]:

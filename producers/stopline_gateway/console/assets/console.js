@@ -65,6 +65,9 @@ function milliseconds(value) {
 
 // --- the stream ----------------------------------------------------------------------------------
 
+const SILENT = "Not up to date: the gateway does not answer. It is tried again.";
+const SILENT_MS = 15000; // a word comes every four seconds; a large ledger takes its time
+
 function say(text) {
   const banner = byId("banner");
   banner.textContent = text;
@@ -76,16 +79,25 @@ function follow() {
   if (!live) return;
   live.addEventListener("chart", (event) => draw(JSON.parse(event.detail.data)));
   live.addEventListener("away", (event) => say(`Not up to date: ${event.detail.data}. It is tried again.`));
+  let heard = Date.now();
+  const hear = () => { heard = Date.now(); };
+  for (const name of ["chart", "beat", "away"]) live.addEventListener(name, hear);
+  document.addEventListener("htmx:after:swap", hear);
+  document.addEventListener("visibilitychange", hear);
+  setInterval(() => {
+    if (!document.hidden && Date.now() - heard > SILENT_MS) say(SILENT);
+  }, 1000);
+  live.addEventListener("beat", () => { if (byId("banner").textContent === SILENT) say(""); });
   live.addEventListener("over", () => location.reload());
   document.addEventListener("htmx:sse:error", (event) => {
     // 401: the session is over; the login leads back here.
     if (event.detail && event.detail.status === 401) location.reload();
-    else say("Not up to date: the gateway does not answer. It is tried again.");
+    else say(SILENT);
   });
   document.addEventListener("htmx:response:error", () => {
     fetch(location.href, { redirect: "manual" }).then((reply) => {
       if (reply.type === "opaqueredirect") location.reload();
-    }).catch(() => say("Not up to date: the gateway does not answer. It is tried again."));
+    }).catch(() => say(SILENT));
   });
   document.addEventListener("htmx:after:swap", () => { say(""); localise(document); });
 }
@@ -100,9 +112,11 @@ function isTyping(element) {
 }
 
 function move(step) {
-  const links = [...document.querySelectorAll("#body tbody tr a:first-of-type")];
+  const rows = [...document.querySelectorAll("#body tbody tr")];
+  const links = rows.map((row) => row.querySelector("a")).filter(Boolean);
   if (!links.length) return;
-  const at = links.indexOf(document.activeElement);
+  const row = document.activeElement.closest("tr");
+  const at = row ? links.indexOf(row.querySelector("a")) : -1;
   links[Math.min(links.length - 1, Math.max(0, at < 0 ? 0 : at + step))].focus();
 }
 
