@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stopline.contract import (
+    Batch,
     CancelResult,
     DeadFilter,
     DeadMessage,
@@ -72,6 +73,13 @@ class CancelDocument(BaseModel):
 
     request_id: str
     result: CancelResult
+
+
+class BatchPage(BaseModel):
+    """Batches, the newest first; `next` is the `cursor` of those before them."""
+
+    batches: list[Batch]
+    next: str | None
 
 
 class CancelledBatch(BaseModel):

@@ -59,6 +59,22 @@ def test_what_ended_the_newest_first(counting: Desk) -> None:
     assert _walk(counting, outcome="cancelled") == []
 
 
+def test_the_last_batches_a_page_at_a_time(counting: Desk) -> None:
+    for number in range(5):
+        counting.stop(task_id=str(number), batch_id=f"b{number}")
+    found: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = counting.call("GET", "/v1/batches", params={"limit": "2", **cursor}).json()
+        found += [one["batch_id"] for one in page["batches"]]
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+    assert found == ["b4", "b3", "b2", "b1", "b0"]
+    reply = counting.call("GET", "/v1/batches", params={"cursor": "x"})
+    assert_problem(reply, 422, "invalid-request", "cursor")
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -144,7 +144,7 @@ def test_a_moment_of_the_worlds_is_the_ledgers() -> None:
 def test_a_wait_without_a_timeout_ends_with_the_request() -> None:
     client = FakeStopClient()
     client.world.answer("u", "t", always=Answer.AWAY)
-    not_after = client.world.now + timedelta(days=3)
+    not_after = client.world.now + timedelta(hours=6)
     outcome = client.wait(client.stop("u", "t", not_after=not_after).request_id)
     assert outcome.outcome is OutcomeKind.EXPIRED
     assert client.world.now >= not_after

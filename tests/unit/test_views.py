@@ -89,6 +89,10 @@ def test_the_rest_of_the_views(client: FakeStopClient) -> None:
     assert client.view.target("u", "unknown") is None
     assert client.view.history(datetime(2020, 1, 1, tzinfo=UTC)) == ()
     assert client.view.recount().wrong == ()
+    client.stop_many([{"user_id": "u", "task_id": "b"}], batch_id="b1")
+    batches, further = client.view.batches()
+    assert [one.batch_id for one in batches] == ["b1"]
+    assert further is None
 
 
 def test_the_asyncio_client_has_them_too() -> None:
@@ -99,6 +103,7 @@ def test_the_asyncio_client_has_them_too() -> None:
         assert len((await client.view.open_page()).requests) == 1
         assert (await client.view.recent_page()).outcomes == ()
         assert await client.view.target("u", "t") is not None
+        assert await client.view.batches() == ((), None)
         assert await client.view.history(datetime(2020, 1, 1, tzinfo=UTC)) == ()
         assert (await client.view.recount(repair=True)).wrong == ()
 

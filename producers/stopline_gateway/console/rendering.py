@@ -10,7 +10,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stopline.contract import rfc3339
+from stopline.contract import DEAD_OUTCOMES, OutcomeKind, rfc3339
 from stopline.texts import duration_text, shown
 
 ASSETS: Final = {
@@ -77,6 +77,7 @@ _ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.globals["assets_version"] = ASSETS_VERSION
+_ENVIRONMENT.globals["dead_outcomes"] = tuple(one for one in OutcomeKind if one in DEAD_OUTCOMES)
 _ENVIRONMENT.filters["as_it_is"] = escape
 _ENVIRONMENT.filters.update(moment=_moment, duration=_duration, number=_number)
 

@@ -14,12 +14,14 @@ from stopline.contract import (
     AuditAction,
     Batch,
     Lane,
+    from_microseconds,
     is_identifier,
     new_request_id,
+    to_microseconds,
 )
 from stopline.errors import InvalidRequestError, StoplineError
 from stopline_gateway.bodies import blocks, media_type, read_none, require
-from stopline_gateway.documents import BatchReply, CancelledBatch
+from stopline_gateway.documents import BatchPage, BatchReply, CancelledBatch
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
 from stopline_gateway.replies import BODY, body_of, json_reply, problems
@@ -164,6 +166,34 @@ async def _run(
 def _so_far(upload: Upload, batch_id: str) -> dict[str, Any]:
     """What had been accepted when it broke off: the same batch sent again goes on from there."""
     return {"batch_id": batch_id, "accepted": upload.receipts.total()}
+
+
+@router.get(
+    "",
+    operation_id="listBatches",
+    summary="The last batches, the newest first",
+    response_model=None,
+    responses={200: {"description": "A page.", "model": BatchPage}, **problems()},
+)
+async def list_batches(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=250)] = 50,
+    cursor: Annotated[
+        str | None,
+        Query(pattern="^[0-9]{1,16}$", description="`next` of the page before."),
+    ] = None,
+) -> Response:
+    """As many as are listed (`STOPLINE_RECENT_MAX`), each with its progress."""
+    services = services_of(request)
+    await services.admit(request, Scope.READ, Scope.BULK)
+    until = None if cursor is None else from_microseconds(int(cursor))
+    batches, further = await services.client.view.batches(until=until, limit=limit)
+    return json_reply(
+        {
+            "batches": [one.to_json() for one in batches],
+            "next": None if further is None else str(to_microseconds(further)),
+        }
+    )
 
 
 @router.get(
