@@ -67,7 +67,7 @@ class Views:
         """Open requests, by lane and when they are due.
 
         A page may have fewer than asked for, or none, and a place to go on from all the same: of a
-        large ledger one call looks at some sixteen thousand requests.
+        large ledger one call looks at some ten thousand requests.
         """
         return self._take(verbs.open_page(wanted, place, limit))
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from stopline.ledger.limits import Limits
 
-LOOK_MAX: Final = 2_000
-"""Records that one call looks at: some five milliseconds of the server."""
+LOOK_MAX: Final = 1_200
+"""Records that one call looks at: some ten milliseconds of the server."""
 RECOUNT_MAX: Final = 50_000
 """Records that are counted in one step: a tenth of a second."""
 _SECOND: Final = 1_000_000

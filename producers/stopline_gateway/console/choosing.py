@@ -34,10 +34,10 @@ AT_ONCE_MAX: Final = 10_000
 """Requests that one action cancels, and that a preview counts."""
 LETTERS_MAX: Final = 1_000
 """The newest dead letters, which a page groups and an action looks at."""
-_OF_BATCH_MAX: Final = 5_000
+_OF_BATCH_MAX: Final = 2_000
 """Those that are looked at for the ones of a batch."""
 _PAGES_MAX: Final = 100
-"""Calls that one action or preview costs: so many times sixteen thousand requests are looked at."""
+"""Calls that one action or preview costs: so many times ten thousand requests are looked at."""
 _CHUNK: Final = 250
 
 

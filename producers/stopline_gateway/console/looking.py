@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from stopline_gateway.sight import Seen
 
 _ROWS: Final = 50
+_GROUPS_HOLD_S: Final = 5.0
 _WAITING_LOOKED_AT: Final = 200
 _AUDIT_MAX: Final = 10_000
 """Entries of the trail that a page looks at."""
@@ -64,6 +65,8 @@ class Looking:
         self._client: AsyncStopClient = services.client
         self._overview: tuple[Seen, Markup] | None = None
         self._one_makes_it = asyncio.Lock()
+        self._groups: tuple[failures.Group, ...] = ()
+        self._groups_until = float("-inf")
 
     async def seen(self) -> Seen:
         """How the whole deployment does."""
@@ -76,18 +79,26 @@ class Looking:
         seen = await self.seen()
         async with self._one_makes_it:
             if self._overview is None or self._overview[0] is not seen:
-                letters = await choosing.newest(self._client) if seen.overview.dead_letters else []
                 page = fragment(
                     "overview_body.html",
                     seen=seen,
                     pulse=seen.pulse,
                     health=seen.health,
-                    groups=failures.grouped(letters)[:8],
+                    groups=await self._newest_groups(seen),
                     waits=await self._waits(seen),
                     memory=seen.overview.memory,
                 )
                 self._overview = (seen, page)
             return self._overview[1]
+
+    async def _newest_groups(self, seen: Seen) -> tuple[failures.Group, ...]:
+        """Failures that are alike; they take ten calls to read, and are not read at each look."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._groups_until:
+            letters = await choosing.newest(self._client) if seen.overview.dead_letters else []
+            self._groups = failures.grouped(letters)[:8]
+            self._groups_until = now + _GROUPS_HOLD_S
+        return self._groups
 
     async def _waits(self, seen: Seen) -> tuple[failures.Wait, ...]:
         if not any(one.open[State.WAITING] for one in seen.pulse.lanes):

@@ -193,7 +193,7 @@ async def list_stops(  # noqa: PLR0913, PLR0917  # each is a parameter of the qu
     """Open ones by lane and when they are due; those that ended, the newest first.
 
     A page may have fewer than asked for, or none, and a `next` all the same: one call looks at some
-    sixteen thousand requests.
+    ten thousand requests.
     """
     services = services_of(request)
     await services.admit(request, Scope.READ)
