@@ -95,10 +95,14 @@ def look(browser: Browser) -> Iterator[Callable[..., Watched]]:
 
 
 def _some_of_everything(stack: Stack) -> str:
-    """Requests in every state, dead letters, a batch, junk; the id of one that waits."""
+    """Requests in every state, dead letters, a batch, junk; the id of one that waits.
+
+    Its source and reason, what the API says of the failed ones, and the junk are hostile.
+    """
+    said = {"status": "error", "code": 400, "message": _HOSTILE}
     stack.api.start(
         [
-            {"task_id": "bad*", "replies": [{"http_status": 400}] * 5},
+            {"task_id": "bad*", "replies": [{"http_status": 400, "body": said}] * 5},
             {"task_id": "slow*", "replies": [{"http_status": 503}] * 100},
         ]
     )
