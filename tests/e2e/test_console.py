@@ -258,3 +258,18 @@ def test_a_gateway_that_goes_away_is_told_and_comes_back(
     expect(page.locator("#open")).to_have_text("1", timeout=60_000)
     expect(page.locator("#banner")).to_be_hidden()
     watched.complaints.clear()  # the browser says that nobody answered
+
+
+def test_a_page_whose_stream_does_not_begin_is_told_and_tries_again(
+    stack: Stack, look: Callable[..., Watched]
+) -> None:
+    watched = look(f"{stack.gateway().url}/console/")
+    page = watched.page
+    page.route("**/console/live/**", lambda route: route.abort("connectionrefused"))
+    page.reload()
+    expect(page.locator("#banner")).to_contain_text("Not up to date", timeout=30_000)
+    page.unroute_all()
+    stack.client.stop("u", "t")
+    expect(page.locator("#open")).to_have_text("1", timeout=60_000)
+    expect(page.locator("#banner")).to_be_hidden()
+    watched.complaints.clear()  # the browser says that nobody answered

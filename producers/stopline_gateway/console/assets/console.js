@@ -67,6 +67,7 @@ function milliseconds(value) {
 
 const SILENT = "Not up to date: the gateway does not answer. It is tried again.";
 const SILENT_MS = 15000; // a word comes every four seconds; a large ledger takes its time
+const AGAIN_MS = 2000;
 
 function say(text) {
   const banner = byId("banner");
@@ -99,6 +100,13 @@ function follow() {
       if (reply.type === "opaqueredirect") location.reload();
     }).catch(() => say(SILENT));
   });
+  // The extension tries again what broke off, not what never began.
+  for (const name of ["htmx:error", "htmx:response:error"]) {
+    live.addEventListener(name, () => {
+      say(SILENT);
+      setTimeout(() => htmx.trigger(live, "again"), AGAIN_MS);
+    });
+  }
   document.addEventListener("htmx:after:swap", () => { say(""); localise(document); });
 }
 
