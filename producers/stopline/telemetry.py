@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
     from stopline.contract import StopRequest, Target
 
 _API: Final = "opentelemetry.trace"
-_SCOPE: Final = "stopline"
 _SYSTEM: Final = "stopline"
 _CALL: Final = "/agent-api/user/{user_id}/task_stop/{task_id}"
-_SERVER_ERROR: Final = 400
+_HTTP_ERROR: Final = 400
 
 
 def is_on() -> bool:
@@ -44,21 +44,10 @@ def sending(request: StopRequest) -> Iterator[StopRequest]:
     if not is_on():
         yield request
         return
-    from opentelemetry.trace import SpanKind  # noqa: PLC0415  # only where tracing is set up
-
     parent = None if request.traceparent is None else _context_of(request.traceparent)
-    attributes = {
-        "messaging.operation.name": "send",
-        "messaging.operation.type": "send",
-        "messaging.destination.name": request.lane.queue,
-        "messaging.message.id": request.request_id,
-    }
-    with _tracer().start_as_current_span(
-        f"send {request.lane.queue}",
-        context=parent,
-        kind=SpanKind.PRODUCER,
-        attributes={"messaging.system": _SYSTEM, **attributes},
-    ):
+    queue = request.lane.queue
+    about = {"messaging.destination.name": queue, "messaging.message.id": request.request_id}
+    with _producing(f"send {queue}", parent, about):
         yield request.model_copy(update={"traceparent": _current() or request.traceparent})
 
 
@@ -75,15 +64,24 @@ def sending_many() -> Iterator[None]:
     if not is_on():
         yield
         return
+    with _producing("send"):
+        yield
+
+
+def _producing(
+    name: str, parent: Context | None = None, about: Mapping[str, str] | None = None
+) -> AbstractContextManager[Span]:
     from opentelemetry.trace import SpanKind  # noqa: PLC0415  # only where tracing is set up
 
     attributes = {
         "messaging.system": _SYSTEM,
         "messaging.operation.name": "send",
         "messaging.operation.type": "send",
+        **(about or {}),
     }
-    with _tracer().start_as_current_span("send", kind=SpanKind.PRODUCER, attributes=attributes):
-        yield
+    return _tracer().start_as_current_span(
+        name, context=parent, kind=SpanKind.PRODUCER, attributes=attributes
+    )
 
 
 class AttemptSpan:
@@ -98,8 +96,11 @@ class AttemptSpan:
         self._processing.set_attribute("stopline.verdict", verdict)
         if http_status is not None:
             self._call.set_attribute("http.response.status_code", http_status)
-        if error is not None or (http_status or 0) >= _SERVER_ERROR:
-            self._call.set_attribute("error.type", str(http_status or error))
+        is_http_error = http_status is not None and http_status >= _HTTP_ERROR
+        if is_http_error or error is not None:
+            # Of few values: what comes before the colon is the kind of an error.
+            kind = str(http_status) if is_http_error else str(error).partition(":")[0]
+            self._call.set_attribute("error.type", kind)
             self._fail(self._call, error)
         if verdict != "STOPPED":
             self._fail(self._processing, error)
@@ -155,7 +156,7 @@ def attempting(
 def _tracer() -> Tracer:
     from opentelemetry import trace  # noqa: PLC0415  # as above
 
-    return trace.get_tracer(_SCOPE)
+    return trace.get_tracer(_SYSTEM)
 
 
 def _context_of(traceparent: str) -> Context:

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from stopline.errors import StoplineError
+from stopline_gateway.shared import Shared
 
 if TYPE_CHECKING:
     from stopline import AsyncStopClient
@@ -21,22 +22,15 @@ class Readiness:
 
     def __init__(self, client: AsyncStopClient) -> None:
         self._client = client
-        self._asking: asyncio.Task[str | None] | None = None
-        self._holds_until = float("-inf")
+        self._problem = Shared(self._ask, _HOLDS_S, may_hold=lambda problem: problem is None)
         self._told: str | None = None
 
     async def problem(self) -> str | None:
         """What keeps the ledger from answering; None: it does."""
-        if asyncio.get_running_loop().time() < self._holds_until:
-            return None
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._asking)  # one who goes away leaves it to the others
+        return await self._problem.get()
 
     async def _ask(self) -> str | None:
         problem = await self._look()
-        if problem is None:
-            self._holds_until = asyncio.get_running_loop().time() + _HOLDS_S
         self._tell(problem)
         return problem
 

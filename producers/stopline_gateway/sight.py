@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stopline.health import examine
 from stopline.pulse import Point, Recorder
+from stopline_gateway.shared import Shared
 
 if TYPE_CHECKING:
     from stopline import AsyncStopClient
@@ -49,35 +49,21 @@ class Sight:
         self._client = client
         self._call_timeout_s = call_timeout_s
         self._recorder = Recorder()
-        self._looking: asyncio.Task[Seen] | None = None
-        self._seen: Seen | None = None
-        self._holds_until = float("-inf")
-        self._health: Health | None = None
-        self._health_until = float("-inf")
+        self._seen = Shared(self._look, _HOLDS_S)
+        self._health = Shared(self._examine, _HEALTH_HOLDS_S)
 
     async def look(self) -> Seen:
         """How it is now; raises `StoplineError` where the ledger cannot be reached."""
-        if self._seen is not None and asyncio.get_running_loop().time() < self._holds_until:
-            return self._seen
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
-        return await asyncio.shield(self._looking)  # one who goes away leaves it to the others
+        return await self._seen.get()
 
     async def _look(self) -> Seen:
         overview = await self._client.view.overview()
         if self._recorder.needs_history(overview.at):
             self._recorder.learn(await self._client.view.history(overview.at - _HISTORY))
-        health = await self._health_now()
+        health = await self._health.get()
         pulse = self._recorder.add(overview)
-        self._seen = Seen(overview, pulse, health, tuple(self._recorder.points()))
-        self._holds_until = asyncio.get_running_loop().time() + _HOLDS_S
-        return self._seen
+        return Seen(overview, pulse, health, tuple(self._recorder.points()))
 
-    async def _health_now(self) -> Health:
-        now = asyncio.get_running_loop().time()
-        if self._health is None or now >= self._health_until:
-            beats = await self._client.heartbeats()
-            timeout_s = self._call_timeout_s
-            self._health = examine(beats.processes, beats.now, call_timeout_s=timeout_s)
-            self._health_until = now + _HEALTH_HOLDS_S
-        return self._health
+    async def _examine(self) -> Health:
+        beats = await self._client.heartbeats()
+        return examine(beats.processes, beats.now, call_timeout_s=self._call_timeout_s)

@@ -24,7 +24,7 @@ from stopline_worker.engine.backoff import Backoff
 from stopline_worker.engine.clock import LedgerClock
 from stopline_worker.engine.flight import Flight
 from stopline_worker.upstream.api_watch import ApiWatch
-from stopline_worker.upstream.reply import Reply
+from stopline_worker.upstream.reply import CallErrorKind, NoReply, Reply
 from tests.simulation.worker import NoToken
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 
 class _Api:
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply | NoReply) -> None:
         self._reply = reply
 
-    async def call(self, _target: object, _credential: object) -> Reply:
+    async def call(self, _target: object, _credential: object) -> Reply | NoReply:
         return self._reply
 
 
-def _attempt(grant: Grant, reply: Reply) -> None:
+def _attempt(grant: Grant, reply: Reply | NoReply) -> None:
     watch, clock = ApiWatch(time.monotonic), LedgerClock(time.monotonic)
     clock.observe(grant.lease_end - 30_000_000, time.monotonic())
     attempts = Attempts(_Api(reply), NoToken(), Backoff(0.1, 1), Random(17), watch, clock)
@@ -119,6 +119,16 @@ def test_a_call_that_failed_is_an_error(spans: InMemorySpanExporter) -> None:
     assert call.status.status_code is StatusCode.ERROR
     assert call.attributes is not None
     assert call.attributes["error.type"] == "503"
+
+
+def test_a_call_without_a_reply_names_the_kind_of_its_error(spans: InMemorySpanExporter) -> None:
+    world = World()
+    receipt = FakeStopClient(world).stop("u", "t")
+    reply = NoReply(CallErrorKind.TIMEOUT, "ReadTimeout after 10.0 s at 127.0.0.1")
+    _attempt(_claim(world, receipt.request_id), reply)
+    (call,) = _named(spans, "GET ")
+    assert call.attributes is not None
+    assert call.attributes["error.type"] == "timeout"
 
 
 def test_what_a_request_brings_along_is_its_parent(spans: InMemorySpanExporter) -> None:

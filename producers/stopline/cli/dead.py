@@ -19,6 +19,7 @@ from stopline.contract import (
     DeadMessage,
     Outcome,
     OutcomeKind,
+    letter_id,
     parse_moment,
 )
 from stopline.errors import InvalidRequestError
@@ -167,7 +168,7 @@ def discard(  # noqa: PLR0913, PLR0917  # each is an option
         if not chosen.is_agreed("dropped", dry_run=dry_run, yes=yes, as_json=as_json):
             return
         for letters in chosen.chunks("dropping"):
-            discarded += sum(client.discard([output.id_of(one) for one in letters]).values())
+            discarded += sum(client.discard([letter_id(one) for one in letters]).values())
     if as_json:
         output.print_json({"discarded": discarded})
     else:
@@ -279,7 +280,7 @@ class _Redriven:
         if len(self._again) <= _NAMED_MAX:
             for old, receipt in self._again.items():
                 output.say(f"{old} → {receipt.request_id}")
-        for letter_id in self._kept[:_NAMED_MAX]:
-            output.say(f"{letter_id} cannot be sent again: it was kept in part, or is of a stream")
+        for kept in self._kept[:_NAMED_MAX]:
+            output.say(f"{kept} cannot be sent again: it was kept in part, or is of a stream")
         if len(self._kept) > _NAMED_MAX:
             output.say(f"… and {len(self._kept) - _NAMED_MAX} more")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -14,9 +15,10 @@ from stopline.contract import Lane, OutcomeKind, RequestFilter, State, describe
 from stopline.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from stopline.contract import OpenPlace, OpenRequest, Outcome
+    from stopline.client.verbs import RecentPage
+    from stopline.contract import OpenPage, OpenRequest, Outcome
 
 
 def list_(  # noqa: PLR0913, PLR0917  # each is an option
@@ -46,8 +48,8 @@ def list_(  # noqa: PLR0913, PLR0917  # each is an option
         batch_id=batch_id,
     )
     with StopClient() as client:
-        found: Iterator[OpenRequest | Outcome]
-        found = _ended(client, wanted) if ended or outcome else _open(client, wanted)
+        look = client.view.recent_page if ended or outcome else client.view.open_page
+        found: Iterator[OpenRequest | Outcome] = _all(partial(look, wanted))
         shown = 0
         for one in found:
             if shown == limit:
@@ -71,21 +73,11 @@ def _filter(**fields: object) -> RequestFilter:
         raise InvalidRequestError(f"--{field.replace('_', '-')}: {reason}", field=field) from None
 
 
-def _open(client: StopClient, wanted: RequestFilter) -> Iterator[OpenRequest]:
-    place: OpenPlace | None = None
+def _all(look: Callable[..., OpenPage | RecentPage]) -> Iterator[OpenRequest | Outcome]:
+    """What is on all pages, one after the other."""
+    place: Any = None  # of another type for each list
     while True:
-        page = client.view.open_page(wanted, place=place)
-        yield from page.requests
-        place = page.place
-        if place is None:
-            return
-
-
-def _ended(client: StopClient, wanted: RequestFilter) -> Iterator[Outcome]:
-    place: str | None = None
-    while True:
-        page = client.view.recent_page(wanted, place=place)
-        yield from page.outcomes
-        place = page.place
+        some, *_, place = look(place=place)
+        yield from some
         if place is None:
             return

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from stopline.contract import DeadMessage, Outcome, OutcomeKind
+from stopline.contract import DeadMessage, Outcome, OutcomeKind, letter_id
 from stopline.texts import shown
 
 if TYPE_CHECKING:
@@ -195,14 +195,10 @@ def print_letter(letter: DeadLetter) -> None:
         kind, at = str(letter.outcome), letter.finished_at
         target = "/".join(filter(None, (letter.user_id, letter.task_id, letter.sub_user_id)))
         where, why = {"target": target}, letter.detail
-    line = Text("  ").join((Text(id_of(letter)), styled(kind), Text(f"{at:%Y-%m-%d %H:%M:%S}Z")))
+    words = (Text(letter_id(letter)), styled(kind), Text(f"{at:%Y-%m-%d %H:%M:%S}Z"))
+    line = Text("  ").join(words)
     console.print(line, highlight=False, soft_wrap=True)
     console.print(Padding(facts({**where, "why": why}), (0, 0, 0, 2)))
-
-
-def id_of(letter: DeadLetter) -> str:
-    """The id by which a dead letter is shown, sent again or dropped."""
-    return letter.message_id if isinstance(letter, DeadMessage) else letter.request_id
 
 
 def is_stopped(status: Status) -> bool:

@@ -174,9 +174,9 @@ def _hint() -> Text:
 def _document(pulse: Pulse, found: Health) -> dict[str, Any]:
     return {
         "at": pulse.at.isoformat(),
-        "lanes": [{**one._asdict(), "open": {**one.open}} for one in pulse.lanes],
+        "lanes": [one._asdict() for one in pulse.lanes],
         "accepted_per_s": pulse.accepted_per_s,
-        "ended_per_s": {**pulse.ended_per_s},
+        "ended_per_s": pulse.ended_per_s,
         "attempts_per_s": {
             f"{one.verdict} {one.status}": rate for one, rate in pulse.attempts_per_s.items()
         },

@@ -202,7 +202,7 @@ class StopClient:
         only_source: str | None = None,
         actor: Actor | None = None,
     ) -> CancelResult:
-        """Cancel a request, for everybody who joined it; with `only_source`, only if nobody did."""
+        """Cancel a request, for everybody who joined it; `only_source`: if it alone asked."""
         verb = verbs.cancel(self._limits, [request_id], by, only_source=only_source, actor=actor)
         return self._take(verb)[request_id]
 

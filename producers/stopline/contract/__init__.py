@@ -18,7 +18,7 @@ from stopline.contract.counts import (
     parse_counts,
     status_class,
 )
-from stopline.contract.dead_letters import DeadFilter, DeadLetter, DeadMessage
+from stopline.contract.dead_letters import DeadFilter, DeadLetter, DeadMessage, letter_id
 from stopline.contract.document import Document
 from stopline.contract.json_text import parse_json
 from stopline.contract.junk import Junk, junk_of, junk_text, plain_headers
@@ -171,6 +171,7 @@ __all__ = [
     "is_trace_parent",
     "junk_of",
     "junk_text",
+    "letter_id",
     "new_request_id",
     "parse_counts",
     "parse_json",

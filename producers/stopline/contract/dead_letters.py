@@ -38,6 +38,11 @@ class DeadMessage(Recorded):
 DeadLetter = Outcome | DeadMessage
 
 
+def letter_id(letter: DeadLetter) -> str:
+    """The id by which a dead letter is shown, sent again or dropped."""
+    return letter.message_id if isinstance(letter, DeadMessage) else letter.request_id
+
+
 class DeadFilter(Document):
     """Which dead letters are meant; what is None says nothing."""
 

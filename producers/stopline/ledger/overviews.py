@@ -25,12 +25,12 @@ from stopline.contract import (
     parse_counts,
 )
 from stopline.ledger import keys, layouts
-from stopline.ledger.commands.encoding import members, options, text
+from stopline.ledger.commands.encoding import members, numbers, options, text
 from stopline.ledger.queries import parse_open, parse_result, parse_scored
 from stopline.ledger.values import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from stopline.ledger.limits import Limits
@@ -52,7 +52,7 @@ def _parse_overview(reply: Any) -> Overview:
     views = zip(Lane, lanes[::3], lanes[1::3], lanes[2::3], strict=True)
     return Overview(
         at=from_microseconds(int(now)),
-        counts=parse_counts(_pairs(counts)),
+        counts=parse_counts(numbers(counts)),
         lanes={
             lane: LaneView(int(count), _moment(oldest, _SECOND), _moment(due, 1))
             for lane, count, oldest, due in views
@@ -66,19 +66,12 @@ def _moment(score: bytes, unit_us: int) -> datetime | None:
     return from_microseconds(int(float(score)) * unit_us) if score else None
 
 
-def _pairs(flat: Sequence[bytes] | dict[bytes, bytes]) -> dict[str, int]:
-    pairs: Iterable[tuple[bytes, bytes]] = (
-        flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-    )
-    return {text(name): int(value) for name, value in pairs}
-
-
 def history(since: datetime, count: int) -> Command[tuple[Snapshot, ...]]:
     """The counters as they were each minute, the oldest first."""
     milliseconds = int(since.timestamp() * 1000)
 
     def parse(reply: Any) -> tuple[Snapshot, ...]:
-        kept = (_pairs(fields) for _, fields in reply)
+        kept = (numbers(fields) for _, fields in reply)
         return tuple(
             Snapshot(from_microseconds(fields.pop("at")), parse_counts(fields)) for fields in kept
         )

@@ -25,14 +25,11 @@ from stopline.contract import (
     from_microseconds,
 )
 from stopline.ledger import keys, layouts
+from stopline.ledger.commands.encoding import options, pairs, text
 from stopline.ledger.values import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-
-def _text(value: bytes) -> str:
-    return value.decode()
 
 
 def parse_result(raw: bytes) -> Outcome | None:
@@ -145,13 +142,20 @@ def batch(batch_id: str) -> Command[Batch | None]:
     """Progress of a batch; None where the ledger does not know it."""
 
     def parse(reply: Sequence[bytes] | dict[bytes, bytes]) -> Batch | None:
-        pairs = (
-            reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
-        )
-        fields = {_text(name): _text(value) for name, value in pairs}
+        fields = pairs(reply)
         return _parse_batch(batch_id, fields) if fields else None
 
     return Command("HGETALL", (keys.batch(batch_id),), parse, is_script=False)
+
+
+def batches(batch_ids: Sequence[str]) -> Command[tuple[Batch, ...]]:
+    """The same of many; those that the ledger does not know are left out."""
+
+    def parse(reply: Any) -> tuple[Batch, ...]:
+        read = zip(batch_ids, map(pairs, reply), strict=True)
+        return tuple(_parse_batch(batch_id, fields) for batch_id, fields in read if fields)
+
+    return Command("batches", (options(), *batch_ids), parse)
 
 
 def _parse_batch(batch_id: str, fields: dict[str, str]) -> Batch:
@@ -178,7 +182,7 @@ def batch_chunks(batch_id: str) -> Command[tuple[str, ...]]:
 
 
 def _sorted_chunks(reply: Iterable[bytes]) -> list[str]:
-    return sorted((_text(chunk) for chunk in reply), key=lambda chunk: (len(chunk), chunk))
+    return sorted((text(chunk) for chunk in reply), key=lambda chunk: (len(chunk), chunk))
 
 
 def batch_ids(chunk_key: str) -> Command[tuple[str, ...]]:
@@ -186,7 +190,7 @@ def batch_ids(chunk_key: str) -> Command[tuple[str, ...]]:
     return Command(
         "HVALS",
         (chunk_key,),
-        lambda reply: tuple(dict.fromkeys(_text(value).split(" ")[0] for value in reply)),
+        lambda reply: tuple(dict.fromkeys(text(value).split(" ")[0] for value in reply)),
         is_script=False,
     )
 
@@ -239,7 +243,7 @@ def parse_scored(reply: Any) -> tuple[tuple[str, int], ...]:
     """Members of a sorted set with their scores, which are microseconds."""
     if reply and not isinstance(reply[0], tuple | list):
         reply = list(zip(reply[::2], reply[1::2], strict=True))
-    return tuple((_text(member), int(float(score))) for member, score in reply)
+    return tuple((text(member), int(float(score))) for member, score in reply)
 
 
 def dead_count(until: int) -> Command[int]:
@@ -300,7 +304,7 @@ def process_ids() -> Command[tuple[str, ...]]:
     return Command(
         "ZRANGE",
         (keys.PROCESSES, 0, -1),
-        lambda reply: tuple(_text(process_id) for process_id in reply),
+        lambda reply: tuple(text(process_id) for process_id in reply),
         is_script=False,
     )
 

@@ -11,6 +11,7 @@ import orjson
 
 from stopline.contract import AuditEntry, KeptOutcome, Outcome, from_microseconds, is_event
 from stopline.ledger import keys
+from stopline.ledger.commands.encoding import numbers
 from stopline.ledger.values import Command
 
 FIRST: Final = "0-0"
@@ -53,11 +54,7 @@ def counts() -> Command[dict[str, int]]:
     """How often something happened that leaves no record of its own."""
 
     def parse(reply: Any) -> dict[str, int]:
-        pairs = (
-            reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
-        )
-        counted = {name.decode(): int(value) for name, value in pairs}
-        return {name: times for name, times in counted.items() if is_event(name)}
+        return {name: times for name, times in numbers(reply).items() if is_event(name)}
 
     return Command("HGETALL", (keys.COUNTS,), parse, is_script=False)
 

@@ -18,9 +18,10 @@ from stopline.contract import (
     DeadMessage,
     OutcomeKind,
     RequestFilter,
+    letter_id,
 )
 from stopline.errors import InvalidRequestError, UnknownRequestError
-from stopline_gateway.console.failures import id_of, outcome_of, reason_of
+from stopline_gateway.console.failures import outcome_of, reason_of
 from stopline_gateway.problems import Kind, Problem
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ async def redrive(client: AsyncStopClient, letters: Letters, caller: Caller) -> 
 
 async def discard(client: AsyncStopClient, letters: Letters, caller: Caller) -> int:
     """Drop letters; how many."""
-    found = [id_of(one) for one in await letters.found(client)]
+    found = [letter_id(one) for one in await letters.found(client)]
     dropped = 0
     for first in range(0, len(found), _CHUNK):
         done = await client.discard(found[first : first + _CHUNK], actor=caller.actor)

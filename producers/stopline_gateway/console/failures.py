@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from stopline.contract import DeadMessage
+from stopline.contract import DeadMessage, letter_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,11 +50,6 @@ def outcome_of(letter: DeadLetter) -> str:
     return "message" if isinstance(letter, DeadMessage) else letter.outcome.value
 
 
-def id_of(letter: DeadLetter) -> str:
-    """The id by which it is sent again or dropped."""
-    return letter.message_id if isinstance(letter, DeadMessage) else letter.request_id
-
-
 def ended_at(letter: DeadLetter) -> datetime:
     """When it died."""
     return letter.quarantined_at if isinstance(letter, DeadMessage) else letter.finished_at
@@ -68,9 +63,9 @@ def grouped(letters: Iterable[DeadLetter]) -> tuple[Group, ...]:
         known = groups.get(name)
         at = ended_at(letter)
         if known is None:
-            groups[name] = Group(*name, 1, at, id_of(letter))
+            groups[name] = Group(*name, 1, at, letter_id(letter))
         elif at > known.last_at:
-            groups[name] = Group(*name, known.size + 1, at, id_of(letter))
+            groups[name] = Group(*name, known.size + 1, at, letter_id(letter))
         else:
             groups[name] = known._replace(size=known.size + 1)
     return tuple(sorted(groups.values(), key=lambda one: one.size, reverse=True))

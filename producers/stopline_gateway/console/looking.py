@@ -16,6 +16,7 @@ from stopline.contract import (
     OutcomeKind,
     State,
     is_identifier,
+    letter_id,
 )
 from stopline.errors import UnknownRequestError
 from stopline_gateway.console import choosing, failures
@@ -23,6 +24,7 @@ from stopline_gateway.console.rendering import fragment
 from stopline_gateway.console.timeline import timeline
 from stopline_gateway.pages import Cursor, page_of, request_filter
 from stopline_gateway.problems import Kind, Problem
+from stopline_gateway.shared import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,8 +67,7 @@ class Looking:
         self._client: AsyncStopClient = services.client
         self._overview: tuple[Seen, Markup] | None = None
         self._one_makes_it = asyncio.Lock()
-        self._groups: tuple[failures.Group, ...] = ()
-        self._groups_until = float("-inf")
+        self._groups = Shared(self._newest_groups, _GROUPS_HOLD_S)
 
     async def seen(self) -> Seen:
         """How the whole deployment does."""
@@ -84,21 +85,16 @@ class Looking:
                     seen=seen,
                     pulse=seen.pulse,
                     health=seen.health,
-                    groups=await self._newest_groups(seen),
+                    groups=await self._groups.get() if seen.overview.dead_letters else (),
                     waits=await self._waits(seen),
                     memory=seen.overview.memory,
                 )
                 self._overview = (seen, page)
             return self._overview[1]
 
-    async def _newest_groups(self, seen: Seen) -> tuple[failures.Group, ...]:
+    async def _newest_groups(self) -> tuple[failures.Group, ...]:
         """Failures that are alike; they take ten calls to read, and are not read at each look."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._groups_until:
-            letters = await choosing.newest(self._client) if seen.overview.dead_letters else []
-            self._groups = failures.grouped(letters)[:8]
-            self._groups_until = now + _GROUPS_HOLD_S
-        return self._groups
+        return failures.grouped(await choosing.newest(self._client))[:8]
 
     async def _waits(self, seen: Seen) -> tuple[failures.Wait, ...]:
         if not any(one.open[State.WAITING] for one in seen.pulse.lanes):
@@ -191,6 +187,7 @@ class Looking:
             here=_query_of(letters),
             session=session,
             failures=failures,
+            letter_id=letter_id,
         )
 
     async def letter(self, request: Request, session: Session) -> Markup:

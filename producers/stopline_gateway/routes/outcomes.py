@@ -19,6 +19,7 @@ from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
 from stopline_gateway.replies import problems
 from stopline_gateway.routes.direct import DirectRoute
+from stopline_gateway.routes.parameters import Only
 from stopline_gateway.services import services_of
 from stopline_gateway.waiting import first_of
 
@@ -44,7 +45,6 @@ _LAST: Final = {
     "`0-0`: from the oldest that is kept. Left out: from now on.",
     "schema": {"type": "string", "pattern": f"^{_PLACE.pattern}$"},
 }
-Only = Annotated[str | None, Query(max_length=200, description="Only these.")]
 
 
 @router.get(

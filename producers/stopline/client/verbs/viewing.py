@@ -126,10 +126,6 @@ def recent_batches(
     """The last batches, and the moment before which to go on; None: there are no more."""
     before = None if until is None else to_microseconds(until)
     listed = yield from run(overviews.recent_batches(before, count))
-    found = []
-    for batch_id, _ in listed:
-        batch = yield from run(queries.batch(batch_id))
-        if batch is not None:
-            found.append(batch)
+    found = yield from run(queries.batches([batch_id for batch_id, _ in listed]))
     further = from_microseconds(listed[-1][1]) if len(listed) == count else None
-    return tuple(found), further
+    return found, further

@@ -10,7 +10,7 @@ from stopline.contract import Lane
 from stopline.ledger.values import Promotion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from stopline.ledger.limits import Limits
 
@@ -34,6 +34,19 @@ def options(limits: Limits | None = None, **extra: object) -> bytes:
 def text(value: bytes) -> str:
     """A word of a reply."""
     return value.decode()
+
+
+def pairs(reply: Sequence[bytes] | dict[bytes, bytes]) -> dict[str, str]:
+    """A hash in a reply: flat from a script or a bare connection, a dict from redis-py's client."""
+    found: Iterable[tuple[bytes, bytes]] = (
+        reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    )
+    return {text(name): text(value) for name, value in found}
+
+
+def numbers(reply: Sequence[bytes] | dict[bytes, bytes]) -> dict[str, int]:
+    """The same of one whose values are whole numbers."""
+    return {name: int(value) for name, value in pairs(reply).items()}
 
 
 def promotions(flat: Sequence[bytes]) -> tuple[Promotion, ...]:
