@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from stopline.contract import Lane, OpenPlace, RequestFilter, describe, is_identifier
+from stopline.contract import (
+    Lane,
+    OpenPlace,
+    RequestFilter,
+    describe,
+    from_microseconds,
+    is_identifier,
+    to_microseconds,
+)
 from stopline_gateway.problems import Kind, Problem
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from stopline import AsyncStopClient
     from stopline.contract import OpenRequest, Outcome
 
@@ -59,6 +69,24 @@ class Page(NamedTuple):
     stops: tuple[OpenRequest | Outcome, ...]
     next: Cursor | None
     looked_at: int
+
+
+BATCH_CURSOR: Final = "[0-9]{1,16}"
+"""Where a page of batches goes on: before a moment, in microseconds."""
+
+
+def read_batch_cursor(text: str | None) -> datetime | None:
+    """The moment before which a page's batches began; raises `Problem` where it is none."""
+    if not text:
+        return None
+    if re.fullmatch(BATCH_CURSOR, text, re.ASCII) is None:
+        raise Problem(Kind.INVALID, "cursor: this is none.", field="cursor")
+    return from_microseconds(int(text))
+
+
+def batch_cursor(further: datetime | None) -> str | None:
+    """The cursor of the batches that began before a moment."""
+    return None if further is None else str(to_microseconds(further))
 
 
 def request_filter(**fields: str | None) -> RequestFilter:

@@ -20,7 +20,7 @@ from tests.support.gateway import KeyRing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
     from tests.support.processes import Stack
 
@@ -260,16 +260,56 @@ def test_a_gateway_that_goes_away_is_told_and_comes_back(
     watched.complaints.clear()  # the browser says that nobody answered
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda route: route.abort("connectionrefused"), "does not answer"),
+        (lambda route: route.fulfill(status=503), "answers 503"),
+        (lambda route: route.fulfill(status=401), "answers 401"),
+    ],
+    ids=["away", "busy", "session over"],
+)
 def test_a_page_whose_stream_does_not_begin_is_told_and_tries_again(
-    stack: Stack, look: Callable[..., Watched]
+    stack: Stack, look: Callable[..., Watched], answer: Callable[[Route], None], told: str
 ) -> None:
     watched = look(f"{stack.gateway().url}/console/")
     page = watched.page
-    page.route("**/console/live/**", lambda route: route.abort("connectionrefused"))
+    page.route("**/console/live/**", answer)
     page.reload()
-    expect(page.locator("#banner")).to_contain_text("Not up to date", timeout=30_000)
+    expect(page.locator("#banner")).to_contain_text(told, timeout=30_000)
     page.unroute_all()
     stack.client.stop("u", "t")
     expect(page.locator("#open")).to_have_text("1", timeout=60_000)
     expect(page.locator("#banner")).to_be_hidden()
     watched.complaints.clear()  # the browser says that nobody answered
+
+
+def test_a_page_that_nobody_sees_is_sent_nothing(
+    stack: Stack, look: Callable[..., Watched]
+) -> None:
+    """A tab behind others costs nothing; when it is looked at, it is up to date."""
+    url = f"{stack.gateway().url}/console/"
+    behind, before = look(url).page, look(url).page
+    for page in (behind, before):
+        expect(page.locator("#open")).to_have_text("0")
+    stack.client.stop("u", "1")
+    for page in (behind, before):  # both are connected
+        expect(page.locator("#open")).to_have_text("1", timeout=10_000)
+    _hide(behind, hidden=True)
+    for name in "23":  # what comes later than a look that was under way
+        stack.client.stop("u", name)
+        expect(before.locator("#open")).to_have_text(name, timeout=10_000)
+    expect(behind.locator("#open")).to_have_text("1")
+    _hide(behind, hidden=False)
+    expect(behind.locator("#open")).to_have_text("3", timeout=10_000)
+    expect(behind.locator("#banner")).to_be_hidden()
+
+
+def _hide(page: Page, *, hidden: bool) -> None:
+    page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )

@@ -14,7 +14,7 @@ from stopline.contract import RequestFilter, junk_of
 from stopline.errors import UnavailableError
 from stopline.ledger.limits import Limits
 from stopline.testing import Answer, World
-from stopline_gateway.console import choosing
+from stopline_gateway.console import choosing, live
 from stopline_gateway.keys import Scope
 from tests.support.console import SAME_ORIGIN, Viewer
 from tests.support.gateway import Desk, KeyRing
@@ -370,3 +370,11 @@ def test_many_viewers_cost_the_ledger_as_much_as_one(counting: Desk) -> None:
         return asked
 
     assert counting.run(look()) <= 5
+
+
+def test_a_page_that_took_long_once_is_soon_made_again() -> None:
+    """A browser takes fifteen seconds of silence for a gateway that is gone."""
+    watch = live._Watch()
+    for took_s, pause_s in ((0.0, 0.5), (0.1, 2.0), (3.0, 5.0)):
+        watch.took(took_s)
+        assert watch.pause_s == pytest.approx(pause_s)

@@ -25,10 +25,10 @@ from stopline_gateway.console.failures import outcome_of, reason_of
 from stopline_gateway.problems import Kind, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from stopline import AsyncStopClient
-    from stopline.contract import DeadLetter, OpenPlace
+    from stopline.contract import DeadLetter, OpenPage, OpenPlace
     from stopline_gateway.access import Caller
 
 AT_ONCE_MAX: Final = 10_000
@@ -57,16 +57,28 @@ def check_not_empty(wanted: RequestFilter) -> None:
         )
 
 
-async def count_open(client: AsyncStopClient, wanted: RequestFilter) -> Count:
-    """How many open requests a filter means."""
-    found, place = 0, None
+async def _open_pages(
+    client: AsyncStopClient, wanted: RequestFilter, size: int
+) -> AsyncIterator[OpenPage]:
+    """Open requests of a filter, as many and as far as one action goes."""
+    place: OpenPlace | None = None
+    found = 0
     for _ in range(_PAGES_MAX):
-        page = await client.view.open_page(wanted, place=place, limit=1_000)
+        page = await client.view.open_page(wanted, place=place, limit=size)
+        yield page
         found += len(page.requests)
         place = page.place
         if place is None or found >= AT_ONCE_MAX:
-            break
-    return Count(min(found, AT_ONCE_MAX), place is None)
+            return
+
+
+async def count_open(client: AsyncStopClient, wanted: RequestFilter) -> Count:
+    """How many open requests a filter means."""
+    found, is_all = 0, True
+    async for page in _open_pages(client, wanted, 1_000):
+        found += len(page.requests)
+        is_all = page.place is None
+    return Count(min(found, AT_ONCE_MAX), is_all)
 
 
 async def cancel_open(
@@ -74,20 +86,15 @@ async def cancel_open(
 ) -> tuple[dict[CancelResult, int], bool]:
     """Cancel open requests of a filter; what came of it, and whether there may be more."""
     results = dict.fromkeys(CancelResult, 0)
-    place: OpenPlace | None = None
-    touched = 0
-    for _ in range(_PAGES_MAX):
-        page = await client.view.open_page(wanted, place=place, limit=_CHUNK)
+    is_all = True
+    async for page in _open_pages(client, wanted, _CHUNK):
         ids = [one.request_id for one in page.requests]
         if ids:
             done = await client.cancel_each(ids, by=caller.name, actor=caller.actor)
             for result in done.values():
                 results[result] += 1
-        touched += len(ids)
-        place = page.place
-        if place is None or touched >= AT_ONCE_MAX:
-            break
-    return results, place is not None
+        is_all = page.place is None
+    return results, not is_all
 
 
 class Letters(NamedTuple):

@@ -32,6 +32,8 @@ _ALL_THE_SAME_S: Final = 5.0
 """Where no counter changed, a page is made anew after so long: ages go on."""
 _SHARE: Final = 0.05
 """Of the time, that making a page may take."""
+_PAUSE_MAX_S: Final = 5.0
+"""However long it took once: a browser takes longer silence for a gateway that is gone."""
 _OPEN_MAX: Final = 300
 """Pages that a process keeps up to date."""
 _OPEN_OF_ONE_MAX: Final = 30
@@ -125,7 +127,7 @@ class _Watch:
 
     def took(self, seconds: float) -> None:
         """How long it took to make the page: looking takes a small share of the time."""
-        self.pause_s = max(LOOK_S, seconds / _SHARE)
+        self.pause_s = min(_PAUSE_MAX_S, max(LOOK_S, seconds / _SHARE))
 
     def beat(self) -> list[bytes]:
         """Now and then a word that all is as it was: silence means that nobody is there."""

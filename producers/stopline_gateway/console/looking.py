@@ -22,7 +22,7 @@ from stopline.errors import UnknownRequestError
 from stopline_gateway.console import choosing, failures
 from stopline_gateway.console.rendering import fragment
 from stopline_gateway.console.timeline import timeline
-from stopline_gateway.pages import Cursor, page_of, request_filter
+from stopline_gateway.pages import Cursor, batch_cursor, page_of, read_batch_cursor, request_filter
 from stopline_gateway.problems import Kind, Problem
 from stopline_gateway.shared import Shared
 
@@ -151,9 +151,10 @@ class Looking:
         return fragment("target_body.html", view=view, session=session)
 
     async def batches(self, request: Request, _session: Session) -> Markup:
-        """The last batches."""
-        batches, further = await self._client.view.batches(limit=_ROWS)
-        return fragment("batches_body.html", batches=batches, further=further, request=request)
+        """The last batches, or those before a moment."""
+        until = read_batch_cursor(request.query_params.get("cursor"))
+        batches, further = await self._client.view.batches(until=until, limit=_ROWS)
+        return fragment("batches_body.html", batches=batches, next=batch_cursor(further))
 
     async def batch(self, request: Request, session: Session) -> Markup:
         """One batch, and why some of it failed."""

@@ -14,15 +14,14 @@ from stopline.contract import (
     AuditAction,
     Batch,
     Lane,
-    from_microseconds,
     is_identifier,
     new_request_id,
-    to_microseconds,
 )
 from stopline.errors import InvalidRequestError, StoplineError
 from stopline_gateway.bodies import blocks, media_type, read_none, require
 from stopline_gateway.documents import BatchPage, BatchReply, CancelledBatch
 from stopline_gateway.keys import Scope
+from stopline_gateway.pages import BATCH_CURSOR, batch_cursor, read_batch_cursor
 from stopline_gateway.problems import Kind, Problem
 from stopline_gateway.replies import BODY, body_of, json_reply, problems
 from stopline_gateway.routes.direct import DirectRoute
@@ -180,19 +179,16 @@ async def list_batches(
     limit: Annotated[int, Query(ge=1, le=250)] = 50,
     cursor: Annotated[
         str | None,
-        Query(pattern="^[0-9]{1,16}$", description="`next` of the page before."),
+        Query(pattern=f"^{BATCH_CURSOR}$", description="`next` of the page before."),
     ] = None,
 ) -> Response:
     """As many as are listed (`STOPLINE_RECENT_MAX`), each with its progress."""
     services = services_of(request)
     await services.admit(request, Scope.READ, Scope.BULK)
-    until = None if cursor is None else from_microseconds(int(cursor))
+    until = read_batch_cursor(cursor)
     batches, further = await services.client.view.batches(until=until, limit=limit)
     return json_reply(
-        {
-            "batches": [one.to_json() for one in batches],
-            "next": None if further is None else str(to_microseconds(further)),
-        }
+        {"batches": [one.to_json() for one in batches], "next": batch_cursor(further)}
     )
 
 

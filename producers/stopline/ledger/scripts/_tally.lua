@@ -7,7 +7,7 @@
 --         `since`: when counting began
 -- AGES    hash: `lane:second`: open requests that were accepted in it
 -- AGE     … lane, sorted set: those seconds, so that the oldest is the first
-local tallied, aged = {}, {}
+local tallied = {age = {}}
 
 -- `kind:of:which`; `kind:of` where `which` is ''.
 local function tally(kind, of, which, by)
@@ -22,15 +22,6 @@ local function tally(kind, of, which, by)
     some[of] = counts
   end
   counts[which] = (counts[which] or 0) + by
-end
-
-local function tally_age(lane, second, by)
-  local counts = aged[lane]
-  if not counts then
-    counts = {}
-    aged[lane] = counts
-  end
-  counts[second] = (counts[second] or 0) + by
 end
 
 -- What was accepted before anything was counted, by an older version, is not counted when it ends.
@@ -54,8 +45,8 @@ local function move(request, lane, state)
   if lane then tally('open', lane, state, 1) end
   if from_lane ~= lane then
     local second = math.floor(request.accepted_at / 1000000)
-    if from_lane then tally_age(from_lane, second, -1) end
-    if lane then tally_age(lane, second, 1) end
+    if from_lane then tally('age', from_lane, second, -1) end
+    if lane then tally('age', lane, second, 1) end
   end
   request.stood_lane, request.stood_state = lane, state
 end
@@ -72,6 +63,8 @@ local function write_age(lane, second, by)
 end
 
 at_commit(function()
+  local ages = tallied.age
+  tallied.age = nil
   for kind, some in pairs(tallied) do
     for of, counts in pairs(some) do
       for which, by in pairs(counts) do
@@ -80,7 +73,7 @@ at_commit(function()
       end
     end
   end
-  for lane, counts in pairs(aged) do
+  for lane, counts in pairs(ages) do
     for second, by in pairs(counts) do
       if by ~= 0 then write_age(lane, whole(second), by) end
     end

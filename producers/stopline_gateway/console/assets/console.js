@@ -68,11 +68,16 @@ function milliseconds(value) {
 const SILENT = "Not up to date: the gateway does not answer. It is tried again.";
 const SILENT_MS = 15000; // a word comes every four seconds; a large ledger takes its time
 const AGAIN_MS = 2000;
+const REFUSED_AGAIN_MS = 10000; // too many pages are open there
 
 function say(text) {
   const banner = byId("banner");
   banner.textContent = text;
   banner.hidden = !text;
+}
+
+function fail(status) {
+  say(status ? `Not up to date: the gateway answers ${status}. It is tried again.` : SILENT);
 }
 
 function follow() {
@@ -90,24 +95,25 @@ function follow() {
   }, 1000);
   live.addEventListener("beat", () => { if (byId("banner").textContent === SILENT) say(""); });
   live.addEventListener("over", () => location.reload());
-  document.addEventListener("htmx:sse:error", (event) => {
-    // 401: the session is over; the login leads back here.
-    if (event.detail && event.detail.status === 401) location.reload();
-    else say(SILENT);
-  });
-  document.addEventListener("htmx:response:error", () => {
-    fetch(location.href, { redirect: "manual" }).then((reply) => {
-      if (reply.type === "opaqueredirect") location.reload();
-    }).catch(() => say(SILENT));
+  const isOver = (status) => status === 401; // the session; the login leads back here
+  live.addEventListener("htmx:sse:error", (event) => {
+    if (isOver(event.detail.status)) location.reload();
+    else fail(event.detail.status);
   });
   // The extension tries again what broke off, not what never began.
-  for (const name of ["htmx:error", "htmx:response:error"]) {
-    live.addEventListener(name, () => {
-      say(SILENT);
-      setTimeout(() => htmx.trigger(live, "again"), AGAIN_MS);
-    });
-  }
-  document.addEventListener("htmx:after:swap", () => { say(""); localise(document); });
+  const again = () => htmx.trigger(live, "again");
+  live.addEventListener("htmx:error", () => { fail(); setTimeout(again, AGAIN_MS); });
+  live.addEventListener("htmx:response:error", (event) => {
+    const status = event.detail.ctx.response.status;
+    hear();
+    fail(status);
+    setTimeout(isOver(status) ? () => location.reload() : again, REFUSED_AGAIN_MS);
+  });
+  document.addEventListener("htmx:after:swap", (event) => {
+    if (event.detail.ctx.response.status >= 400) return; // htmx swaps nothing, and says so all the same
+    say("");
+    localise(document);
+  });
 }
 
 // --- the keyboard --------------------------------------------------------------------------------
@@ -142,10 +148,9 @@ function onKey(event) {
 
 // --- begin ---------------------------------------------------------------------------------------
 
-document.addEventListener("DOMContentLoaded", () => {
-  localise(document);
-  follow();
-  document.addEventListener("keydown", onKey);
-  const help = byId("help-button");
-  if (help) help.addEventListener("click", () => byId("help").showModal());
-});
+// A deferred script: the document is there.
+localise(document);
+follow();
+document.addEventListener("keydown", onKey);
+const help = byId("help-button");
+if (help) help.addEventListener("click", () => byId("help").showModal());
