@@ -2,6 +2,12 @@
 
 `StopClient` and `AsyncStopClient` are the way in. Importing this package loads no HTTP library, and
 each name only what it needs: `from stopline.contract import StopRequest` loads no Celery.
+
+    from stopline import StopClient
+
+    with StopClient() as client:
+        receipt = client.stop("5832d184", "f232d184", source="budget-guard", reason="over budget")
+        outcome = client.wait(receipt.request_id, timeout_s=30)
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from stopline.client.sync_client import StopClient
-from stopline.contract import ApiState, Lane
+from stopline.contract import ApiState, GateCause, Lane
 from stopline.dispatch.publisher import Publisher
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
 from stopline.health import examine as judge
@@ -258,6 +258,7 @@ def _quarantine(ledger: Ledger) -> Iterator[Finding]:
 def _workers(settings: Settings) -> Iterator[Finding]:
     with StopClient(settings) as client:
         found_all = client.heartbeats()
+    gate = found_all.gate
     health = judge(found_all.processes, found_all.now, call_timeout_s=settings.call_timeout_s)
     if health.is_healthy:
         yield Finding(Level.OK, "workers", f"{len(health.processes)} processes, all at work")
@@ -267,7 +268,11 @@ def _workers(settings: Settings) -> Iterator[Finding]:
     for lane in health.paused:
         advice = f"celery -A stopline_worker.app control add_consumer {lane.queue}"
         yield Finding(Level.WARNING, f"lane {lane}", "paused: nobody takes its messages", advice)
-    if health.api is not None:
+    for part, text in gate.notices():
+        is_refused = part == "API" and gate.cause is GateCause.CREDENTIAL
+        advice = gate.said or "" if part == "API" else "go on before: 'stopline lane resume'"
+        yield Finding(Level.PROBLEM if is_refused else Level.WARNING, part, text, advice)
+    if health.api is not None and gate.cause is None:
         refused = health.api.state is ApiState.TOKEN_REFUSED
         level = Level.PROBLEM if refused else Level.UNREACHABLE
         advice = "put the new token into STOPLINE_API_TOKEN_FILE" if refused else "nothing is lost"

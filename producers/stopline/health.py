@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from stopline.contract import Heartbeat
+    from stopline.contract import Gate, Heartbeat
 
 BEAT_INTERVAL_S: Final = 5.0
 SILENT_S: Final = 20.0
@@ -74,6 +74,8 @@ class Health:
     paused: tuple[Lane, ...] = ()
     """Lanes whose messages nobody takes, because somebody told the workers so."""
     api: ApiTrouble | None = None
+    gate: Gate | None = None
+    """Whether calls are made; None: nobody looked."""
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -82,13 +84,16 @@ class Health:
             Notice(f"lane {lane}", "paused: its consumers were told to take nothing (add_consumer)")
             for lane in self.paused
         )
-        api = (Notice("API", self.api.sentence),) if self.api else ()
+        gate = [Notice(*one) for one in self.gate.notices()] if self.gate else []
+        is_shut = self.gate is not None and self.gate.cause is not None
+        api = (Notice("API", self.api.sentence),) if self.api and not is_shut else ()
+        said = (Notice("API", self.gate.said),) if self.gate and is_shut and self.gate.said else ()
         bridges = (
             Notice(_part(beat), f"waits: {beat.bridge.problem}")
             for beat in self.processes
             if beat.bridge is not None and beat.bridge.problem
         )
-        return (*paused, *api, *bridges)
+        return (*gate, *said, *paused, *api, *bridges)
 
     @property
     def is_healthy(self) -> bool:
@@ -104,6 +109,7 @@ def examine(
     call_timeout_s: float,
     lanes: Iterable[Lane] = Lane,
     is_gone: Callable[[Heartbeat], bool] = lambda _beat: False,
+    gate: Gate | None = None,
 ) -> Health:
     """Judge heartbeats.
 
@@ -113,6 +119,7 @@ def examine(
         call_timeout_s: how long a call may last.
         lanes: those that somebody must serve.
         is_gone: whether a process is known to have ended, so that its heartbeat means nothing.
+        gate: whether calls are made.
     """
     processes = tuple(_current(heartbeats, now, is_gone))
     fresh = [beat for beat in processes if not _is_silent(beat, now)]
@@ -126,7 +133,7 @@ def examine(
         *_missing(processes, fresh),
         *_unserved(fresh, lanes),
     ]
-    return Health(processes, tuple(standstills), tuple(_paused(fresh)), _api_trouble(fresh))
+    return Health(processes, tuple(standstills), tuple(_paused(fresh)), _api_trouble(fresh), gate)
 
 
 def _paused(fresh: Iterable[Heartbeat]) -> Iterator[Lane]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stopline.ledger.limits import Limits
+from stopline.contract import Rate, parse_breaker
+from stopline.ledger.limits import GateLimits, Limits
 from stopline.servers.embedded import url_of_running
 from stopline.servers.redis_server import RedisServer
 from stopline.settings.model import Durability
@@ -28,7 +29,21 @@ def limits_of(settings: Settings) -> Limits:
         recent_max=settings.recent_max or None,
         audit_max=settings.audit_max,
         durable=settings.durability is Durability.FSYNC,
+        gate=_gate_of(settings),
         queues_here=not settings.has_broker_of_its_own,
+    )
+
+
+def _gate_of(settings: Settings) -> GateLimits:
+    return GateLimits(
+        credential_hold=settings.credential_hold,
+        hold_max_s=settings.retry_after_max_s,
+        probe_s=settings.probe_interval_s,
+        breaker=parse_breaker(settings.breaker) if settings.breaker else None,
+        rate=Rate.parse(settings.rate_limit) if settings.rate_limit else None,
+        concurrent=settings.max_concurrent,
+        adaptive=settings.adaptive_concurrency,
+        emergency_share=settings.emergency_share,
     )
 
 

@@ -20,6 +20,7 @@ from stopline_gateway.routes import (
     batches,
     dead_letters,
     events,
+    lanes,
     metrics,
     outcomes,
     probes,
@@ -41,7 +42,17 @@ _DESCRIPTION: Final = (
 )
 
 
-_NOUNS: Final = (stops, batches, resumes, events, outcomes, dead_letters, metrics, probes)
+_NOUNS: Final = (
+    stops,
+    batches,
+    resumes,
+    lanes,
+    events,
+    outcomes,
+    dead_letters,
+    metrics,
+    probes,
+)
 
 
 def make_app(services: Services) -> FastAPI:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from email.message import Message
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from stopline.contract import parse_json
+from stopline.contract import describe, parse_json
 from stopline.errors import InvalidRequestError
 from stopline_gateway.problems import Kind, Problem
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
+
+T = TypeVar("T", bound=BaseModel)
 
 BYTES_PER_S_MIN: Final = 500
 """A body that comes more slowly is not waited for: as Apache's mod_reqtimeout has it."""
@@ -171,6 +174,16 @@ async def read_object(request: Request, limits: BodyLimits) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise Problem(Kind.INVALID, "The body is a JSON object with named fields.")
     return fields
+
+
+async def read_document(request: Request, limits: BodyLimits, kind: type[T]) -> T:
+    """A body that is a document; raises `Problem`, which names the first field that is wrong."""
+    fields = await read_object(request, limits)
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        field, reason = describe(error)
+        raise Problem(Kind.INVALID, f"{field}: {reason}", field=field) from None
 
 
 async def read_none(request: Request) -> None:

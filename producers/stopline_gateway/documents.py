@@ -12,8 +12,10 @@ from stopline.contract import (
     DeadFilter,
     DeadMessage,
     Document,
+    GateCause,
     Identifier,
     Lane,
+    LanePause,
     Moment,
     OpenRequest,
     Outcome,
@@ -217,6 +219,33 @@ class ProblemDocument(BaseModel):
     status: int
     detail: str
     field: str | None = None
+
+
+class LanePauseRequest(Document):
+    """A lane is to be paused: for how many seconds (a day at most), and why."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"lasts_s": 1800, "reason": "the vendor works on its API"}}
+    )
+
+    lasts_s: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class GateReply(BaseModel):
+    """Whether calls are made: `cause` says why not (null: they are), `pauses` where not."""
+
+    at: Moment
+    cause: GateCause | None
+    since: Moment | None
+    said: str | None
+    probe_at: Moment | None
+    hold_until: Moment | None
+    refused: int
+    failed: int
+    looked_at: int
+    room: float | None
+    pauses: list[LanePause]
 
 
 class Ready(BaseModel):

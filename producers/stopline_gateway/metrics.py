@@ -20,12 +20,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 import stopline
-from stopline.contract import BEYOND, Histogram
+from stopline.contract import BEYOND, GateCause, Histogram, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stopline.contract import Counts
+    from stopline.contract import Counts, Gate
     from stopline.health import Health
     from stopline_gateway.sight import Seen
 
@@ -70,6 +70,7 @@ class _Collector(Collector):
                 yield from _counters(self._seen.overview.counts)
                 yield from _durations(self._seen.overview.counts)
             yield from _workers(self._seen.health, self._seen)
+            yield from _gate(self._seen.health.gate)
             yield from _memory(self._seen)
 
 
@@ -193,6 +194,29 @@ def _workers(health: Health, seen: Seen) -> Iterator[Metric]:
     )
     api.add_metric([], float(health.api is None))
     yield api
+
+
+def _gate(gate: Gate | None) -> Iterator[Metric]:
+    if gate is None:
+        return
+    shut = GaugeMetricFamily(
+        f"{_PREFIX}_gate_shut", "Whether calls wait, but for probes, by why.", labels=("cause",)
+    )
+    for cause in GateCause:
+        shut.add_metric((cause,), float(gate.cause is cause))
+    yield shut
+    hold_s = (gate.hold_until - gate.at).total_seconds() if gate.hold_until else 0.0
+    held = GaugeMetricFamily(
+        f"{_PREFIX}_gate_hold_seconds", "For how long calls wait still, as Retry-After asked."
+    )
+    held.add_metric([], hold_s)
+    yield held
+    paused = GaugeMetricFamily(
+        f"{_PREFIX}_lane_paused", "Whether a person paused the lane.", labels=("lane",)
+    )
+    for lane in Lane:
+        paused.add_metric((lane,), float(lane in {one.lane for one in gate.pauses}))
+    yield paused
 
 
 def _memory(seen: Seen) -> Iterator[Metric]:

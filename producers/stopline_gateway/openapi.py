@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from stopline.contract import StopRequest
-from stopline_gateway.documents import Letters, ProblemDocument, ResumeRequest
+from stopline_gateway.documents import LanePauseRequest, Letters, ProblemDocument, ResumeRequest
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _READ_BY_ROUTES: Final[tuple[type[BaseModel], ...]] = (
     StopRequest,
     ResumeRequest,
+    LanePauseRequest,
     Letters,
     ProblemDocument,
 )

@@ -11,6 +11,7 @@ from stopline_gateway.shared import Shared
 
 if TYPE_CHECKING:
     from stopline import AsyncStopClient
+    from stopline.contract import Gate
 
 _log = logging.getLogger(__name__)
 _PROBE_S: Final = 3.0
@@ -24,6 +25,11 @@ class Readiness:
         self._client = client
         self._problem = Shared(self._ask, _HOLDS_S, may_hold=lambda problem: problem is None)
         self._told: str | None = None
+        self._gate: Gate | None = None
+
+    def warnings(self) -> list[str]:
+        """Why calls wait, as it was when the ledger was last asked; no words of the API."""
+        return [f"{part}: {text}" for part, text in self._gate.notices()] if self._gate else []
 
     async def problem(self) -> str | None:
         """What keeps the ledger from answering; None: it does."""
@@ -45,7 +51,7 @@ class Readiness:
     async def _look(self) -> str | None:
         try:
             async with asyncio.timeout(_PROBE_S):
-                await self._client.now()
+                self._gate = await self._client.gate.look()
         except TimeoutError:
             return f"the ledger does not answer within {_PROBE_S:g} s"
         except StoplineError:

@@ -38,6 +38,10 @@ class Shared(Generic[T]):
             self._looking = asyncio.create_task(self._run())
         return await asyncio.shield(self._looking)  # one who goes away leaves it to the others
 
+    def forget(self) -> None:
+        """What was found holds no longer: something was changed since."""
+        self._holds_until = float("-inf")
+
     def _is_over(self) -> bool:
         return asyncio.get_running_loop().time() >= self._holds_until
 

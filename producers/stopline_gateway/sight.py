@@ -56,6 +56,11 @@ class Sight:
         """How it is now; raises `StoplineError` where the ledger cannot be reached."""
         return await self._seen.get()
 
+    def forget(self) -> None:
+        """Somebody here changed something: who looks next sees it."""
+        self._seen.forget()
+        self._health.forget()
+
     async def _look(self) -> Seen:
         overview = await self._client.view.overview()
         if self._recorder.needs_history(overview.at):
@@ -66,4 +71,6 @@ class Sight:
 
     async def _examine(self) -> Health:
         beats = await self._client.heartbeats()
-        return examine(beats.processes, beats.now, call_timeout_s=self._call_timeout_s)
+        return examine(
+            beats.processes, beats.now, call_timeout_s=self._call_timeout_s, gate=beats.gate
+        )

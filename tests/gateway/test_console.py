@@ -62,6 +62,8 @@ class TestForms:
             (f"/console/requests/{found.request_id}/cancel", {}),
             ("/console/requests/cancel", {"chosen": _CHOSEN}),
             ("/console/batches/b/cancel", {}),
+            ("/console/lanes/pause", {"lane": "bulk", "minutes": "1", "reason": "r"}),
+            ("/console/lanes/resume", {"lane": "bulk"}),
             ("/console/dead/act", {"chosen": _CHOSEN, "act": "discard"}),
         ):
             assert viewer.post(path, form).status_code == 403, path
@@ -370,6 +372,24 @@ def test_many_viewers_cost_the_ledger_as_much_as_one(counting: Desk) -> None:
         return asked
 
     assert counting.run(look()) <= 5
+
+
+def test_a_lane_is_paused_and_goes_on_again(viewer: Viewer, keys: KeyRing) -> None:
+    viewer.log_in(keys.add("ops", Scope.READ, Scope.OPERATE))
+    form = {"lane": "bulk", "minutes": "30", "reason": _HOSTILE[:200]}
+    token = viewer.token("/console/workers")
+    assert viewer.post("/console/lanes/pause", form, token=token).status_code == 303
+    client = viewer.desk.services.client
+    (pause,) = viewer.desk.run(client.gate.look()).pauses
+    assert (pause.lane, pause.by) == ("bulk", "ops")
+    for wrong in ({"minutes": "0"}, {"minutes": "1e3"}, {"lane": "x"}, {"reason": ""}):
+        reply = viewer.post("/console/lanes/pause", {**form, **wrong}, token=token)
+        assert reply.status_code == 422, wrong
+    page = viewer.get("/console/workers").text
+    assert "owned()" in page
+    assert "<script>owned" not in page
+    assert viewer.post("/console/lanes/resume", {"lane": "bulk"}, token=token).status_code == 303
+    assert viewer.desk.run(client.gate.look()).pauses == ()
 
 
 def test_a_page_that_took_long_once_is_soon_made_again() -> None:

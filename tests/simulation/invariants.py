@@ -7,6 +7,7 @@
 (e) no attempt is granted for a wish that was issued before its target was resumed;
 (f) in the stream of outcomes each stands once, as it is under its id;
 (g) the counters say what is there, and the list of the last that ended has each once;
+(h) what goes through the gate: see `gate.py`;
 and when all is over, nothing stays in Redis without a time to live.
 """
 
@@ -18,13 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stopline.contract import Outcome, OutcomeKind, ReceiptKind, Refusal, parse_counts
+from stopline.contract import Lane, Outcome, OutcomeKind, ReceiptKind, Refusal, parse_counts
 from stopline.ledger import keys, layouts, queries
+from stopline.ledger.limits import GateLimits
+from tests.simulation.gate import GateChecks
 from tests.simulation.world import START_US
 
 if TYPE_CHECKING:
     from stopline.ledger.commands import Replies
-    from stopline.ledger.values import Claimed, Command
+    from stopline.ledger.limits import Limits
+    from stopline.ledger.values import Claimed, Command, Grant
     from tests.simulation.ledger import LedgerServer
     from tests.simulation.upstream import Call, Upstream
     from tests.simulation.world import World
@@ -63,7 +67,9 @@ class Wish:
 class Invariants:
     """Looks at the ledger after every script."""
 
-    def __init__(self, world: World, server: LedgerServer, upstream: Upstream) -> None:
+    def __init__(
+        self, world: World, server: LedgerServer, upstream: Upstream, limits: Limits
+    ) -> None:
         self._world = world
         self._server = server
         self._client = server.client
@@ -75,6 +81,8 @@ class Invariants:
         self._resumed: dict[str, int] = {}
         self._leases: dict[tuple[str, str], tuple[str, str]] = {}
         self._open: dict[str, dict[str, str]] = {}
+        self._failures_max = limits.upstream_failures_max
+        self._gate = GateChecks(limits.gate or GateLimits())
 
     def kind_of(self, request_id: str) -> OutcomeKind | None:
         """The outcome of a request, if it has one."""
@@ -99,12 +107,12 @@ class Invariants:
             case "redrive":
                 self._learn_wishes(actor, command.arguments[1:], reply, true_us, skip=1)
             case "claim" | "claim_due":
-                self._learn_grants(actor, reply)
+                self._learn_grants(actor, reply, ledger_us)
             case "resume":
                 target = str(command.arguments[1])
                 self._resumed[target] = ledger_us
                 self._world.tell(actor, f"resumes {target}: {reply[0]}")
-            case "settle" | "cancel" | "renew":
+            case "settle" | "cancel" | "renew" | "pause_lane":
                 shown = [str(one)[:24] for one in command.arguments[1:]]
                 words = getattr(reply, "words", None) or getattr(reply, "kept", reply)
                 self._world.tell(actor, f"{command.name} {shown}: {words}")
@@ -135,7 +143,7 @@ class Invariants:
             if alias:
                 self._aliases[own_id] = None
 
-    def _learn_grants(self, actor: str, claimed: Claimed) -> None:
+    def _learn_grants(self, actor: str, claimed: Claimed, ledger_us: int) -> None:
         for grant in claimed.grants:
             self._world.tell(
                 actor, f"is granted attempt {grant.attempt} of {grant.request_id} ({grant.target})"
@@ -145,6 +153,23 @@ class Invariants:
             resumed_us = self._resumed.get(record["target_digest"], 0)
             if resumed_us >= int(record["wish_at"]) and int(record["began_at"]) > resumed_us:
                 raise BrokenError("e", f"{grant.request_id} was granted after a resume")
+            self._check_gate(grant, Lane(record["lane"]), claimed, ledger_us)
+
+    def _check_gate(self, grant: Grant, lane: Lane, claimed: Claimed, ledger_us: int) -> None:
+        """The records are those of before the claim: what was calling then, and what it granted."""
+        at = [one.request_id for one in claimed.grants].index(grant.request_id)
+        calling = {
+            request_id: record
+            for request_id, record in self._open.items()
+            if record["state"] == "calling" and int(record["due_at"]) > ledger_us
+        }
+        calling |= {
+            one.request_id: layouts.RECORD.parse(self._record(one.request_id))
+            for one in claimed.grants[: at + 1]
+        }
+        wrong = self._gate.granted((grant.request_id, grant.token, lane), ledger_us, calling)
+        if wrong:
+            raise BrokenError("h", f"{grant.request_id}: {wrong}")
 
     def _record(self, request_id: str) -> bytes:
         raw: Any = self._client.get(keys.record(request_id))
@@ -168,7 +193,8 @@ class Invariants:
     def _look(self, ledger_us: int) -> None:
         ids = [*self.wishes, *self._aliases]
         names = [name for one in ids for name in (keys.result(one), keys.record(one))]
-        raw, due = self._server.look(names)
+        (gate, *raw), due = self._server.look([keys.GATE, *names])
+        self._gate.saw(gate)
         found = dict(zip(ids, zip(raw[::2], raw[1::2], strict=True), strict=True))
         self._open = {}
         for request_id, (result, record) in found.items():
@@ -199,6 +225,7 @@ class Invariants:
             raise BrokenError("a", f"{request_id} has a result that is no outcome")
         self._world.tell("ledger", f"{request_id} ends {outcome.outcome}")
         self._world.counts[f"outcome {outcome.outcome}"] += 1
+        self._check_exhausted(outcome)
         if outcome.outcome is not OutcomeKind.STOPPED:
             return
         for wish in self.wishes[request_id]:
@@ -209,6 +236,13 @@ class Invariants:
                     f"{request_id} is stopped, but no successful call began after "
                     f"{(wish.issued_us - START_US) / 1_000_000:.6f}",
                 )
+
+    def _check_exhausted(self, outcome: Outcome) -> None:
+        if outcome.outcome is not OutcomeKind.EXHAUSTED or "failed" not in outcome.detail:
+            return
+        own = [one for one in outcome.attempts if one.http_status not in {401, 403}]
+        if len(own) < (self._failures_max or 0):
+            raise BrokenError("h", f"{outcome.request_id} is exhausted by refusals of the token")
 
     def _check_due(self, due: Counter[str]) -> None:
         if due != Counter(list(self._open)):

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from stopline.contract import Lane
+from stopline.ledger import gates
 from tests.simulation.broker import Broker
+from tests.simulation.gate import gate_limits
 from tests.simulation.invariants import BrokenError, Invariants
 from tests.simulation.ledger import LedgerServer, SimulatedRedis
 from tests.simulation.producer import Producer
-from tests.simulation.upstream import Upstream
+from tests.simulation.upstream import TROUBLES, Upstream
 from tests.simulation.virtual_loop import VirtualLoop
-from tests.simulation.worker import Worker
+from tests.simulation.worker import LIMITS, Worker
 from tests.simulation.world import Faults, World
 
 if TYPE_CHECKING:
@@ -110,12 +112,25 @@ class _Run:
     def __init__(self, world: World, server: LedgerServer) -> None:
         self._world = world
         self._upstream = Upstream(world)
-        self._invariants = Invariants(world, server, self._upstream)
+        limits = replace(
+            LIMITS,
+            gate=gate_limits(world.seed),
+            upstream_failures_max=world.trouble_random.choice([None, None, 3]),
+        )
+        self._invariants = Invariants(world, server, self._upstream, limits)
         self._redis = SimulatedRedis(world, server, self._invariants)
         self._broker = Broker(world)
         workers = world.random.choice([_LANES[:1], _LANES[:1] * 2, _LANES[1:]])
         self._workers = [
-            Worker(world, self._redis, self._upstream, self._broker, f"worker-{number}", lanes)
+            Worker(
+                world,
+                self._redis,
+                self._upstream,
+                self._broker,
+                f"worker-{number}",
+                lanes,
+                limits=limits,
+            )
             for number, lanes in enumerate(workers, 1)
         ]
         self._producers = [
@@ -129,6 +144,7 @@ class _Run:
         lives = [asyncio.create_task(worker.live()) for worker in self._workers]
         lives.append(asyncio.create_task(self._trouble()))
         lives.append(asyncio.create_task(self._steps()))
+        lives.append(asyncio.create_task(self._api_troubles()))
         working = [asyncio.create_task(producer.work()) for producer in self._producers]
         await self._world.unless_broken(asyncio.sleep(_FAULTS_S))
         self._heal()
@@ -144,6 +160,7 @@ class _Run:
         self._world.tell("world", "HEALS: no faults from here on")
         self._world.healed = True
         self._redis.is_down = False
+        self._upstream.troubled_by = None
 
     async def _trouble(self) -> None:
         """Redis goes away now and then."""
@@ -155,6 +172,23 @@ class _Run:
                 await self._world.pause(0.2, 5.0)
                 self._redis.is_down = False
                 self._world.tell("redis", "is up")
+
+    async def _api_troubles(self) -> None:
+        """The API is of no use to anybody now and then, and a person pauses a lane."""
+        random = self._world.trouble_random
+        while not self._world.healed:
+            await asyncio.sleep(0.9)
+            if self._world.strikes("api_trouble"):
+                self._upstream.troubled_by = random.choice(TROUBLES)
+                self._world.tell("api", f"answers all with {self._upstream.troubled_by}")
+                await asyncio.sleep(random.uniform(0.5, 4.0))
+                self._upstream.troubled_by = None
+                self._world.tell("api", "is well again")
+            if self._world.strikes("api_trouble") and not self._redis.is_down:
+                lasts_us = random.choice([0, 500_000, 2_000_000])
+                lane = random.choice(list(Lane))
+                command = gates.pause_lane(LIMITS, lane, lasts_us, "simulated", "person", None)
+                self._redis.run("person", command)
 
     async def _steps(self) -> None:
         """The server's clock steps now and then."""

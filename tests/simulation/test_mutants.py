@@ -172,6 +172,60 @@ SCRIPTS = [
         "  if options.recent_max then ended[#ended + 1] = request.id end\n",
         "",
     ),
+    Mutant(
+        "a paused lane is called for",
+        "h",
+        "math.max(paused_until(lane), gate.hold_until or 0)",
+        "gate.hold_until or 0",
+    ),
+    Mutant(
+        "nobody keeps Retry-After",
+        "h",
+        "math.max(paused_until(lane), gate.hold_until or 0)",
+        "paused_until(lane)",
+    ),
+    Mutant(
+        "one probe follows the other at once",
+        "h",
+        "if gate.probe and gate.probe_ends > now then",
+        "if false then",
+    ),
+    Mutant(
+        "a shut gate stands open",
+        "h",
+        "  if gate.cause then\n    if gate.probe",
+        "  if false then\n    if gate.probe",
+    ),
+    Mutant(
+        "calls use up half of what they cost",
+        "h",
+        "math.max(gate.rate_due or 0, now) + options.rate_us",
+        "math.max(gate.rate_due or 0, now) + math.floor(options.rate_us / 2)",
+    ),
+    Mutant(
+        "the emergency lane has no turns of its own",
+        "h",
+        "lane == 'emergency' and 0 or options.rate_reserve",
+        "0",
+    ),
+    Mutant(
+        "the emergency lane has no places of its own",
+        "h",
+        "lane == 'emergency' and 0 or math.min(options.concurrent_reserve, limit - 1)",
+        "0",
+    ),
+    Mutant(
+        "who is called for takes no place",
+        "h",
+        "    redis.call('ZADD', CALLING, whole(request.due_at), request.id)\n",
+        "",
+    ),
+    Mutant(
+        "a refused token uses requests up",
+        "h",
+        "busy = 'failed'}",
+        "busy = 'failed', refused = 'failed'}",
+    ),
 ]
 
 

@@ -28,7 +28,7 @@ def test_poison_is_quarantined_and_its_neighbours_end_normally(seed: int, poison
     world = World(seed, faults=Faults.none())
     server = LedgerServer()
     upstream = Upstream(world)
-    invariants = Invariants(world, server, upstream)
+    invariants = Invariants(world, server, upstream, LIMITS)
     redis = SimulatedRedis(world, server, invariants)
     broker = Broker(world)
     worker = Worker(world, redis, upstream, broker, "worker", [Lane.BULK], max_in_flight=20)

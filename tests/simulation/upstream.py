@@ -28,6 +28,15 @@ _PASSING: Final = (
     Reply(200, b"<html>"),
     NoReply(CallErrorKind.CONNECT, "simulated"),
 )
+TROUBLES: Final = (
+    Reply(401),
+    Reply(403),
+    Reply(503),
+    Reply(503, retry_after="2"),
+    Reply(429, retry_after="1"),
+    NoReply(CallErrorKind.CONNECT, "simulated"),
+)
+"""What an API answers everybody that refuses the token, is away, or has too much to do."""
 _FINAL: Final = (Reply(404), Reply(400), Reply(302), Reply(200, b'{"status":"error","code":404}'))
 
 
@@ -51,6 +60,8 @@ class Upstream:
         self.successes: defaultdict[str, list[int]] = defaultdict(list)
         self.in_flight: dict[Call, None] = {}
         self.poison: set[str] = set()
+        self.troubled_by: Reply | NoReply | None = None
+        """What it answers everybody for a while."""
         self.on_begin: Callable[[Call, bool], None] = lambda _call, _froze: None
 
     async def call(self, process: Process, target: str) -> Reply | NoReply:
@@ -77,6 +88,8 @@ class Upstream:
     async def _answer(self, call: Call) -> Reply | NoReply:
         world = self._world
         await world.pause(0.005, 0.2)
+        if self.troubled_by is not None:
+            return self.troubled_by
         if world.strikes("call_slow"):
             await asyncio.sleep(CALL_TIMEOUT_S)
             return NoReply(CallErrorKind.TIMEOUT, "simulated")

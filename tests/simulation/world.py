@@ -51,6 +51,8 @@ class Faults:
     """The API answers after the call's time limit."""
     call_refused: float
     """The API answers an error that is final."""
+    api_trouble: float
+    """Now and then: the API answers nobody, or refuses everybody, for a while."""
     producer_crash: float
     clock_step: float
     """Now and then: the server's clock steps, back or forward, by milliseconds or by hours."""
@@ -61,8 +63,9 @@ class Faults:
         return cls(**{one.name: 0.0 for one in fields(cls)})
 
     @classmethod
-    def draw(cls, random: Random, clock: Random) -> Faults:
-        """The faults of one run; those of the clock from a source of their own."""
+    def draw(cls, random: Random, clock: Random, gate: Random) -> Faults:
+        """The faults of one run; those of the clock and the API from sources of their own."""
+        own = {"clock_step": clock, "api_trouble": gate}
         strongest = {"crash": 0.04, "freeze": 0.04, "producer_crash": 0.2, "call_refused": 0.15}
         return cls(
             **{
@@ -70,7 +73,7 @@ class Faults:
                 if source.random() < 0.5
                 else 0.0
                 for one in fields(cls)
-                for source in (clock if one.name == "clock_step" else random,)
+                for source in (own.get(one.name, random),)
             }
         )
 
@@ -87,9 +90,11 @@ class World:
     def __init__(
         self, seed: int, *, faults: Faults | None = None, crash_at: int | None = None
     ) -> None:
+        self.seed = seed
         self.random = Random(seed)
         self.clock_random = Random(f"clock {seed}")
-        self.faults = faults or Faults.draw(self.random, self.clock_random)
+        self.trouble_random = Random(f"trouble {seed}")
+        self.faults = faults or Faults.draw(self.random, self.clock_random, self.trouble_random)
         self.crash_at = crash_at
         self.boundaries = 0
         self.healed = False
@@ -162,7 +167,8 @@ class World:
     def strikes(self, fault: str) -> bool:
         """Whether a fault happens now; none does any more once the world is healed."""
         chance: float = getattr(self.faults, fault)
-        source = self.clock_random if fault == "clock_step" else self.random
+        own = {"clock_step": self.clock_random, "api_trouble": self.trouble_random}
+        source = own.get(fault, self.random)
         if self.healed or chance == 0.0 or source.random() >= chance:
             return False
         self.counts[fault] += 1

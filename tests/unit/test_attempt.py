@@ -78,12 +78,12 @@ def test_a_success_ends_it() -> None:
 def test_a_failure_waits_at_least_as_long_as_the_api_asks() -> None:
     settlement, _ = _conclude(Reply(429, retry_after="30"))
     assert isinstance(settlement, Retry)
-    assert (settlement.cause, settlement.delay_us) == (Cause.FAILED, 30_000_000)
+    assert (settlement.cause, settlement.delay_us) == (Cause.BUSY, 30_000_000)
 
 
 def test_a_refused_token_is_read_again_before_the_next_attempt() -> None:
     settlement, token = _conclude(Reply(401))
-    assert _cause(settlement) is Cause.FAILED
+    assert _cause(settlement) is Cause.REFUSED
     assert token.reread_count == 1
 
 

@@ -57,10 +57,10 @@ class FakeLedger:
             lease_end = str(int(now) + 30_000_000)
             fields = (one, f"u/{one}", "1", str(FAR_US), lease_end, "0", "t.1")
             grants += [field.encode() for field in fields]
-        return [now, grants, []]
+        return [now, grants, [], b""]
 
     async def _claim_due(self, now: bytes, _: Any) -> Any:
-        return [now, [], [], b""]
+        return [now, [], [], b"", b""]
 
     async def _settle(self, now: bytes, fields: tuple[str, ...]) -> Any:
         await asyncio.sleep(self.settling_takes_s)

@@ -20,7 +20,7 @@ from stopline.contract import (
 )
 from stopline.ledger import commands, keys, layouts, scripts, values
 from stopline.ledger.commands import accepting
-from stopline.ledger.limits import Limits
+from stopline.ledger.limits import GateLimits, Limits
 
 FILES = sorted(
     entry.name.removesuffix(".lua")
@@ -116,7 +116,7 @@ def test_a_header_tells_the_options_that_a_script_reads(name: str) -> None:
     assert header is not None
     told = set(
         re.findall(
-            r"[a-z]+(?:_[a-z]+)+|\b(?:token|limit|detail|durable|audit|only|counts|calls|traces|state|target|task|source|batch|repair)\b",
+            r"[a-z]+(?:_[a-z]+)+|\b(?:token|limit|detail|durable|audit|only|counts|calls|traces|state|target|concurrent|adaptive|task|source|batch|repair)\b",
             re.sub(r"\(.*?\)", "", header[1], flags=re.DOTALL),
         )
     )
@@ -165,7 +165,12 @@ def test_options_are_those_that_scripts_read() -> None:
         option for name in VERBS for option in re.findall(r"\boptions\.(\w+)", scripts.source(name))
     }
     limits = Limits(
-        durable=True, upstream_failures_max=1, outcomes_max=1, counts=True, recent_max=1
+        durable=True,
+        upstream_failures_max=1,
+        outcomes_max=1,
+        counts=True,
+        recent_max=1,
+        gate=GateLimits(breaker=(1, 1), rate=Rate(1, 1), concurrent=1, adaptive=True),
     ).to_options()
     assert set(limits) <= read
     own = {"token", "suspect_room", "limit", "detail", "expire_late", "queues_here"}
@@ -186,7 +191,9 @@ def test_options_are_those_that_scripts_read() -> None:
     assert read == set(limits) | own
 
 
-@pytest.mark.parametrize("layout", [layouts.RECORD, layouts.TARGET], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "layout", [layouts.RECORD, layouts.TARGET, layouts.GATE], ids=lambda one: one.name
+)
 def test_the_rare_fields_of_a_record_are_optional(layout: layouts.Layout) -> None:
     optional = {layouts.Kind.OPTIONAL_TEXT, layouts.Kind.OPTIONAL_NUMBER}
     assert {field.kind for field in layout.fields[-layout.rare :]} <= optional
@@ -248,7 +255,9 @@ def test_every_key_is_in_the_catalogue() -> None:
 
 def test_settle_speaks_the_ledgers_words() -> None:
     text = scripts.source("settle")
-    for word in (*values.Answer, values.Cause.INTERRUPTED):
+    for word in values.Answer:
         assert f"'{word}'" in text, word
+    for word in values.Cause:
+        assert re.search(rf"^  (.* )?{word} = '", text, re.MULTILINE), word
     fields = {field.name for field in layouts.RECORD.fields}
     assert {values.Cause.ANSWERED, values.Cause.FAILED} <= fields

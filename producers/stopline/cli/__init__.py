@@ -55,6 +55,7 @@ COMMANDS: Final = {
         "stopline.cli.requests:resumed",
         "Tell that a task was resumed: stops issued before are superseded.",
     ),
+    "lane": ("stopline.cli.lanes:app", "Pause a lane, let it go on, see which are paused."),
     "dead": (
         "stopline.cli.dead:app",
         "Look at what was not stopped, send it again, or drop it.",

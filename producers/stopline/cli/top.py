@@ -66,7 +66,9 @@ class _Watched:
     def look(self) -> tuple[Pulse, Health]:
         """How it is now."""
         beats = self._client.heartbeats()
-        found = health.examine(beats.processes, beats.now, call_timeout_s=self._call_timeout_s)
+        found = health.examine(
+            beats.processes, beats.now, call_timeout_s=self._call_timeout_s, gate=beats.gate
+        )
         return self._recorder.add(self._client.view.overview()), found
 
 
@@ -187,4 +189,5 @@ def _document(pulse: Pulse, found: Health) -> dict[str, Any]:
         "processes": len(found.processes),
         "healthy": found.is_healthy,
         "standstills": [{"part": one.part, "problem": one.problem} for one in found.standstills],
+        "gate": found.gate.to_json() if found.gate else None,
     }

@@ -23,6 +23,7 @@ from stopline.client.arguments import (
 )
 from stopline.client.async_gathering import AsyncGathering
 from stopline.client.async_listener import AsyncListener
+from stopline.client.gates import AsyncGateControl
 from stopline.client.values import AsyncValues
 from stopline.client.views import AsyncViews
 from stopline.contract import from_microseconds, to_microseconds
@@ -214,6 +215,11 @@ class AsyncStopClient:
     def view(self) -> AsyncViews:
         """As `StopClient.view`."""
         return AsyncViews(self._limits, self._take)
+
+    @property
+    def gate(self) -> AsyncGateControl:
+        """Whether calls are made now; pauses lanes."""
+        return AsyncGateControl(self._limits, self._take)
 
     @property
     def values(self) -> AsyncValues:

@@ -1,11 +1,4 @@
-"""`StopClient`: the way in for producers, the command line, and whatever comes later.
-
-from stopline import StopClient
-
-with StopClient() as client:
-    receipt = client.stop("5832d184", "f232d184", source="budget-guard", reason="over budget")
-    outcome = client.wait(receipt.request_id, timeout_s=30)
-"""
+"""`StopClient`: the way in for producers, the command line, and whatever comes later."""
 
 from __future__ import annotations
 
@@ -26,6 +19,7 @@ from stopline.client.arguments import (
     requests_of,
     target_of,
 )
+from stopline.client.gates import GateControl
 from stopline.client.sync_gathering import Gathering
 from stopline.client.sync_listener import Listener
 from stopline.client.values import Values
@@ -239,6 +233,11 @@ class StopClient:
     def view(self) -> Views:
         """What there is to see: counters, open requests, the last outcomes."""
         return Views(self._limits, self._take)
+
+    @property
+    def gate(self) -> GateControl:
+        """Whether calls are made now; pauses lanes."""
+        return GateControl(self._limits, self._take)
 
     @property
     def values(self) -> Values:

@@ -20,6 +20,7 @@ from stopline.contract.counts import (
 )
 from stopline.contract.dead_letters import DeadFilter, DeadLetter, DeadMessage, letter_id
 from stopline.contract.document import Document
+from stopline.contract.gates import Gate, GateCause, LanePause
 from stopline.contract.json_text import parse_json
 from stopline.contract.junk import Junk, junk_of, junk_text, plain_headers
 from stopline.contract.lanes import Lane
@@ -75,7 +76,7 @@ from stopline.contract.processes import (
     engine_id,
     worker_of,
 )
-from stopline.contract.rates import Rate, RateText, Spent
+from stopline.contract.rates import BreakerText, Rate, RateText, Spent, parse_breaker
 from stopline.contract.receipts import (
     CancelResult,
     Receipt,
@@ -84,7 +85,12 @@ from stopline.contract.receipts import (
     RefusalKind,
     ResumeResult,
 )
-from stopline.contract.requests import REASON_CHARACTERS_MAX, REQUEST_BYTES_MAX, StopRequest
+from stopline.contract.requests import (
+    REASON_CHARACTERS_MAX,
+    REQUEST_BYTES_MAX,
+    StopRequest,
+    check_reason,
+)
 from stopline.contract.targets import Target
 from stopline.contract.times import (
     Moment,
@@ -115,6 +121,7 @@ __all__ = [
     "AuditEntry",
     "Batch",
     "Beat",
+    "BreakerText",
     "BridgeState",
     "CancelResult",
     "Counts",
@@ -122,6 +129,8 @@ __all__ = [
     "DeadLetter",
     "DeadMessage",
     "Document",
+    "Gate",
+    "GateCause",
     "Heartbeat",
     "Histogram",
     "Identifier",
@@ -129,6 +138,7 @@ __all__ = [
     "Junk",
     "KeptOutcome",
     "Lane",
+    "LanePause",
     "LaneView",
     "Moment",
     "Name",
@@ -162,6 +172,7 @@ __all__ = [
     "WrongCounter",
     "bucket_name",
     "check_name",
+    "check_reason",
     "describe",
     "dispatch_entry",
     "engine_id",
@@ -173,6 +184,7 @@ __all__ = [
     "junk_text",
     "letter_id",
     "new_request_id",
+    "parse_breaker",
     "parse_counts",
     "parse_json",
     "parse_moment",

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from stopline.contract.document import Recorded
+from stopline.contract.lanes import Lane
 from stopline.contract.times import Moment
 
 
@@ -20,6 +21,8 @@ class AuditAction(StrEnum):
     RESUMED = "resumed"
     REDRIVE = "redrive"
     DISCARD = "discard"
+    LANE_PAUSE = "lane_pause"
+    LANE_RESUME = "lane_resume"
 
 
 class Actor(NamedTuple):
@@ -41,7 +44,8 @@ class AuditEntry(Recorded):
 
     `receipt` and `follow` say what became of a stop request: the kind of its receipt, and the
     request to follow. `targets` are of what was cancelled or discarded, as `user/task[/sub_user]`.
-    Of more ids or targets than a hundred only `count` tells.
+    Of more ids or targets than a hundred only `count` tells. `lane`, `reason` and `lasts_s`
+    (seconds) are of a lane that was paused or let go on.
     """
 
     entry_id: str
@@ -59,6 +63,9 @@ class AuditEntry(Recorded):
     count: int | None = None
     receipt: str | None = None
     follow: str | None = None
+    lane: Lane | None = None
+    reason: str | None = None
+    lasts_s: float | None = None
 
     def is_about(self, task_id: str) -> bool:
         """Whether it names this task."""

@@ -49,6 +49,33 @@ RateText = Annotated[str, AfterValidator(_is_rate)]
 """A rate as people write it, in settings and files."""
 
 
+_BREAKER: Final = re.compile(r"(?P<failed>[0-9]{1,4})/(?P<of>[0-9]{1,4})")
+BREAKER_OF_MAX: Final = 1000
+
+
+def parse_breaker(text: str) -> tuple[int, int]:
+    """`20/50`: twenty failed calls of the last fifty.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _BREAKER.fullmatch(text)
+    failed, of = (int(found["failed"]), int(found["of"])) if found else (0, 0)
+    if not 1 <= failed <= of <= BREAKER_OF_MAX:
+        msg = f"so many failed calls of so many are needed, as 20/50, of {BREAKER_OF_MAX} at most"
+        raise ValueError(msg)
+    return failed, of
+
+
+def _is_breaker(text: str) -> str:
+    parse_breaker(text)
+    return text
+
+
+BreakerText = Annotated[str, AfterValidator(_is_breaker)]
+"""When a breaker opens, as people write it."""
+
+
 class Spent(NamedTuple):
     """How much of a rate was granted, and in how many seconds one more would be."""
 

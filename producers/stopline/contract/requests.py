@@ -5,18 +5,31 @@ from __future__ import annotations
 from typing import Annotated, Final, Self
 
 import orjson
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
 from stopline.contract.document import Document
 from stopline.contract.lanes import Lane
 from stopline.contract.names import Identifier, Name, TraceParent, new_request_id
 from stopline.contract.targets import Target
 from stopline.contract.times import Moment
-from stopline.contract.validation import describe
+from stopline.contract.validation import checked, describe
 from stopline.errors import InvalidRequestError
 
 REQUEST_BYTES_MAX: Final = 8 * 1024
 REASON_CHARACTERS_MAX: Final = 500
+
+
+Reason = Annotated[str, StringConstraints(max_length=REASON_CHARACTERS_MAX)]
+_REASON: Final[TypeAdapter[str]] = TypeAdapter(Annotated[Reason, StringConstraints(min_length=1)])
+
+
+def check_reason(value: str) -> str:
+    """Why a person does something: 1 to 500 characters.
+
+    Raises:
+        InvalidRequestError: it is none.
+    """
+    return checked(_REASON, value, "reason")
 
 
 class StopRequest(Document):
@@ -31,7 +44,7 @@ class StopRequest(Document):
     sub_user_id: Identifier | None = None
     lane: Lane = Lane.DEFAULT
     source: Name = "unknown"
-    reason: Annotated[str, StringConstraints(max_length=REASON_CHARACTERS_MAX)] | None = None
+    reason: Reason | None = None
     issued_at: Moment | None = None
     not_after: Moment | None = None
     idempotency_key: Name | None = None

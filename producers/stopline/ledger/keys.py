@@ -34,6 +34,9 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:history` | stream | the counters as they were each minute of a day |
 | `{stopline}:minute` | string | there while this minute is in it |
 | `{stopline}:rate:<name>` | string | when the next of a name's calls would be due (`spend.lua`) |
+| `{stopline}:gate` | string | whether calls may be made (`GATE` in `layouts.py`); none: all may |
+| `{stopline}:calling` | sorted set | calls under way by leases' ends; where they are limited |
+| `{stopline}:pauses` | hash | lane → who paused it, why, until when: JSON |
 | `celery-task-meta-<request_id>` | string | the outcome, as Celery's results backend has it |
 """
 
@@ -72,6 +75,9 @@ HISTORY: Final = "{stopline}:history"
 MINUTE: Final = "{stopline}:minute"
 AUDIT: Final = "{stopline}:audit"
 RATE: Final = "{stopline}:rate:"
+GATE: Final = "{stopline}:gate"
+CALLING: Final = "{stopline}:calling"
+PAUSES: Final = "{stopline}:pauses"
 RESULT: Final = "celery-task-meta-"
 
 LUA_NAMES: Final = {
@@ -101,6 +107,9 @@ LUA_NAMES: Final = {
     "MINUTE": MINUTE,
     "AUDIT": AUDIT,
     "RATE": RATE,
+    "GATE": GATE,
+    "CALLING": CALLING,
+    "PAUSES": PAUSES,
     "RESULT": RESULT,
 }
 

@@ -146,7 +146,30 @@ TARGET: Final = Layout(
 )
 """What is known of a target."""
 
+GATE: Final = Layout(
+    "gate",
+    (
+        Field("cause", Kind.OPTIONAL_TEXT, "why it is shut: credential | breaker"),
+        Field("since", Kind.OPTIONAL_NUMBER, "when it was shut"),
+        Field("said", Kind.OPTIONAL_TEXT, "what the last call that failed said, as JSON"),
+        Field("probe_at", Kind.OPTIONAL_NUMBER, "when one call may try whether it can be opened"),
+        Field("probe", Kind.OPTIONAL_TEXT, "the token of the lease under which one does"),
+        Field("probe_ends", Kind.OPTIONAL_NUMBER, "when that lease ends"),
+        Field("refused", Kind.OPTIONAL_NUMBER, "calls in a row that refused the token"),
+        Field("hold_until", Kind.OPTIONAL_NUMBER, "the API asked for no calls until then"),
+        Field("calls", Kind.OPTIONAL_TEXT, "the last calls: f for one that failed, a dot else"),
+        Field("paused", Kind.OPTIONAL_TEXT, "lane=until,lane=until"),
+        Field("rate_due", Kind.OPTIONAL_NUMBER, "when the next call is due if all keep the rate"),
+        Field("room", Kind.OPTIONAL_NUMBER, "calls at a time, in thousandths, where it adapts"),
+        Field("cut_at", Kind.OPTIONAL_NUMBER, "when that was last made less"),
+        Field("looked_at", Kind.OPTIONAL_NUMBER, "when those that wait were last looked through"),
+        Field("look_from", Kind.OPTIONAL_NUMBER, "as far as which rank"),
+    ),
+    rare=5,
+)
+"""Whether calls may be made now, for all workers: `_gate.lua`."""
+
 
 def lua() -> str:
     """The part of the scripts that reads and writes records."""
-    return "\n".join(layout.lua() for layout in (RECORD, TARGET))
+    return "\n".join(layout.lua() for layout in (RECORD, TARGET, GATE))

@@ -2,10 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from stopline.contract import Rate
 
 _SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """When calls wait, for all workers of a ledger; the scripts' part is `_gate.lua`."""
+
+    credential_hold: bool = True
+    """Whether a refused token stops calls until it is accepted."""
+    hold_max_s: float = 300
+    """The longest `Retry-After` that all keep; 0: only the request does that it was said to."""
+    probe_s: float = 2
+    """From one probe of a shut gate to the next."""
+    breaker: tuple[int, int] | None = None
+    """So many failed calls of so many last ones shut it; None: they do not."""
+    rate: Rate | None = None
+    """Calls of all workers; None: any number."""
+    concurrent: int | None = None
+    """Calls of all workers at a time; None: any number."""
+    adaptive: bool = False
+    """Whether fewer at a time are made while the API shows that it is too much."""
+    emergency_share: float = 0.2
+    """Of rate and calls at a time, what other lanes leave to the emergency lane."""
+
+    def to_options(self) -> dict[str, int]:
+        """Options for scripts; what is off is left out."""
+        found = {"probe_us": round(self.probe_s * _SECOND)}
+        if self.credential_hold:
+            found["credential_hold"] = 1
+        if self.hold_max_s:
+            found["hold_max_us"] = round(self.hold_max_s * _SECOND)
+        if self.breaker is not None:
+            found["breaker_failed"], found["breaker_of"] = self.breaker
+        if self.rate is not None:
+            found["rate_us"] = max(1, math.ceil(_SECOND / self.rate.per_s))
+            found["rate_burst"] = self.rate.burst
+            found["rate_reserve"] = self._reserve(self.rate.burst)
+        if self.concurrent is not None:
+            found["concurrent"] = self.concurrent
+            found["concurrent_reserve"] = self._reserve(self.concurrent)
+            if self.adaptive:
+                found["adaptive"] = 1
+        return found
+
+    def _reserve(self, of: int) -> int:
+        """What is left to the emergency lane: one at least, where there is more than one."""
+        return min(of - 1, max(1, round(of * self.emergency_share)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +81,8 @@ class Limits:
     """Whether what happens is counted: of all clients and workers of a ledger, or of none."""
     recent_max: int | None = None
     """How many of the last outcomes are listed; None: no list."""
+    gate: GateLimits | None = None
+    """What keeps calls off an API that cannot take them; None: nothing does."""
     audit_max: int = 100_000
     """How many of the last changes are kept in the audit trail."""
     result_ttl_s: int = 7 * 86400
@@ -48,6 +100,8 @@ class Limits:
             rare["counts"] = 1
         if self.recent_max is not None:
             rare["recent_max"] = self.recent_max
+        if self.gate is not None:
+            rare |= self.gate.to_options()
         return rare | {
             "deadline_us": round(self.deadline_s * _SECOND),
             "lease_us": round(self.lease_s * _SECOND),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stopline.contract import (
+        GateCause,
         Lane,
         OutcomeKind,
         Receipt,
@@ -98,11 +99,15 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What claiming gave; `next_due` is known only after `claim_due`."""
+    """What claiming gave; `next_due` is known only after `claim_due`.
+
+    `shut` is why the gate is: what does not go through waits.
+    """
 
     now: int
     grants: tuple[Grant, ...]
     promoted: tuple[Promotion, ...]
+    shut: GateCause | None = None
     next_due: int | None = None
 
 
@@ -142,18 +147,27 @@ class Cause(StrEnum):
     """The reply spoke of this request and settled nothing: counts for `attempts_max`."""
     FAILED = "failed"
     """The upstream's fault: counts for `upstream_failures_max`."""
+    BUSY = "busy"
+    """The upstream has too much to do: the same."""
+    REFUSED = "refused"
+    """It refused the token: counts for nothing, since it says nothing of this request."""
     INTERRUPTED = "interrupted"
     """The worker's doing: counts for nothing."""
 
 
 class Retry(NamedTuple):
-    """The attempt settled nothing: another follows after the delay, unless a limit is reached."""
+    """The attempt settled nothing: another follows after the delay, unless a limit is reached.
+
+    `hold_us` is for how long the API asked everybody to wait; `said` is what the call said of it.
+    """
 
     request_id: str
     token: str
     record: Record
     cause: Cause
     delay_us: int
+    hold_us: int = 0
+    said: str = ""
 
 
 class Released(NamedTuple):

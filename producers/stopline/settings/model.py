@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
+from stopline.contract import BreakerText, RateText  # noqa: TC001  # pydantic reads them
 from stopline.errors import InvalidSettingsError
 from stopline.settings.addresses import check_broker_address, check_ledger_address
 from stopline.settings.environment import LONGEST_S, EnvironmentSettings, Seconds, WholeSeconds
@@ -110,6 +111,25 @@ class Settings(EnvironmentSettings):
     """Until when a request without `not_after` may be called for, from its acceptance: an hour's
     outage, and time to go on after it."""
 
+    # Care for the API, by all workers together.
+    credential_hold: bool = True
+    """Whether calls wait while the API refuses the token (401, 403), but for probes."""
+    retry_after_max_s: float = Field(default=300, ge=0, le=LONGEST_S)
+    """The longest `Retry-After` of 429 and 503 that all workers keep; 0: only its request does."""
+    breaker: BreakerText | None = None
+    """`20/50`: where so many of so many last calls failed (no reply, 5xx), calls wait, but for
+    probes."""
+    probe_interval_s: Seconds = 2
+    """From one probe to the next."""
+    rate_limit: RateText | None = None
+    """Calls of all workers: `50/s`, `600/m`, `20/s,burst=100`."""
+    max_concurrent: PositiveInt | None = Field(default=None, le=1_000_000)
+    """Calls of all workers at a time."""
+    adaptive_concurrency: bool = False
+    """Whether fewer than `max_concurrent` are made while the API answers 429, 5xx or not at all."""
+    emergency_share: float = Field(default=0.2, ge=0, le=0.9)
+    """Of both, what other lanes leave to the emergency lane."""
+
     # The worker.
     max_in_flight: PositiveInt = Field(default=100, le=10_000)
     """Calls at a time, per worker process."""
@@ -158,6 +178,14 @@ class Settings(EnvironmentSettings):
             relation = "less than" if strictly else "at most"
             msg = f"{variable(smaller)} ({low:g}) must be {relation} {variable(larger)} ({high:g})"
             raise ValueError(msg)
+
+    @model_validator(mode="after")
+    def _adapts_something(self) -> Self:
+        if self.adaptive_concurrency and self.max_concurrent is None:
+            most, adapts = variable("max_concurrent"), variable("adaptive_concurrency")
+            msg = f"{adapts} needs {most}: the most there may be"
+            raise ValueError(msg)
+        return self
 
     @field_validator("redis_url", "broker_url")
     @classmethod

@@ -65,6 +65,14 @@ class SettingsFields(TypedDict, total=False):
     counts: bool
     recent_max: int
     audit_max: int
+    credential_hold: bool
+    retry_after_max_s: float
+    breaker: str | None
+    probe_interval_s: float
+    rate_limit: str | None
+    max_concurrent: int | None
+    adaptive_concurrency: bool
+    emergency_share: float
     max_in_flight: int
     lease_s: float
     drain_s: float

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
 from starlette.responses import RedirectResponse, Response
 
-from stopline.contract import CancelResult
+from stopline.contract import CancelResult, Lane
 from stopline_gateway.console import choosing
 from stopline_gateway.console.guard import html
 from stopline_gateway.console.looking import filter_of, known
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from stopline_gateway.services import Services
 
 
+_DAY_MINUTES: Final = 24 * 60
+
+
 class Act(StrEnum):
     """What is done with dead letters."""
 
@@ -36,6 +39,7 @@ class Acting:
 
     def __init__(self, services: Services) -> None:
         self._client = services.client
+        self._sight = services.sight
 
     # --- requests and batches -------------------------------------------------------------------
 
@@ -92,6 +96,32 @@ class Acting:
         place = f"/console/batches/{quote(batch_id, safe='')}"
         return _back(place, cancelled=results[CancelResult.CANCELLED])
 
+    # --- lanes ----------------------------------------------------------------------------------
+
+    async def pause_lane(self, _request: Request, session: Session, form: Form) -> Response:
+        """Let the requests of a lane wait for some minutes."""
+        session.require(Scope.OPERATE)
+        minutes = form.one("minutes").strip()
+        if not (minutes.isascii() and minutes.isdigit() and 0 < int(minutes) <= _DAY_MINUTES):
+            raise Problem(Kind.INVALID, "minutes: 1 to 1440 are needed.", field="minutes")
+        caller = session.caller
+        await self._client.gate.pause_lane(
+            _lane(form),
+            int(minutes) * 60.0,
+            reason=form.one("reason").strip(),
+            by=caller.name,
+            actor=caller.actor,
+        )
+        self._sight.forget()
+        return _back("/console/workers", paused=1)
+
+    async def resume_lane(self, _request: Request, session: Session, form: Form) -> Response:
+        """Let a paused lane go on."""
+        session.require(Scope.OPERATE)
+        await self._client.gate.resume_lane(_lane(form), actor=session.caller.actor)
+        self._sight.forget()
+        return _back("/console/workers", paused=0)
+
     # --- dead letters ---------------------------------------------------------------------------
 
     async def preview_letters(self, request: Request, session: Session) -> Response:
@@ -131,6 +161,13 @@ class Acting:
             dropped = await choosing.discard(self._client, letters, session.caller)
             return _back("/console/dead", discarded=dropped)
         raise Problem(Kind.INVALID, "act: redrive or discard.", field="act")
+
+
+def _lane(form: Form) -> Lane:
+    try:
+        return Lane(form.one("lane"))
+    except ValueError:
+        raise Problem(Kind.INVALID, "lane: there is no such lane.", field="lane") from None
 
 
 def _back(place: str, **told: object) -> Response:

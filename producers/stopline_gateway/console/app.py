@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from stopline_gateway.console.sessions import Session
     from stopline_gateway.services import Services
 
-_TOLD: Final = ("cancelled", "in_flight", "redriven", "kept", "discarded", "more")
+_TOLD: Final = ("cancelled", "in_flight", "redriven", "kept", "discarded", "more", "paused")
 """What a page says of the action before it."""
 _DIGITS_MAX: Final = 12
 
@@ -80,6 +80,8 @@ class Console:
             *self._page("/dead/{letter_id}", "letter", look.letter),
             *self._page("/workers", "workers", look.workers),
             *self._page("/audit", "audit", look.audit),
+            self._form("/lanes/pause", act.pause_lane),
+            self._form("/lanes/resume", act.resume_lane),
             self._form("/requests/cancel", act.cancel_some),
             self._form("/requests/{request_id}/cancel", act.cancel_one),
             self._form("/batches/{batch_id}/cancel", act.cancel_batch),

@@ -196,10 +196,10 @@ class Looking:
         letter = await self._client.dead_letter(request.path_params["letter_id"])
         return fragment("letter_body.html", letter=letter, session=session, body=_body_text(letter))
 
-    async def workers(self, _request: Request, _session: Session) -> Markup:
-        """Processes, and what stands still."""
+    async def workers(self, _request: Request, session: Session) -> Markup:
+        """Processes, what stands still, and lanes that are paused."""
         seen = await self.seen()
-        return fragment("workers_body.html", health=seen.health, now=seen.overview.at)
+        return fragment("workers_body.html", health=seen.health, session=session)
 
     async def audit(self, request: Request, _session: Session) -> Markup:
         """Who changed what."""

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Query, Request
-from pydantic import ValidationError
 
 from stopline.contract import (
     DeadFilter,
     DeadMessage,
     Moment,
     OutcomeKind,
-    describe,
     from_microseconds,
     to_microseconds,
 )
 from stopline.errors import StoplineError, UnknownRequestError
-from stopline_gateway.bodies import read_object
+from stopline_gateway.bodies import read_document
 from stopline_gateway.documents import DeadPage, Discarded, Letters, Redriven
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
@@ -225,12 +223,7 @@ async def discard(request: Request) -> Response:
 
 
 async def _letters(request: Request) -> Letters:
-    fields = await read_object(request, services_of(request).whole)
-    try:
-        letters = Letters.model_validate(fields)
-    except ValidationError as error:
-        field, reason = describe(error)
-        raise Problem(Kind.INVALID, f"{field}: {reason}", field=field) from None
+    letters = await read_document(request, services_of(request).whole, Letters)
     by_filter = letters.filter is not None and not letters.filter.is_empty
     if [letters.ids is not None, by_filter, letters.all is True].count(True) != 1:
         raise Problem(

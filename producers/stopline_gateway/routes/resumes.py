@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 
-from stopline.contract import ResumeResult, describe
-from stopline_gateway.bodies import read_object
+from stopline.contract import ResumeResult
+from stopline_gateway.bodies import read_document
 from stopline_gateway.documents import ResumeRequest
 from stopline_gateway.keys import Scope
-from stopline_gateway.problems import Kind, Problem
+from stopline_gateway.problems import Kind
 from stopline_gateway.replies import BODY, body_of, json_reply, problems
 from stopline_gateway.routes.direct import DirectRoute
 from stopline_gateway.services import services_of
@@ -44,12 +43,7 @@ async def create_resume(request: Request) -> Response:
     """
     services = services_of(request)
     caller = await services.admit(request, Scope.STOP)
-    fields = await read_object(request, services.whole)
-    try:
-        resumed = ResumeRequest.model_validate(fields)
-    except ValidationError as error:
-        field, reason = describe(error)
-        raise Problem(Kind.INVALID, f"{field}: {reason}", field=field) from None
+    resumed = await read_document(request, services.whole, ResumeRequest)
     result = await services.client.resumed(
         resumed.user_id,
         resumed.task_id,

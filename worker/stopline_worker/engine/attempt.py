@@ -130,18 +130,22 @@ class Attempts:
         outcome = _OUTCOMES.get(judgement.verdict)
         if outcome is not None:
             return Ended(grant.request_id, grant.token, record, outcome, judgement.detail)
-        cause, delay_s = self._again(grant, result, judgement)
-        return Retry(grant.request_id, grant.token, record, cause, round(delay_s * 1_000_000))
+        # Not the API's doing where it was interrupted: another worker may call at once.
+        cause = Cause.INTERRUPTED if result is INTERRUPTED else _cause(judgement)
+        delay_s = 0.0 if result is INTERRUPTED else self._delay_s(grant, judgement)
+        return Retry(
+            grant.request_id,
+            grant.token,
+            record,
+            cause,
+            round(delay_s * 1_000_000),
+            round(judgement.hold_s * 1_000_000),
+            judgement.detail,
+        )
 
-    def _again(
-        self, grant: Grant, result: Reply | NoReply, judgement: Judgement
-    ) -> tuple[Cause, float]:
-        """Why another attempt follows, and after how many seconds."""
-        if result is INTERRUPTED:
-            return Cause.INTERRUPTED, 0.0  # not the API's doing: another worker may call at once
-        cause = Cause.FAILED if judgement.upstream_failed else Cause.ANSWERED
+    def _delay_s(self, grant: Grant, judgement: Judgement) -> float:
         at_least_s = judgement.retry_after_s
-        return cause, self.backoff.delay_s(grant.attempt, self.random, at_least_s=at_least_s)
+        return self.backoff.delay_s(grant.attempt, self.random, at_least_s=at_least_s)
 
 
 def _internal_error(flight: Flight, error: Exception) -> NoReply:
@@ -150,6 +154,15 @@ def _internal_error(flight: Flight, error: Exception) -> NoReply:
         extra={"action": "call_failed", "request_id": flight.grant.request_id},
     )
     return NoReply(CallErrorKind.INTERNAL, type(error).__name__)
+
+
+def _cause(judgement: Judgement) -> Cause:
+    """Why another attempt follows."""
+    if judgement.token_refused:
+        return Cause.REFUSED
+    if judgement.busy:
+        return Cause.BUSY
+    return Cause.FAILED if judgement.upstream_failed else Cause.ANSWERED
 
 
 def _record(judgement: Judgement, duration_s: float) -> Record:

@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from stopline import telemetry
-from stopline.contract import REQUESTS_A_CALL
+from stopline.contract import REQUESTS_A_CALL, GateCause
 from stopline.errors import UnavailableError
 from stopline.ledger import commands
 from stopline_worker.engine.calls import READY_SHARE, Calls
@@ -78,6 +78,8 @@ class Engine:
         self._max_in_flight = max_in_flight
         self._worth_claiming = min(_WORTH_CLAIMING, max_in_flight // 4)
         self._clock = attempts.clock
+        self._token = attempts.token
+        self._reread_at = float("-inf")
         self._random = random
         self._slots = Slots(max_in_flight + max_in_flight // READY_SHARE)
         self._suspects = Suspects()
@@ -233,7 +235,16 @@ class Engine:
             self._slots.give_back(room - len(begun))
             self._suspects.give_back(suspects, begun)
         self._claim_promoted(claimed.promoted)
+        if claimed.shut is GateCause.CREDENTIAL:
+            self._reread_token()
         return claimed
+
+    def _reread_token(self) -> None:
+        """Another worker's calls may have been refused: this one's would be, too."""
+        now = self._clock.monotonic()
+        if now - self._reread_at >= _SWEEP_INTERVAL_S:
+            self._reread_at = now
+            self._token.reread()
 
     # --- what calls tell ----------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ _SERVER_ERRORS: Final = range(HTTPStatus.INTERNAL_SERVER_ERROR, 600)
 _RETRY_STATUSES: Final = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
+_HOLD_STATUSES: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _TOKEN_STATUSES: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
@@ -77,6 +78,8 @@ class Judgement(NamedTuple):
         retry_after_s: the least wait that the API asked for.
         blame: for RETRY, whose fault it is.
         token_refused: the token may have been rotated.
+        busy: the API has too much to do (429).
+        hold_s: for how long it asked everybody to wait (`Retry-After` of 429 and 503).
     """
 
     verdict: Verdict
@@ -88,6 +91,8 @@ class Judgement(NamedTuple):
     retry_after_s: float = 0.0
     blame: Blame | None = None
     token_refused: bool = False
+    busy: bool = False
+    hold_s: float = 0.0
 
     @property
     def upstream_failed(self) -> bool:
@@ -130,6 +135,7 @@ def _judge_reply(reply: Reply, redact: Callable[[str], str]) -> Judgement:
         blame = Blame.UPSTREAM if _is_upstreams_fault(judged_by) else Blame.REQUEST
     if verdict is Verdict.STOPPED and message == _CONFIRMATION:
         message = None
+    wait_s = _retry_after_s(reply) if verdict is Verdict.RETRY else 0.0
     return Judgement(
         verdict=verdict,
         detail=_detail(verdict, reply.status, code, message, error, redact),
@@ -137,9 +143,11 @@ def _judge_reply(reply: Reply, redact: Callable[[str], str]) -> Judgement:
         code=code,
         message=message,
         error=error,
-        retry_after_s=_retry_after_s(reply) if verdict is Verdict.RETRY else 0.0,
+        retry_after_s=wait_s,
         blame=blame,
         token_refused=judged_by in _TOKEN_STATUSES,
+        busy=judged_by == HTTPStatus.TOO_MANY_REQUESTS,
+        hold_s=wait_s if judged_by in _HOLD_STATUSES else 0.0,
     )
 
 

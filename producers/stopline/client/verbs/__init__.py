@@ -1,6 +1,7 @@
 """What a client can do, written once for both clients."""
 
 from stopline.client.verbs.dead_letters import dead_count, dead_letter, dead_page, discard, redrive
+from stopline.client.verbs.gates import gate, pause_lane, resume_lane
 from stopline.client.verbs.keeping import beat, leave, quarantine
 from stopline.client.verbs.looking import Heartbeats, batch, heartbeats, now, outcome, status, wait
 from stopline.client.verbs.steering import cancel, cancel_batch, resumed
@@ -69,6 +70,7 @@ __all__ = [
     "dead_letter",
     "dead_page",
     "discard",
+    "gate",
     "heartbeats",
     "history",
     "last_outcome",
@@ -79,11 +81,13 @@ __all__ = [
     "outcome",
     "outcomes",
     "overview",
+    "pause_lane",
     "quarantine",
     "recent_batches",
     "recent_page",
     "recount",
     "redrive",
+    "resume_lane",
     "resumed",
     "spend",
     "status",

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stopline.client.verbs.steps import Verb, await_outcome, run
-from stopline.contract import Batch, Heartbeat, Outcome, Status, from_microseconds
+from stopline.contract import Batch, Gate, Heartbeat, Outcome, Status
 from stopline.errors import UnknownRequestError
-from stopline.ledger import commands, queries
+from stopline.ledger import commands, gates, queries
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeats:
-    """Heartbeats, and the ledger's time to compare them with."""
+    """Heartbeats, the ledger's time to compare them with, and whether calls are made."""
 
     now: datetime
     processes: tuple[Heartbeat, ...]
+    gate: Gate
 
 
 def status(request_id: str) -> Verb[Status]:
@@ -70,8 +71,8 @@ def heartbeats(limits: Limits) -> Verb[Heartbeats]:
     """Every worker process that was heard of lately, and the ledger's time."""
     ids = yield from run(queries.process_ids())
     found = (yield from run(queries.heartbeats(ids))) if ids else ()
-    clock = yield from run(commands.read_clock(limits))
-    return Heartbeats(from_microseconds(clock.now), found)
+    gate = yield from run(gates.gate(limits))
+    return Heartbeats(gate.at, found, gate)
 
 
 def now(limits: Limits) -> Verb[int]:

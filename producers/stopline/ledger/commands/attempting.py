@@ -6,7 +6,7 @@ from bisect import bisect_left
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
-from stopline.contract import CALL_BUCKETS_S, Lane, Target, bucket_name, status_class
+from stopline.contract import CALL_BUCKETS_S, GateCause, Lane, Target, bucket_name, status_class
 from stopline.ledger.commands.encoding import json_string, members, options, promotions, text
 from stopline.ledger.values import (
     Answer,
@@ -59,9 +59,10 @@ def _grants(flat: Sequence[bytes], fields: int) -> tuple[Grant, ...]:
 
 
 def _parse_claimed(reply: Any, fields: int = _GRANT_FIELDS) -> Claimed:
-    now, grants, promoted, *rest = reply
+    now, grants, promoted, shut, *rest = reply
     next_due = int(rest[0]) if rest and rest[0] else None
-    return Claimed(int(now), _grants(grants, fields), promotions(promoted), next_due)
+    cause = GateCause(text(shut)) if shut else None
+    return Claimed(int(now), _grants(grants, fields), promotions(promoted), cause, next_due)
 
 
 def _parse_traced(reply: Any) -> Claimed:
@@ -133,8 +134,8 @@ def _fields(settlement: Settlement) -> tuple[str, str, str, str, str]:
         argument = f"{settlement.outcome.value}\n{json_string(settlement.detail)}"
         return request_id, token, "end", _record(settlement.record), argument
     if isinstance(settlement, Retry):
-        delay = str(settlement.delay_us)
-        return request_id, token, settlement.cause.value, _record(settlement.record), delay
+        argument = f"{settlement.delay_us} {settlement.hold_us} {json_string(settlement.said)}"
+        return request_id, token, settlement.cause.value, _record(settlement.record), argument
     return request_id, token, "release", "", ""
 
 

@@ -1,4 +1,4 @@
--- requires: text clock record target finish attempt tally
+-- requires: text clock record target finish attempt tally passing
 -- May an attempt begin: what claim and claim_due share.
 local grants = {}
 local GRANT_FIELDS = options.traces and 8 or 7
@@ -34,6 +34,7 @@ local function grant(request)
   request.token = lease_token(request)
   set_due(request, now + options.lease_us)
   save_record(request)
+  go_through(request)
   add_grant(request)
 end
 
@@ -59,6 +60,13 @@ local function take_suspect_room(request)
   for index = 1, #room do room[index] = 0 end
   room[level] = left
   return true
+end
+
+-- It keeps its place: since when it is due. What a message named is due from now on, since no other
+-- message will name it.
+local function wait_at_gate(request)
+  set_due(request, math.min(request.due_at, now))
+  save_record(request)
 end
 
 local function postpone(request)
@@ -98,10 +106,13 @@ local function consider(request)
   if request.state == 'waiting' and request.due_at > now then return end
   local target = load_target(request.target_digest)
   if not is_active(request, target) then return wait_for_active(request, target) end
+  request.was = request.state
   if request.state == 'calling' then record_loss(request) end
   local outcome, detail = ending(request, target)
   if outcome then
     finish_on_target(request, target, outcome, detail)
+  elseif room_at_gate(request.lane) == 0 then
+    if request.due_at > now or request.state ~= request.was then wait_at_gate(request) end
   elseif take_suspect_room(request) then
     grant(request)
   else

@@ -1,18 +1,19 @@
--- requires: text clock record commit finish grant
+-- requires: text clock record commit finish grant gate
 -- flags: allow-oom
 -- Claims requests by id, for those that a dispatch message names.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): token, traces, suspect_room, attempts_max, claims_lost_max, counts,
---           dead_letter_ttl_s, deadline_us, lease_us, look_again_us, outcomes_max, recent_max, result_ttl_s, suspect_wait_us,
---           upstream_failures_max
+-- ARGV    1 options (JSON): adaptive, attempts_max, claims_lost_max, concurrent, concurrent_reserve,
+--           counts, dead_letter_ttl_s, deadline_us, lease_us, look_again_us, outcomes_max, probe_us,
+--           rate_burst, rate_reserve, rate_us, recent_max, result_ttl_s, suspect_room, suspect_wait_us,
+--           token, traces, upstream_failures_max
 --         2… request ids
 -- returns now, grants (id, target, attempt, not_after, lease's end, claims lost, token, and with
 --         `traces` the contexts of its traces; flat),
---         promoted (id, lane; flat)
+--         promoted (id, lane; flat), why the gate is shut, or ''
 for index = 2, #ARGV do
   local request = load_record(ARGV[index])
   if request and request.state ~= 'alias' then consider(request) end
 end
 commit()
-return {whole(now), grants, promoted}
+return {whole(now), grants, promoted, gate.cause or ''}

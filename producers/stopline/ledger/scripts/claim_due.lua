@@ -1,17 +1,19 @@
--- requires: text clock record commit finish grant
+-- requires: text clock record commit finish grant gate passing
 -- flags: allow-oom
 -- Claims what is due in some lanes, the most urgent lane and the longest due first.
 --
 -- KEYS    none: they follow from the lanes (the ledger lives on one node)
--- ARGV    1 options (JSON): token, traces, suspect_room, limit, attempts_max, claims_lost_max, counts,
---           dead_letter_ttl_s, deadline_us, lease_us, look_again_us, outcomes_max, recent_max, result_ttl_s,
---           suspect_wait_us, upstream_failures_max
+-- ARGV    1 options (JSON): adaptive, attempts_max, claims_lost_max, concurrent, concurrent_reserve,
+--           counts, dead_letter_ttl_s, deadline_us, lease_us, limit, look_again_us, outcomes_max,
+--           probe_us, rate_burst, rate_reserve, rate_us, recent_max, result_ttl_s, suspect_room,
+--           suspect_wait_us, token, traces, upstream_failures_max
 --           limit: of requests to look at; token: `engine:number`, and a sweep with the token of the
 --           engine's last one repeats that
 --         2… lanes, the most urgent first
 -- returns now, grants (id, target, attempt, not_after, lease's end, claims lost, token, and with
 --         `traces` the contexts of its traces; flat),
---         promoted (id, lane; flat), when the next request of these lanes is due, or ''
+--         promoted (id, lane; flat), why the gate is shut, or '', when it is worth asking again, or
+--         '' for when something comes in
 local last_sweep = SWEEP .. string.match(options.token, '^[^:]+')
 
 -- What the sweep with this token granted, if its reply was lost; else nothing.
@@ -45,13 +47,24 @@ for id in string.gmatch(granted_before(), '[^\n]+') do
   end
 end
 local next_due
+local lanes_shut = {}
 for index = 2, #ARGV do
-  local key = DUE .. ARGV[index]
-  local ids = due_in(key, room)
+  local lane = ARGV[index]
+  local key = DUE .. lane
+  local ids = due_in(key, math.min(room, room_at_gate(lane)))
   room = room - #ids
   for _, id in ipairs(ids) do look_at(key, id) end
-  local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
-  if first and (not next_due or tonumber(first) < next_due) then next_due = tonumber(first) end
+  local first = tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or nil)
+  local left, again_at = room_at_gate(lane)
+  if left == 0 and first then
+    first = math.max(first, again_at)
+    lanes_shut[#lanes_shut + 1] = lane
+  end
+  if first and (not next_due or first < next_due) then next_due = first end
+end
+for _, id in ipairs(looks_through(lanes_shut)) do
+  local request = load_record(id)
+  if request then consider(request) end
 end
 if #grants > 0 then
   local ids = {options.token}
@@ -59,4 +72,4 @@ if #grants > 0 then
   redis.call('SET', last_sweep, table.concat(ids, '\n'), 'PX', math.ceil(options.lease_us / 1000))
 end
 commit()
-return {whole(now), grants, promoted, next_due and whole(next_due) or ''}
+return {whole(now), grants, promoted, gate.cause or '', next_due and whole(next_due) or ''}

@@ -1,19 +1,25 @@
--- requires: text clock record target commit finish attempt tally
+-- requires: text clock record target commit finish attempt tally gate signals
 -- flags: allow-oom
 -- Records finished attempts. Without a valid lease nothing changes.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): attempts_max, claims_lost_max, dead_letter_ttl_s, deadline_us,
---           outcomes_max, recent_max, result_ttl_s, upstream_failures_max, counts, calls
+-- ARGV    1 options (JSON): adaptive, attempts_max, breaker_failed, breaker_of, calls, claims_lost_max,
+--           concurrent, counts, credential_hold, dead_letter_ttl_s, deadline_us, hold_max_us,
+--           outcomes_max, probe_us, recent_max, result_ttl_s, upstream_failures_max
 --           calls: where they are counted: `kinds`, each a verdict, a class of status, a bucket; `of`: for
 --           each attempt which of them, or 0; `us`: how long it took
+--           of _gate.lua: adaptive, breaker_failed, breaker_of, concurrent, credential_hold, hold_max_us,
+--           probe_us
 --         2… for each attempt: request id, token, what follows, the attempt's JSON members,
 --           argument; where what follows is
 --             end      argument: outcome, a line break, the detail as a JSON string
 --             answered     the reply spoke of this request: it counts for `attempts_max`
 --             failed       the upstream's fault: it counts for `upstream_failures_max`
---             interrupted  the worker's doing: it counts for neither
---                          argument of these: microseconds until the next attempt
+--             busy         it had too much to do: the same
+--             refused      it refused the token: it counts for nothing
+--             interrupted  the worker's doing: it counts for nothing
+--                          argument of these: microseconds until the next attempt, microseconds for which
+--                          all are to wait, what the call said as a JSON string; with blanks between
 --             release  the call did not begin: others may take the request at once
 -- returns now, a word for each attempt (ended, waiting, released, lost),
 --         promoted (id, lane; flat)
@@ -27,8 +33,21 @@ local function release(request)
   return 'released'
 end
 
-local function try_again(request, follows, members, delay)
-  if follows ~= 'interrupted' then request[follows] = (request[follows] or 0) + 1 end
+local COUNTS_AS = {answered = 'answered', failed = 'failed', busy = 'failed'}
+local SAYS = {
+  ['end'] = 'ok', answered = 'ok', failed = 'failed', busy = 'busy', refused = 'refused',
+  interrupted = 'none', release = 'none',
+}
+
+-- A probe tells of the API, and not of its request.
+local function counts_as(follows, is_probe)
+  return not (is_probe and follows ~= 'answered') and COUNTS_AS[follows]
+end
+
+-- Behind a shut gate a request waits for the gate: its own delay would come on top of that.
+local function try_again(request, counted, members, delay)
+  if gate.cause then delay = math.min(delay, options.probe_us) end
+  if counted then request[counted] = (request[counted] or 0) + 1 end
   local target = load_target(request.target_digest)
   local outcome, detail = ending(request, target)
   if outcome then
@@ -47,9 +66,14 @@ end
 local function settle(id, token, follows, members, argument)
   local request = load_record(id)
   if not request or request.token ~= token or not call_in_flight(request) then return 'lost' end
+  local delay, hold, said = string.match(argument, '^(%d+) (%d+) (.*)$')
+  local is_probe = learn_of_call(SAYS[follows], token, said, tonumber(hold))
+  leave_gate(id)
   if follows == 'release' then return release(request) end
   request.lost = nil
-  if follows ~= 'end' then return try_again(request, follows, members, tonumber(argument)) end
+  if follows ~= 'end' then
+    return try_again(request, counts_as(follows, is_probe), members, tonumber(delay))
+  end
   local outcome, detail = string.match(argument, '^([^\n]*)\n(.*)$')
   add_attempt(request, members)
   finish_on_target(request, load_target(request.target_digest), outcome, detail)

@@ -1,0 +1,77 @@
+-- requires: text clock gate
+-- Who goes through the gate: how many calls a lane may make now, and what each takes of it.
+--
+-- CALLING  sorted set: calls under way by the ends of their leases; only where `concurrent` limits them
+local UNLIMITED = 1000000
+-- Whoever waits for a place or a turn is looked at so often, with others.
+local SOON_US = 25000
+local under_way
+
+-- How many calls a lane may make now, and when it is worth asking again.
+local function rate_room(lane)
+  local burst = options.rate_burst - (lane == 'emergency' and 0 or options.rate_reserve)
+  local due = math.max(gate.rate_due or 0, now)
+  local room = math.floor((now + burst * options.rate_us - due) / options.rate_us)
+  -- Not for each single one: but before what is unused would be lost.
+  local wait = math.max(options.rate_us, math.min(SOON_US, burst * options.rate_us / 2))
+  return math.max(0, room), math.floor(math.max(due - burst * options.rate_us, now) + wait)
+end
+
+local function concurrent_room(lane)
+  if not under_way then
+    redis.call('ZREMRANGEBYSCORE', CALLING, '-inf', whole(now))
+    under_way = redis.call('ZCARD', CALLING)
+  end
+  local limit = math.floor((options.adaptive and gate.room or options.concurrent * 1000) / 1000)
+  local reserve = lane == 'emergency' and 0 or math.min(options.concurrent_reserve, limit - 1)
+  return math.max(0, limit - reserve - under_way), now + SOON_US
+end
+
+local function room_at_gate(lane)
+  local closed_until = math.max(paused_until(lane), gate.hold_until or 0)
+  if closed_until > now then return 0, closed_until end
+  if gate.cause then
+    if gate.probe and gate.probe_ends > now then return 0, gate.probe_ends end
+    if gate.probe_at > now then return 0, gate.probe_at end
+    return 1, now + options.probe_us
+  end
+  local room, again_at = UNLIMITED, now
+  if options.rate_us then room, again_at = rate_room(lane) end
+  if options.concurrent then
+    local places, at = concurrent_room(lane)
+    if places < room then room, again_at = places, at end
+  end
+  return room, again_at
+end
+
+-- A call is granted: it takes what it needs of the gate.
+local function go_through(request)
+  if gate.cause then
+    gate.probe, gate.probe_ends, gate_changed = request.token, request.due_at, true
+  end
+  if options.rate_us then
+    gate.rate_due = math.max(gate.rate_due or 0, now) + options.rate_us
+    gate_changed = true
+  end
+  if options.concurrent then
+    redis.call('ZADD', CALLING, whole(request.due_at), request.id)
+    redis.call('EXPIRE', CALLING, options.result_ttl_s)
+    under_way = (under_way or 0) + 1
+  end
+end
+
+-- Those that wait end in time, too, when their turn does not come: some of them are looked at.
+local LOOK_US, LOOKED_AT_MAX = 1000000, 500
+
+local function looks_through(lanes_shut)
+  if #lanes_shut == 0 or now - (gate.looked_at or 0) < LOOK_US then return {} end
+  local from, ids, longest = gate.look_from or 0, {}, 0
+  for _, lane in ipairs(lanes_shut) do
+    local some = redis.call('ZRANGEBYSCORE', DUE .. lane, '-inf', whole(now), 'LIMIT', from, LOOKED_AT_MAX)
+    for _, id in ipairs(some) do ids[#ids + 1] = id end
+    longest = math.max(longest, #some)
+  end
+  gate.looked_at, gate_changed = now, true
+  gate.look_from = longest == LOOKED_AT_MAX and from + LOOKED_AT_MAX or 0
+  return ids
+end
