@@ -30,13 +30,16 @@ end
 local function room_at_gate(lane)
   local closed_until = math.max(paused_until(lane), gate.hold_until or 0)
   if closed_until > now then return 0, closed_until end
+  local room, again_at = UNLIMITED, now
   if gate.cause then
     if gate.probe and gate.probe_ends > now then return 0, gate.probe_ends end
     if gate.probe_at > now then return 0, gate.probe_at end
-    return 1, now + options.probe_us
+    room, again_at = 1, now + options.probe_us
   end
-  local room, again_at = UNLIMITED, now
-  if options.rate_us then room, again_at = rate_room(lane) end
+  if options.rate_us then
+    local turns, at = rate_room(lane)
+    if turns < room then room, again_at = turns, at end
+  end
   if options.concurrent then
     local places, at = concurrent_room(lane)
     if places < room then room, again_at = places, at end
