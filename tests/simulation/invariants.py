@@ -8,6 +8,7 @@
 (f) in the stream of outcomes each stands once, as it is under its id;
 (g) the counters say what is there, and the list of the last that ended has each once;
 (h) what goes through the gate: see `gate.py`;
+(i) what guards keep back: see `guards.py`;
 and when all is over, nothing stays in Redis without a time to live.
 """
 
@@ -23,9 +24,11 @@ from stopline.contract import Lane, Outcome, OutcomeKind, ReceiptKind, Refusal, 
 from stopline.ledger import keys, layouts, queries
 from stopline.ledger.limits import GateLimits
 from tests.simulation.gate import GateChecks
+from tests.simulation.guards import GuardChecks
 from tests.simulation.world import START_US
 
 if TYPE_CHECKING:
+    from stopline.contract import Guard
     from stopline.ledger.commands import Replies
     from stopline.ledger.limits import Limits
     from stopline.ledger.values import Claimed, Command, Grant
@@ -38,6 +41,7 @@ _NEW = {
     ReceiptKind.JOINED,
     ReceiptKind.SATISFIED,
     ReceiptKind.SUPERSEDED,
+    ReceiptKind.HELD,
 }
 _ITEM_FIELDS = 12
 """Lines of one request in `accept`: see ITEM_FIELDS in `_accept.lua`."""
@@ -68,7 +72,12 @@ class Invariants:
     """Looks at the ledger after every script."""
 
     def __init__(
-        self, world: World, server: LedgerServer, upstream: Upstream, limits: Limits
+        self,
+        world: World,
+        server: LedgerServer,
+        upstream: Upstream,
+        limits: Limits,
+        guards: tuple[Guard, ...] = (),
     ) -> None:
         self._world = world
         self._server = server
@@ -83,6 +92,8 @@ class Invariants:
         self._open: dict[str, dict[str, str]] = {}
         self._failures_max = limits.upstream_failures_max
         self._gate = GateChecks(limits.gate or GateLimits())
+        self._guards = GuardChecks(guards)
+        self._held = False
 
     def kind_of(self, request_id: str) -> OutcomeKind | None:
         """The outcome of a request, if it has one."""
@@ -104,6 +115,7 @@ class Invariants:
         match command.name:
             case "accept":
                 self._learn_wishes(actor, command.arguments[1:], reply, true_us, skip=0)
+                self._check_guards(command.arguments[1:], reply, ledger_us)
             case "redrive":
                 self._learn_wishes(actor, command.arguments[1:], reply, true_us, skip=1)
             case "claim" | "claim_due":
@@ -112,11 +124,32 @@ class Invariants:
                 target = str(command.arguments[1])
                 self._resumed[target] = ledger_us
                 self._world.tell(actor, f"resumes {target}: {reply[0]}")
-            case "settle" | "cancel" | "renew" | "pause_lane":
+            case "reset_guard":
+                self._guards.reset()
+                self._world.tell(actor, "resets the guard")
+            case "release" | "settle" | "cancel" | "renew" | "pause_lane":
                 shown = [str(one)[:24] for one in command.arguments[1:]]
                 words = getattr(reply, "words", None) or getattr(reply, "kept", reply)
                 self._world.tell(actor, f"{command.name} {shown}: {words}")
+        before = self._open
         self._look(ledger_us)
+        if command.name.startswith("claim"):
+            self._must_not(self._guards.after_claim(before, self._open, ledger_us))
+
+    @staticmethod
+    def _must_not(wrong: str | None) -> None:
+        if wrong:
+            raise BrokenError("i", wrong)
+
+    def _check_guards(self, items: tuple[Any, ...], replies: Replies, ledger_us: int) -> None:
+        for text, reply in zip(items, replies, strict=True):
+            is_new = (
+                not isinstance(reply, Refusal) and reply.receipt.receipt is ReceiptKind.ACCEPTED
+            )
+            # What came after its time has ended at once.
+            if is_new and self._client.exists(keys.record(reply.receipt.request_id)):
+                wish = text.split("\n", _ITEM_FIELDS - 1)[6]
+                self._must_not(self._guards.accepted(wish, ledger_us))
 
     def _learn_wishes(
         self,
@@ -205,6 +238,11 @@ class Invariants:
         self._check_due(Counter(one.decode() for one in due))
         self._check_leases(ledger_us)
         self._check_counters()
+        there = {one for one, record in self._open.items() if record["state"] == "held"}
+        if there or self._held:
+            indexed = {one.decode() for one in self._client.zrange(keys.HELD + "wi*", 0, -1)}
+            self._must_not(self._guards.held(indexed, there))
+        self._held = bool(there)
 
     def _check_one(self, request_id: str, result: bytes | None, record: bytes | None) -> None:
         if result is None and record is None:
@@ -284,7 +322,8 @@ class Invariants:
             if not self._client.exists(keys.result(alias)):
                 raise BrokenError("a", f"the alias {alias} has no outcome")
         for name in self._client.scan_iter():
-            if self._client.ttl(name) < 0 and name.decode() != keys.COUNTS:
+            stays = (keys.COUNTS, keys.AUDIT, keys.GUARDS, keys.GUARD + "wi*")
+            if self._client.ttl(name) < 0 and name.decode() not in stays:
                 raise BrokenError("memory", f"{name!r} stays for ever")
 
     def _check_stream(self) -> None:

@@ -9,8 +9,10 @@ from stopline.client import verbs
 from stopline.contract import Lane, StopRequest, Target, from_microseconds
 from stopline.errors import StoplineError, UnavailableError
 from stopline.ledger import queries
+from stopline.ledger.guards import HeldPlace
 from stopline.ledger.values import Accepted, Submission
 from tests.simulation.broker import Broker, DispatchMessage, StopMessage
+from tests.simulation.guards import WILD
 from tests.simulation.ledger import Connection, SimulatedRedis
 from tests.simulation.process import Process
 from tests.simulation.worker import LIMITS
@@ -47,7 +49,7 @@ class Producer:
     async def work(self) -> None:
         """Do all its actions, each again until it is through."""
         kinds = [self._stop, self._stop, self._batch, self._plain, self._cancel, self._resume]
-        kinds += [self._redrive]
+        kinds += [self._redrive, self._release]
         for _ in range(self._actions):
             await self._world.pause(0.0, 1.2)
             await self._world.random.choice(kinds)()
@@ -104,6 +106,21 @@ class Producer:
                 lambda: verbs.redrive(LIMITS, letters, self._name, new_id=new_id)
             )
 
+    async def _release(self) -> None:
+        """A person lets go what is held, drops it, or lets the guard begin anew."""
+        place = HeldPlace("wi*")
+        page = await self._until_through(lambda: verbs.held_page(place, 2))
+        ids = [one.request_id for one in page.requests] if page else []
+        verb = self._world.random.choice(
+            [
+                lambda: verbs.release(LIMITS, ids, None),
+                lambda: verbs.discard_held(LIMITS, ids, self._name, None),
+                lambda: verbs.reset_guard(LIMITS, "wi*", None),
+            ]
+        )
+        if ids:
+            await self._until_through(verb)
+
     # --- wishes -------------------------------------------------------------------------------
 
     def _target(self) -> Target:
@@ -122,6 +139,7 @@ class Producer:
             task_id=target.task_id,
             lane=random.choice(list(Lane)),
             request_id=self._world.new_id(),
+            source=random.choice(["calm", WILD, WILD]),
             issued_at=None
             if issued_ago_s is None
             else from_microseconds(now_us - round(issued_ago_s * 1_000_000)),

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from stopline.contract import Lane
-from stopline.ledger import gates
+from stopline.ledger import gates, guards
 from tests.simulation.broker import Broker
 from tests.simulation.gate import gate_limits
+from tests.simulation.guards import guards_of
 from tests.simulation.invariants import BrokenError, Invariants
 from tests.simulation.ledger import LedgerServer, SimulatedRedis
 from tests.simulation.producer import Producer
@@ -117,7 +118,8 @@ class _Run:
             gate=gate_limits(world.seed),
             upstream_failures_max=world.trouble_random.choice([None, None, 3]),
         )
-        self._invariants = Invariants(world, server, self._upstream, limits)
+        self._guards = guards_of(world.seed)
+        self._invariants = Invariants(world, server, self._upstream, limits, self._guards)
         self._redis = SimulatedRedis(world, server, self._invariants)
         self._broker = Broker(world)
         workers = world.random.choice([_LANES[:1], _LANES[:1] * 2, _LANES[1:]])
@@ -141,6 +143,8 @@ class _Run:
     async def main(self) -> None:
         """All of a run."""
         self._world.tell("world", f"{self._world.faults}")
+        if self._guards:
+            self._redis.run("person", guards.apply_guards(LIMITS, self._guards, "", None))
         lives = [asyncio.create_task(worker.live()) for worker in self._workers]
         lives.append(asyncio.create_task(self._trouble()))
         lives.append(asyncio.create_task(self._steps()))

@@ -221,6 +221,30 @@ SCRIPTS = [
         "",
     ),
     Mutant(
+        "what is held is taken for the active one",
+        "memory",
+        "  if request.state == 'held' then return consider_held(request) end\n",
+        "",
+    ),
+    Mutant(
+        "a guard counts every second one",
+        "i",
+        "  redis.call('LPUSH', key, whole(now))\n",
+        "  if now % 2 == 0 then redis.call('LPUSH', key, whole(now)) end\n",
+    ),
+    Mutant(
+        "those that waited for the canary count for nothing",
+        "i",
+        "  if not limit_has_room(guard) then return 'later' end\n",
+        "",
+    ),
+    Mutant(
+        "what ends is held on",
+        "i",
+        "    leave_hold(request)\n  elseif",
+        "  elseif",
+    ),
+    Mutant(
         "a refused token uses requests up",
         "h",
         "busy = 'failed'}",

@@ -33,7 +33,7 @@ def test_at_first_there_are_no_rates() -> None:
     overview = _overview(0, open__bulk__queued=4)
     pulse = Recorder().add(overview._replace(lanes={**_EMPTY, Lane.BULK: _FOUR}))
     assert pulse.accepted_per_s is None
-    assert pulse.lanes[-1].open == {State.QUEUED: 4, State.CALLING: 0, State.WAITING: 0}
+    assert pulse.lanes[-1].open == {one: 4 if one is State.QUEUED else 0 for one in State}
     assert (pulse.open_total, pulse.oldest_s, pulse.dead_letters) == (4, None, 3)
 
 

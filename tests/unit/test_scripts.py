@@ -18,7 +18,7 @@ from stopline.contract import (
     StopRequest,
     Target,
 )
-from stopline.ledger import commands, keys, layouts, scripts, values
+from stopline.ledger import commands, guards, keys, layouts, scripts, values
 from stopline.ledger.commands import accepting
 from stopline.ledger.limits import GateLimits, Limits
 
@@ -45,6 +45,9 @@ DURABLE = {
         commands.quarantine(_LIMITS, Junk("m", "junk", b"")),
         commands.leave("p"),
         commands.read_clock(_LIMITS),
+        guards.apply_guards(_LIMITS, [], "", None),
+        guards.reset_guard(_LIMITS, "s", None),
+        guards.release(_LIMITS, ["r"], None),
     )
     if command.durable
 }

@@ -19,6 +19,7 @@ from stopline import health
 from stopline.cli import output
 from stopline.cli.options import AsJson
 from stopline.client.sync_client import StopClient
+from stopline.contract import State
 from stopline.errors import StoplineError
 from stopline.pulse import Recorder
 from stopline.settings.model import Settings
@@ -130,7 +131,7 @@ def _headline(pulse: Pulse, found: Health) -> Text:
 def _lanes(pulse: Pulse) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold dim")
     table.add_column("lane")
-    for name in ("queued", "calling", "waiting", "oldest", "late", "stops/s", "p50", "p99"):
+    for name in (*State, "oldest", "late", "stops/s", "p50", "p99"):
         table.add_column(name, justify="right")
     for one in pulse.lanes:
         table.add_row(*_lane(one))

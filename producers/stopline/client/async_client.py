@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, assert_neve
 
 from stopline import telemetry
 from stopline.client import verbs
+from stopline.client.areas import AsyncAreas
 from stopline.client.arguments import (
     StopFields,
     Submitted,
@@ -23,9 +24,6 @@ from stopline.client.arguments import (
 )
 from stopline.client.async_gathering import AsyncGathering
 from stopline.client.async_listener import AsyncListener
-from stopline.client.gates import AsyncGateControl
-from stopline.client.values import AsyncValues
-from stopline.client.views import AsyncViews
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import AsyncPublisher
 from stopline.ledger import AsyncLedger, queries
@@ -92,7 +90,7 @@ _left_to_parents: Final[list[Wire]] = []
 """What a child got from its parent: kept, since who collects a connection closes it."""
 
 
-class AsyncStopClient:
+class AsyncStopClient(AsyncAreas):
     """`StopClient` for asyncio: the same verbs, with `await`. One per event loop.
 
     It looks for its Redis when it is first asked for something: `NoServerError` comes then. After
@@ -210,21 +208,6 @@ class AsyncStopClient:
         target = target_of(user_id, task_id, sub_user_id)
         moment = moment_of(at, "at")
         return await self._take(verbs.resumed(self._limits, target, moment, actor))
-
-    @property
-    def view(self) -> AsyncViews:
-        """As `StopClient.view`."""
-        return AsyncViews(self._limits, self._take)
-
-    @property
-    def gate(self) -> AsyncGateControl:
-        """Whether calls are made now; pauses lanes."""
-        return AsyncGateControl(self._limits, self._take)
-
-    @property
-    def values(self) -> AsyncValues:
-        """What a service keeps for a while, for all its processes."""
-        return AsyncValues(self._take)
 
     async def now(self) -> datetime:
         """As `StopClient.now`."""

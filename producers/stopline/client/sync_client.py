@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, assert_never
 
 from stopline import telemetry
 from stopline.client import verbs
+from stopline.client.areas import Areas
 from stopline.client.arguments import (
     StopFields,
     Submitted,
@@ -19,11 +20,8 @@ from stopline.client.arguments import (
     requests_of,
     target_of,
 )
-from stopline.client.gates import GateControl
 from stopline.client.sync_gathering import Gathering
 from stopline.client.sync_listener import Listener
-from stopline.client.values import Values
-from stopline.client.views import Views
 from stopline.contract import from_microseconds, to_microseconds
 from stopline.dispatch.publisher import Publisher
 from stopline.ledger import Ledger, queries
@@ -63,7 +61,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class StopClient:
+class StopClient(Areas):
     """Accepts stop requests and tells what became of them.
 
     Safe to share between threads; after `os.fork()`, as under `gunicorn --preload`, each process
@@ -228,21 +226,6 @@ class StopClient:
         """
         target = target_of(user_id, task_id, sub_user_id)
         return self._take(verbs.resumed(self._limits, target, moment_of(at, "at"), actor))
-
-    @property
-    def view(self) -> Views:
-        """What there is to see: counters, open requests, the last outcomes."""
-        return Views(self._limits, self._take)
-
-    @property
-    def gate(self) -> GateControl:
-        """Whether calls are made now; pauses lanes."""
-        return GateControl(self._limits, self._take)
-
-    @property
-    def values(self) -> Values:
-        """What a service keeps for a while, for all its processes."""
-        return Values(self._take)
 
     def now(self) -> datetime:
         """The ledger's time."""

@@ -21,6 +21,17 @@ from stopline.contract.counts import (
 from stopline.contract.dead_letters import DeadFilter, DeadLetter, DeadMessage, letter_id
 from stopline.contract.document import Document
 from stopline.contract.gates import Gate, GateCause, LanePause
+from stopline.contract.guards import (
+    Canary,
+    Guard,
+    GuardLimit,
+    Guards,
+    GuardView,
+    Halt,
+    Trip,
+    check_guards,
+    check_source_pattern,
+)
 from stopline.contract.json_text import parse_json
 from stopline.contract.junk import Junk, junk_of, junk_text, plain_headers
 from stopline.contract.lanes import Lane
@@ -45,6 +56,7 @@ from stopline.contract.names import (
 from stopline.contract.outcomes import (
     DEAD_OUTCOMES,
     Attempt,
+    HeldFor,
     Join,
     KeptOutcome,
     OpenRequest,
@@ -79,6 +91,7 @@ from stopline.contract.processes import (
 from stopline.contract.rates import BreakerText, Rate, RateText, Spent, parse_breaker
 from stopline.contract.receipts import (
     CancelResult,
+    HoldResult,
     Receipt,
     ReceiptKind,
     Refusal,
@@ -123,6 +136,7 @@ __all__ = [
     "Beat",
     "BreakerText",
     "BridgeState",
+    "Canary",
     "CancelResult",
     "Counts",
     "DeadFilter",
@@ -131,8 +145,15 @@ __all__ = [
     "Document",
     "Gate",
     "GateCause",
+    "Guard",
+    "GuardLimit",
+    "GuardView",
+    "Guards",
+    "Halt",
     "Heartbeat",
+    "HeldFor",
     "Histogram",
+    "HoldResult",
     "Identifier",
     "Join",
     "Junk",
@@ -168,11 +189,14 @@ __all__ = [
     "StopRequest",
     "Target",
     "TargetView",
+    "Trip",
     "Verdict",
     "WrongCounter",
     "bucket_name",
+    "check_guards",
     "check_name",
     "check_reason",
+    "check_source_pattern",
     "describe",
     "dispatch_entry",
     "engine_id",

@@ -21,6 +21,12 @@ class AuditAction(StrEnum):
     RESUMED = "resumed"
     REDRIVE = "redrive"
     DISCARD = "discard"
+    GUARDS = "guards"
+    """Other guards were put in the place of those that were there."""
+    GUARD_RESET = "guard_reset"
+    GUARD_TRIP = "guard_trip"
+    """A guard tripped: nobody did that."""
+    RELEASE = "release"
     LANE_PAUSE = "lane_pause"
     LANE_RESUME = "lane_resume"
 
@@ -45,7 +51,7 @@ class AuditEntry(Recorded):
     `receipt` and `follow` say what became of a stop request: the kind of its receipt, and the
     request to follow. `targets` are of what was cancelled or discarded, as `user/task[/sub_user]`.
     Of more ids or targets than a hundred only `count` tells. `lane`, `reason` and `lasts_s`
-    (seconds) are of a lane that was paused or let go on.
+    (seconds) are of a lane that was paused or let go on; `source` is a guard's.
     """
 
     entry_id: str
@@ -66,6 +72,7 @@ class AuditEntry(Recorded):
     lane: Lane | None = None
     reason: str | None = None
     lasts_s: float | None = None
+    source: str | None = None
 
     def is_about(self, task_id: str) -> bool:
         """Whether it names this task."""

@@ -22,6 +22,8 @@ class OutcomeKind(StrEnum):
     SUPERSEDED = "superseded"
     CANCELLED = "cancelled"
     QUARANTINED = "quarantined"
+    DRY_RUN = "dry_run"
+    """Its guard is one that only records what would be called for."""
 
 
 DEAD_OUTCOMES: Final = frozenset(
@@ -42,6 +44,19 @@ class State(StrEnum):
     QUEUED = "queued"
     CALLING = "calling"
     WAITING = "waiting"
+    HELD = "held"
+    """Kept back by a guard."""
+
+
+class HeldFor(StrEnum):
+    """Why a guard holds a request."""
+
+    CANARY = "canary"
+    """The first ones of its source are to end before."""
+    TRIPPED = "tripped"
+    """The guard has tripped: a person lets it go, or drops it."""
+    TURN = "turn"
+    """It was let go, and waits for others of its target."""
 
 
 class Verdict(StrEnum):
@@ -121,6 +136,9 @@ class OpenRequest(RequestDocument):
     outcome: None = None
     state: State
     next_at: Moment
+    held_by: str | None = None
+    """The source of the guard that holds it."""
+    held_for: HeldFor | None = None
 
 
 Status = Outcome | OpenRequest

@@ -20,6 +20,8 @@ class ReceiptKind(StrEnum):
     DUPLICATE = "duplicate"
     SATISFIED = "satisfied"
     SUPERSEDED = "superseded"
+    HELD = "held"
+    """A guard keeps it back (`contract.Guard`)."""
 
 
 class Receipt(NamedTuple):
@@ -86,6 +88,20 @@ class CancelResult(StrEnum):
     UNKNOWN = "unknown"
     NOT_OWN = "not_own"
     """Others asked for it, or asked as well, and only one's own was to be cancelled."""
+
+
+class HoldResult(StrEnum):
+    """What letting a held request go, or dropping it, came to."""
+
+    RELEASED = "released"
+    WAITING = "waiting"
+    """It goes when others of its target have ended."""
+    SATISFIED = "satisfied"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    NOT_HELD = "not_held"
+    UNKNOWN = "unknown"
 
 
 class ResumeResult(Document):

@@ -37,6 +37,11 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:gate` | string | whether calls may be made (`GATE` in `layouts.py`); none: all may |
 | `{stopline}:calling` | sorted set | calls under way by leases' ends; where they are limited |
 | `{stopline}:pauses` | hash | lane → who paused it, why, until when: JSON |
+| `{stopline}:guards` | string | the guards, JSON (`contract.Guard`); none: nobody is kept back |
+| `{stopline}:guard:<source>` | hash | the state of a guard (`scripts/_guards.lua`) |
+| `{stopline}:passed:<source>` | list | when its last new requests went |
+| `{stopline}:held:<source>` | sorted set | ids of those that it holds, by when they were accepted |
+| `{stopline}:holding` | set | sources of guards that hold some, or did |
 | `celery-task-meta-<request_id>` | string | the outcome, as Celery's results backend has it |
 """
 
@@ -78,6 +83,11 @@ RATE: Final = "{stopline}:rate:"
 GATE: Final = "{stopline}:gate"
 CALLING: Final = "{stopline}:calling"
 PAUSES: Final = "{stopline}:pauses"
+GUARDS: Final = "{stopline}:guards"
+GUARD: Final = "{stopline}:guard:"
+PASSED: Final = "{stopline}:passed:"
+HELD: Final = "{stopline}:held:"
+HOLDING: Final = "{stopline}:holding"
 RESULT: Final = "celery-task-meta-"
 
 LUA_NAMES: Final = {
@@ -110,6 +120,11 @@ LUA_NAMES: Final = {
     "GATE": GATE,
     "CALLING": CALLING,
     "PAUSES": PAUSES,
+    "GUARDS": GUARDS,
+    "GUARD": GUARD,
+    "PASSED": PASSED,
+    "HELD": HELD,
+    "HOLDING": HOLDING,
     "RESULT": RESULT,
 }
 

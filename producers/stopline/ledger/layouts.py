@@ -101,7 +101,9 @@ RECORD: Final = Layout(
     "record",
     (
         Field(
-            "state", Kind.TEXT, "queued | calling | waiting; alias: `target` is the id to follow"
+            "state",
+            Kind.TEXT,
+            "queued | calling | waiting | held; alias: `target` is the id to follow",
         ),
         Field("target", Kind.TEXT, "user_id/task_id[/sub_user_id]"),
         Field("target_digest", Kind.TEXT, "names the target's key, in a fifth of the bytes"),
@@ -128,8 +130,11 @@ RECORD: Final = Layout(
         Field("cancelled", Kind.OPTIONAL_TEXT, "who did so while a call was in flight, as JSON"),
         Field("answered", Kind.OPTIONAL_NUMBER, "attempts whose replies settled nothing"),
         Field("failed", Kind.OPTIONAL_NUMBER, "attempts that failed by the upstream's fault"),
+        Field("guard", Kind.OPTIONAL_TEXT, "the source of the guard that holds it, or let it go"),
+        Field("held_for", Kind.OPTIONAL_TEXT, "why it is held: canary | tripped | turn"),
+        Field("canary", Kind.OPTIONAL_NUMBER, "the run of the guard's canary that it is one of"),
     ),
-    rare=8,
+    rare=11,
 )
 """An open request."""
 
@@ -141,8 +146,9 @@ TARGET: Final = Layout(
         Field("succeeded_at", Kind.OPTIONAL_NUMBER, "when the call began that last stopped it"),
         Field("succeeded_by", Kind.OPTIONAL_TEXT, "the request that it was for"),
         Field("resumed_at", Kind.OPTIONAL_NUMBER, "when somebody last resumed it"),
+        Field("held", Kind.OPTIONAL_TEXT, "a request that a guard holds; not the active or next"),
     ),
-    rare=4,
+    rare=5,
 )
 """What is known of a target."""
 

@@ -56,8 +56,16 @@ def parse_open(request_id: str, record: dict[str, str]) -> OpenRequest:
             "not_after": from_microseconds(int(record["not_after"])),
             "accepted_at": from_microseconds(int(record["accepted_at"])),
             "next_at": from_microseconds(int(record["due_at"])),
+            **_hold(record),
         }
     )
+
+
+def _hold(record: dict[str, str]) -> dict[str, str]:
+    """Who holds a request, and why; nothing of one that is not held."""
+    if record["state"] != State.HELD:
+        return {}
+    return {"held_by": record["guard"], "held_for": record["held_for"]}
 
 
 def _parse_list(model: type[Attempt | Join], objects: str) -> list[Attempt | Join]:

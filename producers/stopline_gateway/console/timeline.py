@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from stopline.contract import DEAD_OUTCOMES, Outcome, OutcomeKind, State, Verdict
+from stopline.contract import DEAD_OUTCOMES, HeldFor, Outcome, OutcomeKind, State, Verdict
 from stopline.texts import duration_text
 
 if TYPE_CHECKING:
@@ -135,6 +135,14 @@ def _end(outcome: Outcome) -> Step:
     return Step(outcome.finished_at, outcome.outcome.value, outcome.detail, None, facts, tone)
 
 
+_HELD_FOR: Final = {
+    None: "",
+    HeldFor.CANARY: "the first ones of its source are to end before.",
+    HeldFor.TRIPPED: "it has tripped. A person lets the request go, or drops it.",
+    HeldFor.TURN: "a person let it go, and others of its target are ahead.",
+}
+
+
 def _to_come(status: Outcome | OpenRequest) -> Iterator[Step]:
     if isinstance(status, Outcome):
         return
@@ -148,6 +156,9 @@ def _to_come(status: Outcome | OpenRequest) -> Iterator[Step]:
         case State.WAITING:
             why = "The next attempt begins then."
             yield Step(status.next_at, "waiting", why, tone=Tone.WAITING, is_to_come=True)
+        case State.HELD:
+            why = f"The guard {status.held_by} holds it: {_HELD_FOR[status.held_for]}"
+            yield Step(status.next_at, "held", why, tone=Tone.WAITING, is_to_come=True)
     if status.not_after is not None:
         why = "Later no call begins: without a confirmed stop it ends as expired."
         yield Step(status.not_after, "deadline", why, is_to_come=True)

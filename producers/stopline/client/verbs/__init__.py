@@ -2,6 +2,15 @@
 
 from stopline.client.verbs.dead_letters import dead_count, dead_letter, dead_page, discard, redrive
 from stopline.client.verbs.gates import gate, pause_lane, resume_lane
+from stopline.client.verbs.guards import (
+    HeldPage,
+    apply_guards,
+    discard_held,
+    guards,
+    held_page,
+    release,
+    reset_guard,
+)
 from stopline.client.verbs.keeping import beat, leave, quarantine
 from stopline.client.verbs.looking import Heartbeats, batch, heartbeats, now, outcome, status, wait
 from stopline.client.verbs.steering import cancel, cancel_batch, resumed
@@ -52,6 +61,7 @@ __all__ = [
     "Dispatch",
     "Finish",
     "Heartbeats",
+    "HeldPage",
     "OutcomePage",
     "RecentPage",
     "Republish",
@@ -59,6 +69,7 @@ __all__ = [
     "Step",
     "Take",
     "Verb",
+    "apply_guards",
     "audit_page",
     "batch",
     "beat",
@@ -70,8 +81,11 @@ __all__ = [
     "dead_letter",
     "dead_page",
     "discard",
+    "discard_held",
     "gate",
+    "guards",
     "heartbeats",
+    "held_page",
     "history",
     "last_outcome",
     "leave",
@@ -87,6 +101,8 @@ __all__ = [
     "recent_page",
     "recount",
     "redrive",
+    "release",
+    "reset_guard",
     "resume_lane",
     "resumed",
     "spend",

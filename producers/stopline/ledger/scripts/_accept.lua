@@ -1,4 +1,4 @@
--- requires: clock record target batch finish replies outcome earlier aliases
+-- requires: text clock record target batch finish replies outcome earlier aliases guards
 -- The rules of causal dedup: taking one request into the ledger, or finding the one that already
 -- serves its wish (docs/semantics.md).
 local JOINED_MAX = 20
@@ -24,7 +24,7 @@ local function promote_lane(request, lane)
   return request.state == 'queued'
 end
 
-local function join(item, request)
+local function join(item, request, kind)
   request.not_after = math.max(request.not_after, item.not_after)
   request.wish_at = math.max(request.wish_at, item.issued_at)
   request.joined_count = (request.joined_count or 0) + 1
@@ -38,8 +38,8 @@ local function join(item, request)
   add_alias(item, request)
   save_record(request)
   remember(item, request.id)
-  count_wish(item, 'joined')
-  reply('joined', request.id, request.lane, dispatch)
+  count_wish(item, kind)
+  reply(kind, request.id, request.lane, dispatch)
 end
 
 local function new_request(item)
@@ -48,7 +48,7 @@ local function new_request(item)
     target = item.target, target_digest = item.target_digest,
     issued_at = item.issued_at, wish_at = item.issued_at, accepted_at = now,
     not_after = item.not_after, body = item.wish .. item.more,
-    batches = item.batch_id and item.batch_id .. '=1',
+    batches = item.batch_id and item.batch_id .. '=1', guard = item.guard, canary = item.canary,
   }
 end
 
@@ -131,6 +131,50 @@ local function serves(active, item)
   return lost < options.claims_lost_max
 end
 
+local function hold(item, target, guard, why)
+  local held = target.held and load_record(target.held)
+  if held and held.guard == guard.source then
+    if item.alias and aliases_are_full(held) then return refuse('aliases') end
+    if item.batch_id and batches_are_full(held.batches, item.batch_id) then return refuse('batches') end
+    return join(item, held, 'held')
+  end
+  local request = new_request(item)
+  request.state, request.guard, request.held_for = 'held', guard.source, why
+  if not held then
+    target.held = item.id
+    save_target(target)
+  end
+  local look_at = why == 'canary' and now + options.look_again_us or item.not_after
+  set_due(request, math.min(look_at, item.not_after))
+  save_record(request)
+  redis.call('ZADD', HELD .. guard.source, whole(now), item.id)
+  redis.call('SADD', HOLDING, guard.source)
+  redis.call('EXPIRE', HOLDING, options.result_ttl_s)
+  remember(item, item.id)
+  count_wish(item, 'held')
+  reply('held', item.id, item.lane, false)
+end
+
+-- Whether the guard of its source keeps a new request back; one that goes is marked where the guard
+-- wants to know how it ends.
+local function keep_back(item, target)
+  if not guards_text then return false end
+  local guard = guard_of(cjson.decode('{' .. item.wish .. '}').source)
+  if not guard then return false end
+  if guard.dry_run then
+    finish_at_once(item, 'accepted', 'dry_run', DRY_RUN)
+    return true
+  end
+  local why = keeps_back(guard)
+  if why then
+    hold(item, target, guard, why)
+    return true
+  end
+  item.canary = canary_run(guard)
+  if item.canary or given(guard.halt) then item.guard = guard.source end
+  return false
+end
+
 -- The rules of causal dedup, in their order (docs/semantics.md).
 local function accept(item)
   local id, same_target, known_by = find_earlier(item)
@@ -153,6 +197,7 @@ local function accept(item)
   end
   local active = target.active and load_record(target.active)
   if not active then
+    if keep_back(item, target) then return end
     target.active = item.id
     save_target(target)
     return create(item, look_again_at(item), true)
@@ -164,7 +209,8 @@ local function accept(item)
     return refuse('batches')
   end
   if host ~= active and promote_lane(active, item.lane) ~= nil then save_record(active) end
-  if host then return join(item, host) end
+  if host then return join(item, host, 'joined') end
+  if keep_back(item, target) then return end
   target.next = item.id
   save_target(target)
   local at = math.max(now + options.look_again_us, active.due_at)

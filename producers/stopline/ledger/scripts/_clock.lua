@@ -8,10 +8,14 @@
 -- there was no step).
 
 local server_now, now, stepped, caught_up
+-- Read with it, so that it costs nothing where there is none: the guards (`_guards.lua`).
+local guards_text
 do
   local time = redis.call('TIME')
   server_now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-  local given, at, by, whole_again = string.match(redis.call('GET', CLOCK) or '',
+  local clock_and_guards = redis.call('MGET', CLOCK, GUARDS)
+  guards_text = clock_and_guards[2] or nil
+  local given, at, by, whole_again = string.match(clock_and_guards[1] or '',
     '^(%d+) (%d+) (%d+) (%d+)$')
   local passed = server_now - (tonumber(at) or server_now)
   -- Rounded up: `by_ledger` may take a moment as later than it was, never as earlier.

@@ -1,4 +1,4 @@
--- requires: clock record target batch dead tally commit buckets
+-- requires: clock record target batch dead tally commit buckets guards
 -- How a request ends. The outcome is one JSON text in the format of Celery's results backend
 -- (celery/backends/base.py, _get_result_meta), so AsyncResult reads it; PUBLISH wakes its get().
 -- Left out, as Celery reads them as null anyway: traceback and children.
@@ -7,6 +7,7 @@ local DEAD_OUTCOMES = {
 }
 local SATISFIED = '"A call for this target that began after this request was issued succeeded."'
 local SUPERSEDED = '"The target was resumed after this request was issued."'
+local DRY_RUN = '"A dry run: its guard records what would be called for, and nothing is."'
 local promoted, ended = {}, {}
 local RECENT_AT_ONCE = 1000
 
@@ -70,6 +71,11 @@ local function finish(request, outcome, detail, satisfied_by)
     count(batch_id, 'outcome:' .. outcome, wishes)
     count(batch_id, 'pending', -wishes)
   end)
+  if request.state == 'held' then
+    leave_hold(request)
+  elseif request.guard then
+    tell_guard(request, outcome)
+  end
   if dead then bury(request.id) end
   if options.outcomes_max then
     redis.call('XADD', OUTCOMES, 'MAXLEN', '~', options.outcomes_max, '*', 'outcome', document)
@@ -102,16 +108,28 @@ local function promote_next(target)
   promoted[#promoted + 1] = request.lane
 end
 
+-- What is held for a target wants nothing more where a call that began since has stopped it.
+local function satisfy_held(request, target)
+  local held = target.held and load_record(target.held)
+  if held and request.began_at >= held.wish_at then
+    target.held = nil
+    finish(held, 'stopped', SATISFIED, request.id)
+  end
+end
+
 -- Ends a request and moves its target on: a success is remembered, and the next request is
 -- satisfied by it or takes the place of the ended one.
 local function finish_on_target(request, target, outcome, detail)
   finish(request, outcome, detail)
   if target.next == request.id then
     target.next = nil
+  elseif target.held == request.id then
+    target.held = nil
   elseif target.active == request.id then
     target.active = nil
     if outcome == 'stopped' then
       target.succeeded_at, target.succeeded_by = request.began_at, request.id
+      satisfy_held(request, target)
     end
     local following = target.next and load_record(target.next)
     if following and outcome == 'stopped' and request.began_at >= following.wish_at then

@@ -1,4 +1,4 @@
--- requires: text clock record target finish attempt tally passing
+-- requires: text clock record target finish attempt tally passing release
 -- May an attempt begin: what claim and claim_due share.
 local grants = {}
 local GRANT_FIELDS = options.traces and 8 or 7
@@ -103,7 +103,8 @@ local function consider(request)
     return -- after its lease this claim comes late, and nobody waits for its grant
   end
   if call_in_flight(request) then return end
-  if request.state == 'waiting' and request.due_at > now then return end
+  if (request.state == 'waiting' or request.state == 'held') and request.due_at > now then return end
+  if request.state == 'held' then return consider_held(request) end
   local target = load_target(request.target_digest)
   if not is_active(request, target) then return wait_for_active(request, target) end
   request.was = request.state

@@ -12,7 +12,7 @@ end
 -- outcomes are.
 local function save_target(target)
   local value = encode_target(target)
-  if target.active then
+  if target.active or target.held then
     redis.call('SET', TARGET .. target.digest, value)
   else
     redis.call('SET', TARGET .. target.digest, value, 'EX', options.result_ttl_s)

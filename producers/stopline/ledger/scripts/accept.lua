@@ -2,9 +2,9 @@
 -- Takes stop requests into the ledger.
 --
 -- KEYS    none: they follow from the requests (the ledger lives on one node)
--- ARGV    1 options (JSON): audit, audit_max, counts, expire_late, claims_lost_max,
---           dead_letter_ttl_s, deadline_us, durable, idempotency_ttl_s, look_again_us, outcomes_max,
---           queues_here, recent_max, result_ttl_s, upstream_failures_max
+-- ARGV    1 options (JSON): audit, audit_max, claims_lost_max, counts, dead_letter_ttl_s, deadline_us,
+--           durable, expire_late, idempotency_ttl_s, look_again_us, outcomes_max, queues_here,
+--           recent_max, result_ttl_s, upstream_failures_max
 --           expire_late: a deadline that has passed is an outcome, not an error
 --           queues_here: whether to put messages on the lanes' queues
 --         2… requests, each with the ITEM_FIELDS of _item.lua

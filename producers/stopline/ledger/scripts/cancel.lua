@@ -3,8 +3,8 @@
 -- Ends requests on somebody's word; a call in flight may finish, but no further one begins.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): audit, audit_max, counts, detail, only, dead_letter_ttl_s, deadline_us,
---           durable, outcomes_max, recent_max, result_ttl_s
+-- ARGV    1 options (JSON): audit, audit_max, counts, dead_letter_ttl_s, deadline_us, detail, durable,
+--           only, outcomes_max, recent_max, result_ttl_s
 --           detail: who cancelled, as a JSON string; audit: the same for the trail; only: whose
 --           requests, as the JSON member that their bodies begin with
 --         2… request ids

@@ -4,9 +4,9 @@
 -- new ids, after a lost reply, it tells what came of the first time.
 --
 -- KEYS    none: they follow from the requests (the ledger lives on one node)
--- ARGV    1 options (JSON): audit, audit_max, counts, expire_late, claims_lost_max,
---           dead_letter_ttl_s, deadline_us, durable, idempotency_ttl_s, look_again_us, outcomes_max,
---           queues_here, recent_max, result_ttl_s, upstream_failures_max
+-- ARGV    1 options (JSON): audit, audit_max, claims_lost_max, counts, dead_letter_ttl_s, deadline_us,
+--           durable, expire_late, idempotency_ttl_s, look_again_us, outcomes_max, queues_here,
+--           recent_max, result_ttl_s, upstream_failures_max
 --         2… for each dead letter its id, then the new request as for accept
 -- returns now, replies as for accept; 'refused', 'not_dead' where the id is no dead letter
 local short = memory_is_short()

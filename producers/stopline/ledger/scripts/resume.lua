@@ -17,7 +17,7 @@ if (tonumber(ARGV[3]) or 0) > now + stepped + AHEAD_MAX_US then return {'ahead'}
 local target = load_target(ARGV[2])
 -- It may write although Redis is full, since what it supersedes makes room; but only where there is
 -- something to supersede.
-if not (target.active or target.next) and memory_is_short() then
+if not (target.active or target.next or target.held) and memory_is_short() then
   return redis.error_reply('OOM a resume without an open request, and Redis is close to its maxmemory')
 end
 local at = ARGV[3] == '' and now or math.min(by_ledger(tonumber(ARGV[3])), now)
@@ -26,7 +26,7 @@ local superseded, in_flight = {}, ''
 target.resumed_at = math.max(target.resumed_at or at, at)
 save_target(target)
 -- The next one first, so that it is not promoted only to be superseded.
-for _, id in ipairs({target.next or '', target.active or ''}) do
+for _, id in ipairs({target.held or '', target.next or '', target.active or ''}) do
   local request = load_record(id)
   if request and request.wish_at <= at then
     if call_in_flight(request) then

@@ -3,9 +3,9 @@
 -- Records finished attempts. Without a valid lease nothing changes.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
--- ARGV    1 options (JSON): adaptive, attempts_max, breaker_failed, breaker_of, calls, claims_lost_max,
---           concurrent, counts, credential_hold, dead_letter_ttl_s, deadline_us, hold_max_us,
---           outcomes_max, probe_us, recent_max, result_ttl_s, upstream_failures_max
+-- ARGV    1 options (JSON): adaptive, attempts_max, audit_max, breaker_failed, breaker_of, calls,
+--           claims_lost_max, concurrent, counts, credential_hold, dead_letter_ttl_s, deadline_us,
+--           hold_max_us, outcomes_max, probe_us, recent_max, result_ttl_s, upstream_failures_max
 --           calls: where they are counted: `kinds`, each a verdict, a class of status, a bucket; `of`: for
 --           each attempt which of them, or 0; `us`: how long it took
 --           of _gate.lua: adaptive, breaker_failed, breaker_of, concurrent, credential_hold, hold_max_us,

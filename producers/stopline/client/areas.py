@@ -1,0 +1,77 @@
+"""What a client has beside stops: each area is an object of its own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stopline.client.gates import AsyncGateControl, GateControl
+from stopline.client.guards import AsyncGuardControl, GuardControl
+from stopline.client.values import AsyncValues, Values
+from stopline.client.views import AsyncViews, Views
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from stopline.client.verbs import Step
+    from stopline.ledger.limits import Limits
+
+T = TypeVar("T")
+
+
+class Areas:
+    """The areas of a `StopClient`."""
+
+    _limits: Limits
+
+    @abstractmethod
+    def _take(self, verb: Generator[Step, Any, T]) -> T: ...
+
+    @property
+    def view(self) -> Views:
+        """What there is to see: counters, open requests, the last outcomes."""
+        return Views(self._limits, self._take)
+
+    @property
+    def gate(self) -> GateControl:
+        """Whether calls are made now; pauses lanes."""
+        return GateControl(self._limits, self._take)
+
+    @property
+    def guards(self) -> GuardControl:
+        """What keeps back sources that go wild, and what is held."""
+        return GuardControl(self._limits, self._take)
+
+    @property
+    def values(self) -> Values:
+        """What a service keeps for a while, for all its processes."""
+        return Values(self._take)
+
+
+class AsyncAreas:
+    """The same of an `AsyncStopClient`."""
+
+    _limits: Limits
+
+    @abstractmethod
+    async def _take(self, verb: Generator[Step, Any, T]) -> T: ...
+
+    @property
+    def view(self) -> AsyncViews:
+        """As `Areas.view`."""
+        return AsyncViews(self._limits, self._take)
+
+    @property
+    def gate(self) -> AsyncGateControl:
+        """As `Areas.gate`."""
+        return AsyncGateControl(self._limits, self._take)
+
+    @property
+    def guards(self) -> AsyncGuardControl:
+        """As `Areas.guards`."""
+        return AsyncGuardControl(self._limits, self._take)
+
+    @property
+    def values(self) -> AsyncValues:
+        """As `Areas.values`."""
+        return AsyncValues(self._take)
