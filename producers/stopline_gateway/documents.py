@@ -13,6 +13,8 @@ from stopline.contract import (
     DeadMessage,
     Document,
     GateCause,
+    Guard,
+    HoldResult,
     Identifier,
     Lane,
     LanePause,
@@ -20,6 +22,7 @@ from stopline.contract import (
     OpenRequest,
     Outcome,
     ReceiptKind,
+    Trip,
 )
 
 _IDS_MAX = 1_000
@@ -246,6 +249,66 @@ class GateReply(BaseModel):
     looked_at: int
     room: float | None
     pauses: list[LanePause]
+
+
+class GuardRules(Document):
+    """All guards that there are to be; `version` is of those that you saw."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "guards": [{"source": "policy:*", "limit": {"requests": 200, "window_s": 60}}]
+            }
+        }
+    )
+
+    guards: Annotated[tuple[Guard, ...], Field(max_length=1_000)]
+    version: str | None = None
+
+
+class GuardDocument(BaseModel):
+    """A guard, how it is, and how many requests it holds; `guard` is null of one that is gone."""
+
+    source: str
+    guard: Guard | None
+    trip: Trip | None
+    tripped_at: Moment | None
+    resets_at: Moment | None
+    held: int
+    oldest_held_at: Moment | None
+    canary_done: int | None
+    canary_failed: int | None
+
+
+class GuardsReply(BaseModel):
+    """All guards; `version` is for putting others in their place."""
+
+    guards: list[GuardDocument]
+    version: str
+
+
+class HeldPage(BaseModel):
+    """Some held requests, and the cursor of the next page."""
+
+    stops: list[OpenRequest]
+    next: str | None
+
+
+class Holds(Document):
+    """Which held requests are meant: by their ids, all of a guard, or all there are."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"guard": "policy:*"}})
+
+    ids: Annotated[tuple[Identifier, ...], Field(min_length=1, max_length=_IDS_MAX)] | None = None
+    guard: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    all: bool | None = None
+
+
+class HoldResults(BaseModel):
+    """What came of held requests, counted; `more`: there are more, call again."""
+
+    results: dict[HoldResult, int]
+    more: bool
 
 
 class Ready(BaseModel):

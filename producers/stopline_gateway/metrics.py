@@ -25,7 +25,7 @@ from stopline.contract import BEYOND, GateCause, Histogram, Lane
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stopline.contract import Counts, Gate
+    from stopline.contract import Counts, Gate, Guards
     from stopline.health import Health
     from stopline_gateway.sight import Seen
 
@@ -71,6 +71,7 @@ class _Collector(Collector):
                 yield from _durations(self._seen.overview.counts)
             yield from _workers(self._seen.health, self._seen)
             yield from _gate(self._seen.health.gate)
+            yield from _guards(self._seen.guards)
             yield from _memory(self._seen)
 
 
@@ -136,6 +137,9 @@ def _counters(counts: Counts) -> Iterator[Metric]:
     )
     ignored.add_metric([], counts.events.get("events_ignored", 0))
     yield ignored
+    trips = CounterMetricFamily(f"{_PREFIX}_guard_trips", "How often guards have tripped.")
+    trips.add_metric([], counts.events.get("guard_trips", 0))
+    yield trips
 
 
 def _durations(counts: Counts) -> Iterator[Metric]:
@@ -217,6 +221,20 @@ def _gate(gate: Gate | None) -> Iterator[Metric]:
     for lane in Lane:
         paused.add_metric((lane,), float(lane in {one.lane for one in gate.pauses}))
     yield paused
+
+
+def _guards(guards: Guards) -> Iterator[Metric]:
+    tripped = GaugeMetricFamily(
+        f"{_PREFIX}_guard_tripped", "Whether a guard has tripped.", labels=("guard",)
+    )
+    held = GaugeMetricFamily(
+        f"{_PREFIX}_held_requests", "Requests that a guard holds.", labels=("guard",)
+    )
+    for one in guards.views:
+        tripped.add_metric((one.source,), float(one.trip is not None))
+        held.add_metric((one.source,), one.held)
+    yield tripped
+    yield held
 
 
 def _memory(seen: Seen) -> Iterator[Metric]:

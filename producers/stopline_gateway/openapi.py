@@ -9,7 +9,14 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from stopline.contract import StopRequest
-from stopline_gateway.documents import LanePauseRequest, Letters, ProblemDocument, ResumeRequest
+from stopline_gateway.documents import (
+    GuardRules,
+    Holds,
+    LanePauseRequest,
+    Letters,
+    ProblemDocument,
+    ResumeRequest,
+)
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -19,6 +26,8 @@ _READ_BY_ROUTES: Final[tuple[type[BaseModel], ...]] = (
     StopRequest,
     ResumeRequest,
     LanePauseRequest,
+    GuardRules,
+    Holds,
     Letters,
     ProblemDocument,
 )

@@ -11,7 +11,7 @@ from stopline_gateway.shared import Shared
 
 if TYPE_CHECKING:
     from stopline import AsyncStopClient
-    from stopline.contract import Overview
+    from stopline.contract import Guards, Overview
     from stopline.health import Health
     from stopline.pulse import Pulse
 
@@ -29,12 +29,14 @@ class Seen(NamedTuple):
         pulse: the same, compared with a minute ago.
         health: what the heartbeats say.
         points: the last hour.
+        guards: what keeps back sources that go wild.
     """
 
     overview: Overview
     pulse: Pulse
     health: Health
     points: tuple[Point, ...]
+    guards: Guards
 
 
 class Sight:
@@ -65,12 +67,14 @@ class Sight:
         overview = await self._client.view.overview()
         if self._recorder.needs_history(overview.at):
             self._recorder.learn(await self._client.view.history(overview.at - _HISTORY))
-        health = await self._health.get()
+        health, guards = await self._health.get()
         pulse = self._recorder.add(overview)
-        return Seen(overview, pulse, health, tuple(self._recorder.points()))
+        return Seen(overview, pulse, health, tuple(self._recorder.points()), guards)
 
-    async def _examine(self) -> Health:
+    async def _examine(self) -> tuple[Health, Guards]:
+        guards = await self._client.guards.look()
         beats = await self._client.heartbeats()
-        return examine(
+        health = examine(
             beats.processes, beats.now, call_timeout_s=self._call_timeout_s, gate=beats.gate
         )
+        return health, guards

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from stopline.contract import Beat, BridgeState, ProcessRole
+from stopline.contract import Beat, BridgeState, Guard, ProcessRole
 from stopline.ledger.limits import Limits
 from stopline.testing import World
 from tests.support.gateway import Desk
@@ -36,6 +36,7 @@ def exposition() -> str:
             process_id="p", role=ProcessRole.BRIDGE, host="h", pid=1, lanes=(), bridge=bridge
         )
         desk.run(desk.services.client.beat(said))
+        desk.run(desk.services.client.guards.apply([Guard(source="s", dry_run=True)]))
         text = desk.call("GET", "/metrics").text
     # A Redis in memory does not tell what it uses.
     memory = ("stopline_ledger_memory_bytes", "stopline_ledger_memory_max_bytes")

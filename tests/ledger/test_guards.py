@@ -10,6 +10,7 @@ from stopline.contract import (
     Guard,
     GuardLimit,
     HeldFor,
+    HeldPlace,
     HoldResult,
     Lane,
     OutcomeKind,
@@ -243,13 +244,13 @@ def test_what_was_let_go_is_not_dropped(desk: Desk) -> None:
 def test_pages_have_each_held_one_once(desk: Desk) -> None:
     apply(desk, Guard(source="p", limit=GuardLimit(requests=1, window_s=60)))
     ids = [stop(desk, str(number), "p")[0] for number in range(8)][1:]
-    place, found = guards.HeldPlace("p"), []
+    place, found = HeldPlace("p"), []
     while True:
         some = desk.run(guards.held_ids(place, 3))[:3]
         if not some:
             break
         found += [one for one, _ in some]
-        place = guards.HeldPlace("p", some[-1][1], some[-1][0])
+        place = HeldPlace("p", some[-1][1], some[-1][0])
     assert found == ids
     assert [one.request_id for one in desk.run(guards.open_requests(ids))] == ids
 

@@ -6,10 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stopline.client import verbs
-from stopline.contract import Lane, StopRequest, Target, from_microseconds
+from stopline.contract import HeldPlace, Lane, StopRequest, Target, from_microseconds
 from stopline.errors import StoplineError, UnavailableError
 from stopline.ledger import queries
-from stopline.ledger.guards import HeldPlace
 from stopline.ledger.values import Accepted, Submission
 from tests.simulation.broker import Broker, DispatchMessage, StopMessage
 from tests.simulation.guards import WILD

@@ -56,6 +56,11 @@ COMMANDS: Final = {
         "Tell that a task was resumed: stops issued before are superseded.",
     ),
     "lane": ("stopline.cli.lanes:app", "Pause a lane, let it go on, see which are paused."),
+    "guard": (
+        "stopline.cli.guards:app",
+        "Keep back sources that go wild: apply a file of guards, see them, reset one.",
+    ),
+    "held": ("stopline.cli.held:app", "Look at what guards hold, let it go, or drop it."),
     "dead": (
         "stopline.cli.dead:app",
         "Look at what was not stopped, send it again, or drop it.",

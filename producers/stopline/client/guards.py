@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stopline.client import verbs
-from stopline.ledger.guards import HeldPlace
+from stopline.contract import HeldPlace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence

@@ -186,3 +186,11 @@ class Guards(NamedTuple):
     def held(self) -> int:
         """How many requests all of them hold."""
         return sum(one.held for one in self.views)
+
+
+class HeldPlace(NamedTuple):
+    """Where a page of held requests begins: after this one (score in microseconds, id)."""
+
+    source: str
+    score: int = 0
+    request_id: str = ""

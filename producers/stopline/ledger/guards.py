@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -12,6 +12,7 @@ from stopline.contract import (
     Guard,
     Guards,
     GuardView,
+    HeldPlace,
     HoldResult,
     Trip,
     from_microseconds,
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
     from stopline.contract import OpenRequest
     from stopline.ledger.commands.encoding import Promotions
     from stopline.ledger.limits import Limits
-
-
-class HeldPlace(NamedTuple):
-    """Where a page of held requests begins: after this one (score in microseconds, id)."""
-
-    source: str
-    score: int = 0
-    request_id: str = ""
 
 
 def guards(limits: Limits) -> Command[Guards]:

@@ -22,6 +22,7 @@ from stopline_gateway.console.guard import (
     html,
     read_form,
 )
+from stopline_gateway.console.holding import Holding
 from stopline_gateway.console.live import Live
 from stopline_gateway.console.looking import CHOICES, FILTERS, Looking
 from stopline_gateway.console.rendering import ASSETS, ASSETS_VERSION, render
@@ -42,7 +43,10 @@ if TYPE_CHECKING:
     from stopline_gateway.console.sessions import Session
     from stopline_gateway.services import Services
 
-_TOLD: Final = ("cancelled", "in_flight", "redriven", "kept", "discarded", "more", "paused")
+_TOLD: Final = (
+    *("cancelled", "in_flight", "redriven", "kept", "discarded", "more", "paused"),
+    *("release", "discard", "moot", "reset"),
+)
 """What a page says of the action before it."""
 _DIGITS_MAX: Final = 12
 
@@ -55,11 +59,12 @@ class Console:
         self._sessions = Sessions(services.client, services.access)
         self._looking = Looking(services)
         self._acting = Acting(services)
+        self._holding = Holding(services)
         self._live = Live(services, self._sessions, self._looking)
 
     def routes(self) -> list[Route]:
         """All of them."""
-        look, act = self._looking, self._acting
+        look, act, hold = self._looking, self._acting, self._holding
         return [
             Route("/console", _to_home),
             Route("/console/assets/{name}", _asset),
@@ -78,8 +83,12 @@ class Console:
             *self._page("/dead", "dead", look.dead),
             self._look("/dead/act", act.preview_letters),
             *self._page("/dead/{letter_id}", "letter", look.letter),
+            *self._page("/guards", "guards", look.guards),
+            self._look("/guards/act", hold.preview),
             *self._page("/workers", "workers", look.workers),
             *self._page("/audit", "audit", look.audit),
+            self._form("/guards/act", hold.act),
+            self._form("/guards/reset", hold.reset),
             self._form("/lanes/pause", act.pause_lane),
             self._form("/lanes/resume", act.resume_lane),
             self._form("/requests/cancel", act.cancel_some),

@@ -11,6 +11,7 @@ import orjson
 from stopline.contract import (
     DEAD_OUTCOMES,
     DeadFilter,
+    HeldPlace,
     Lane,
     Outcome,
     OutcomeKind,
@@ -200,6 +201,17 @@ class Looking:
         """Processes, what stands still, and lanes that are paused."""
         seen = await self.seen()
         return fragment("workers_body.html", health=seen.health, session=session)
+
+    async def guards(self, request: Request, session: Session) -> Markup:
+        """Guards, and what one of them holds."""
+        seen = await self.seen()
+        guard = request.query_params.get("guard")
+        page = None
+        if guard:
+            page = await self._client.guards.held_page(HeldPlace(guard), limit=_ROWS)
+        return fragment(
+            "guards_body.html", guards=seen.guards, guard=guard, page=page, session=session
+        )
 
     async def audit(self, request: Request, _session: Session) -> Markup:
         """Who changed what."""

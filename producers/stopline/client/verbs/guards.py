@@ -9,6 +9,7 @@ from stopline.client.verbs.steps import Verb, run
 from stopline.contract import (
     MESSAGE_IDS_MAX,
     AuditAction,
+    HeldPlace,
     HoldResult,
     OpenRequest,
     State,
@@ -19,7 +20,6 @@ from stopline.contract import (
 from stopline.errors import InvalidRequestError
 from stopline.ledger import commands
 from stopline.ledger import guards as ledger
-from stopline.ledger.guards import HeldPlace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
