@@ -13,7 +13,7 @@ from starlette.routing import Route
 import stopline
 from stopline.contract import CancelResult
 from stopline_gateway.console.acting import Acting
-from stopline_gateway.console.guard import (
+from stopline_gateway.console.admission import (
     HOME,
     LOGIN,
     for_actions,
@@ -38,7 +38,7 @@ from stopline_gateway.problems import Kind, Problem
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from stopline_gateway.console.guard import Handler
+    from stopline_gateway.console.admission import Handler
     from stopline_gateway.console.live import Body
     from stopline_gateway.console.sessions import Session
     from stopline_gateway.services import Services

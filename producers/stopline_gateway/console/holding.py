@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.responses import RedirectResponse, Response
 
 from stopline.contract import HoldResult
-from stopline_gateway.console.guard import html
+from stopline_gateway.console.admission import html
 from stopline_gateway.console.rendering import render
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
@@ -18,7 +18,7 @@ from stopline_gateway.problems import Kind, Problem
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from stopline_gateway.console.guard import Form
+    from stopline_gateway.console.admission import Form
     from stopline_gateway.console.sessions import Session
     from stopline_gateway.services import Services
 
