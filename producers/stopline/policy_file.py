@@ -14,6 +14,7 @@ from stopline.contract import Guard, check_guards, describe
 from stopline.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 FILE_BYTES_MAX: Final = 1 << 20
@@ -69,12 +70,18 @@ class PolicyFile:
             where = entry.name if field == "request" else f"{entry.name}.{field}"
             raise self.error(_inner(entry.node, place), where, reason) from None
 
-    def error(self, node: yaml.Node, field: str, reason: str) -> PolicyFileError:
-        """What is wrong at a place of the file."""
-        return self._error_at(node.start_mark, f"{field}: {reason}" if field else reason)
+    def error(self, node: yaml.Node, field: str, reason: str, *, line: int = 0) -> PolicyFileError:
+        """What is wrong at a place of the file; `line` is counted from where its text begins."""
+        is_block = isinstance(node, yaml.ScalarNode) and node.style in {"|", ">"}
+        text = f"{field}: {reason}" if field else reason
+        return self._error_at(node.start_mark, text, line + is_block)
 
-    def _error_at(self, mark: Any, text: str) -> PolicyFileError:
-        line = f":{mark.line + 1}" if mark is not None else ""
+    def inner(self, entry: Entry, place: Sequence[str | int]) -> yaml.Node:
+        """The node at a place of an entry, or the nearest one around it that there is."""
+        return _inner(entry.node, place)
+
+    def _error_at(self, mark: Any, text: str, further: int = 0) -> PolicyFileError:
+        line = f":{mark.line + 1 + further}" if mark is not None else ""
         return PolicyFileError(f"{self._path}{line}: {text}")
 
     def _compose(self, text: str) -> yaml.MappingNode:
@@ -148,7 +155,7 @@ def _construct(node: yaml.Node) -> Any:
     return yaml.SafeLoader("").construct_document(node)
 
 
-def _inner(node: yaml.Node, place: tuple[str | int, ...]) -> yaml.Node:
+def _inner(node: yaml.Node, place: Sequence[str | int]) -> yaml.Node:
     """The node at a place, or the nearest one around it that there is."""
     for part in place:
         found = None

@@ -24,7 +24,8 @@ from stopline.errors import (
     StoplineError,
     UnavailableError,
 )
-from stopline_events.decisions import Decision, Ignored, Resume, Stop
+from stopline_events.decisions import Decision, Ignored, Resume, Ruled, Stop
+from stopline_events.policy import Policy, PolicySettings
 from stopline_events.reading import decision_of, junk_from
 from stopline_events.sources.port import SourceError
 
@@ -39,7 +40,7 @@ _WAIT_S: Final = 1.0
 _BEAT_S: Final = 5.0
 _LAG_S: Final = 3.0
 _AGAIN_S, _AGAIN_MAX_S = 0.25, 10.0
-_COUNTED: Final = ("received", "stops", "resumes", "ignored", "quarantined")
+_COUNTED: Final = ("received", "stops", "resumes", "ignored", "failed", "quarantined")
 _JUNK_MAX: Final = 200
 """Messages in a row that are junk: then it is most likely the wrong stream, and the quarantine has
 room for a few thousand."""
@@ -50,7 +51,8 @@ class Progress:
     """What became of the messages that were read."""
 
     counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(_COUNTED, 0)))
-    """`received`, and of these `stops`, `resumes`, `ignored` and `quarantined`."""
+    """`received`; `stops`, `resumes`; `ignored`; `failed` (no rule could say anything, and one
+    failed); `quarantined`."""
     position: str | None = None
     problem: str | None = None
     lag: int | None = None
@@ -70,12 +72,21 @@ class Bridge:
         client: of the ledger.
         source: the messages.
         together: how many are read at a time.
+        policy: decides about events; None: only the fixed types mean something.
     """
 
-    def __init__(self, client: AsyncStopClient, source: Source, *, together: int = 250) -> None:
+    def __init__(
+        self,
+        client: AsyncStopClient,
+        source: Source,
+        *,
+        together: int = 250,
+        policy: Policy | None = None,
+    ) -> None:
         self._client = client
         self._source = source
         self._together = together
+        self._policy = policy or Policy(client, PolicySettings(file=None, record_max=0))
         self._ending = asyncio.Event()
         self._again_s = _AGAIN_S
         self._is_open = False
@@ -150,7 +161,7 @@ class Bridge:
     async def _see_through(self, messages: Sequence[Message]) -> None:
         """Do what messages ask for, in their order; stops in a row together."""
         done: Counter[str] = Counter(received=len(messages))
-        read = [self._read(message) for message in messages]
+        read = [one for message in messages for one in self._read(message)]
         for are_stops, some in groupby(read, lambda one: isinstance(one.decision, Stop)):
             if are_stops:
                 await self._stop(tuple(some), done)
@@ -160,15 +171,24 @@ class Bridge:
         self.progress.counts.update(done)
         if done["ignored"]:
             await self._client.count("events_ignored", done["ignored"])
+        await self._policy.flush()
 
-    def _read(self, message: Message) -> _Read:
+    def _read(self, message: Message) -> Sequence[_Read]:
+        """What a message asks for; of rules it may be more than one thing."""
         try:
-            return _Read(message, decision_of(message, self._source))
+            decision = decision_of(message, self._source, self._policy)
         except InvalidRequestError as error:
-            return _Read(message, str(error))
+            return [_Read(message, str(error))]
         except Exception:  # noqa: BLE001  # those behind it must not wait for ever
             _log.exception("message %s", message.position, extra={"action": "message_unreadable"})
-            return _Read(message, "it cannot be read: the log of the bridge says why")
+            return [_Read(message, "it cannot be read: the log of the bridge says why")]
+        if not isinstance(decision, Ruled):
+            return [_Read(message, decision)]
+        for failed in decision.failed:
+            what = {"action": "rule_failed", "rule": failed.rule, "position": message.position}
+            _log.warning("rule %s: %s", failed.rule, failed.reason, extra=what)
+        fired = [_Read(message, one.action) for one in decision.fired]
+        return fired or [_Read(message, Ruled())]
 
     async def _stop(self, some: Sequence[_Read], done: Counter[str]) -> None:
         requests = [one.decision.request for one in some if isinstance(one.decision, Stop)]
@@ -187,6 +207,9 @@ class Bridge:
             case Ignored():
                 self._junk_in_a_row = 0
                 done["ignored"] += 1
+            case Ruled():
+                self._junk_in_a_row = 0
+                done["failed"] += 1
             case str(reason):
                 await self._quarantine(one.message, reason, done)
 

@@ -155,13 +155,15 @@ def _run(
 async def _bridge(source: Callable[[], Source], settings: BridgeSettings) -> tuple[Progress, bool]:
     from stopline import AsyncStopClient, Settings  # noqa: PLC0415  # see _settings
     from stopline_events.bridge import Bridge  # noqa: PLC0415
+    from stopline_events.policy import Policy, PolicySettings  # noqa: PLC0415
 
     async with AsyncStopClient(Settings.load()) as client:
+        policy = Policy(client, PolicySettings.load())
         try:
             made = source()
         except ValueError as error:
             raise InvalidRequestError(str(error)) from None
-        bridge = Bridge(client, made, together=settings.together)
+        bridge = Bridge(client, made, together=settings.together, policy=policy)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, bridge.end)

@@ -52,7 +52,28 @@ class Ignored(NamedTuple):
     type: str
 
 
-Decision = Stop | Resume | Ignored
+class Fired(NamedTuple):
+    """A rule's condition was true, and this is what it says."""
+
+    rule: str
+    action: Stop | Resume
+
+
+class Failed(NamedTuple):
+    """A rule could say nothing, and why; '' where it is none of a rule."""
+
+    rule: str
+    reason: str
+
+
+class Ruled(NamedTuple):
+    """What the rules say of an event, in their order."""
+
+    fired: tuple[Fired, ...] = ()
+    failed: tuple[Failed, ...] = ()
+
+
+Decision = Stop | Resume | Ignored | Ruled
 
 
 def decide(
@@ -91,7 +112,7 @@ def idempotency_key(event: Event) -> str:
     return short_key(orjson.dumps([event.source, event.id]).decode())
 
 
-def _trace_of(event: Event) -> str | None:
+def trace_of(event: Event) -> str | None:
     """The trace that an event belongs to (CloudEvents' extension for distributed tracing)."""
     given = event.extensions.get("traceparent")
     return given if is_trace_parent(given) else None
@@ -113,7 +134,7 @@ def _request(
             **data,
             "source": event.source[:NAME_CHARACTERS_MAX] if source is None else source,
             "idempotency_key": idempotency_key(event),
-            "traceparent": data.get("traceparent") or _trace_of(event),
+            "traceparent": data.get("traceparent") or trace_of(event),
         }
     )
     if request.issued_at is None:

@@ -21,14 +21,15 @@ from stopline.contract import (
 from stopline.contract.junk import HEADER_BYTES_MAX
 from stopline.errors import InvalidRequestError
 from stopline_events import cloud_events
-from stopline_events.decisions import Decision, Stop, decide
+from stopline_events.decisions import Decision, Stop
 
 if TYPE_CHECKING:
     from stopline.contract import Junk
+    from stopline_events.policy import Policy
     from stopline_events.sources.port import Message, Source
 
 
-def decision_of(message: Message, source: Source) -> Decision:
+def decision_of(message: Message, source: Source, policy: Policy) -> Decision:
     """What a message asks for.
 
     Where it has no key of its own, the place where it stands is its key.
@@ -40,10 +41,11 @@ def decision_of(message: Message, source: Source) -> Decision:
         raise InvalidRequestError(message.problem)
     if cloud_events.is_event(message.headers):
         event = cloud_events.parse_binary(message.headers, message.content_type, message.body)
-        return decide(event, arrived_at=message.arrived_at)
+        return policy.decide(event, arrived_at=message.arrived_at)
     fields = _fields(message)
     if "specversion" in fields:
-        return decide(cloud_events.event_of(fields), arrived_at=message.arrived_at)
+        event = cloud_events.event_of(fields)
+        return policy.decide(event, arrived_at=message.arrived_at)
     return Stop(_request(message, fields, source))
 
 

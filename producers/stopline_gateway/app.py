@@ -17,6 +17,7 @@ from stopline_gateway import openapi, problems
 from stopline_gateway.console.app import Console
 from stopline_gateway.heads import Heads
 from stopline_gateway.routes import (
+    adapters,
     batches,
     dead_letters,
     events,
@@ -50,6 +51,7 @@ _NOUNS: Final = (
     lanes,
     guards,
     events,
+    adapters,
     outcomes,
     dead_letters,
     metrics,
@@ -62,9 +64,13 @@ def make_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(services.access.watch())
+        watching = [
+            asyncio.create_task(services.access.watch()),
+            asyncio.create_task(services.keep_flushing()),
+        ]
         yield
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         await services.close()
 
     app = FastAPI(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from email.message import Message
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -23,6 +24,7 @@ T = TypeVar("T", bound=BaseModel)
 BYTES_PER_S_MIN: Final = 500
 """A body that comes more slowly is not waited for: as Apache's mod_reqtimeout has it."""
 _TYPE_CHARACTERS_MAX: Final = 200
+_GZIP: Final = 16 + zlib.MAX_WBITS
 _SMALL_BYTES: Final = 16 << 10
 """A body of so many bytes has one time limit for all of it."""
 
@@ -143,6 +145,24 @@ async def read_json(request: Request, limits: BodyLimits, *names: str) -> Any:
     """A body of JSON, whole; raises `Problem`."""
     require(media_type(request), *(names or ("application/json",)))
     return json_of(await read(request, limits))
+
+
+async def read_zipped_json(request: Request, limits: BodyLimits) -> Any:
+    """The same where it may be compressed with gzip; the limit is for what it unfolds to."""
+    if request.headers.get("content-encoding", "").strip().lower() != "gzip":
+        return await read_json(request, limits)
+    require(request.headers.get("content-type", "").partition(";")[0].strip(), "application/json")
+    raw = await read(request, limits)
+    unfold = zlib.decompressobj(_GZIP)
+    try:
+        body = unfold.decompress(raw, limits.bytes_max + 1)
+    except zlib.error:
+        raise Problem(Kind.MALFORMED, "The body is no gzip.") from None
+    if len(body) > limits.bytes_max or unfold.unconsumed_tail:
+        raise _too_large(limits)
+    if not unfold.eof:
+        raise Problem(Kind.MALFORMED, "The body ended before its end.")
+    return json_of(body)
 
 
 async def read(request: Request, limits: BodyLimits) -> bytes:

@@ -177,11 +177,21 @@ class Discarded(BaseModel):
     more: bool
 
 
+class RuleResult(BaseModel):
+    """What became of a rule that fired (`accepted`, `resumed`, `refused`), or `failed`."""
+
+    rule: str
+    status: str
+    receipt: ReceiptDocument | None = None
+    reason: str | None = None
+
+
 class EventResult(BaseModel):
     """What became of an event.
 
-    `status` is `accepted` (see the receipt), `resumed`, `ignored` (its type means nothing here) or
-    `refused` (see the problem). Without a `time` of its own, or with one that is still to come, it
+    `status` is `accepted` (see the receipt), `resumed`, `ruled` (see the rules), `failed` (no rule
+    could say anything, and one failed), `ignored` (its type means nothing here) or `refused` (see
+    the problem). Without a `time` of its own, or with one that is still to come, it
     counts as of its arrival.
     """
 
@@ -192,6 +202,7 @@ class EventResult(BaseModel):
     time: str
     """`event` or `arrival`: where the time comes from that decides what it supersedes."""
     problem: dict[str, Any] | None = None
+    rules: list[RuleResult] | None = None
 
 
 class EventResults(BaseModel):

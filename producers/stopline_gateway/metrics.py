@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 import stopline
 from stopline.contract import BEYOND, GateCause, Histogram, Lane
+from stopline_events.rules.tally import FAILED, FIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,9 +138,23 @@ def _counters(counts: Counts) -> Iterator[Metric]:
     )
     ignored.add_metric([], counts.events.get("events_ignored", 0))
     yield ignored
+    yield from _rules(counts.events)
     trips = CounterMetricFamily(f"{_PREFIX}_guard_trips", "How often guards have tripped.")
     trips.add_metric([], counts.events.get("guard_trips", 0))
     yield trips
+
+
+def _rules(events: dict[str, int]) -> Iterator[Metric]:
+    """How often rules over events fired, and failed."""
+    for prefix, name, text in (
+        (FIRED, "rule_matches", "How often a rule's condition was true."),
+        (FAILED, "rule_failures", "How often a rule could say nothing of an event."),
+    ):
+        family = CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=("rule",))
+        for event, count in events.items():
+            if event.startswith(prefix):
+                family.add_metric((event.removeprefix(prefix),), count)
+        yield family
 
 
 def _durations(counts: Counts) -> Iterator[Metric]:

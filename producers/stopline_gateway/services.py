@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, cast
 
+from stopline.errors import StoplineError
+from stopline_events.policy import Policy, PolicySettings
+from stopline_events.rules.tally import FLUSH_S
 from stopline_gateway.access import Access
 from stopline_gateway.bodies import BodyLimits
 from stopline_gateway.feed import Feed
@@ -39,6 +44,7 @@ class Services:
     streamed: BodyLimits
     """Of one that is read line by line."""
     keeps_outcomes: bool
+    policy: Policy
 
     @classmethod
     def of(
@@ -48,6 +54,7 @@ class Services:
         *,
         keeps_outcomes: bool,
         call_timeout_s: float,
+        policy: PolicySettings | None = None,
     ) -> Self:
         """Those that settings describe.
 
@@ -69,6 +76,7 @@ class Services:
             whole=BodyLimits(settings.body_bytes_max, settings.silence_s),
             streamed=BodyLimits(settings.batch_bytes_max, settings.silence_s),
             keeps_outcomes=keeps_outcomes,
+            policy=Policy(client, policy or PolicySettings.load()),
         )
 
     async def admit(self, request: Request, *scopes: Scope) -> Caller:
@@ -77,8 +85,17 @@ class Services:
         await self.rates.take(caller)
         return caller
 
+    async def keep_flushing(self) -> None:
+        """Tell the ledger once a second what rules said here."""
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            with suppress(StoplineError):
+                await self.policy.flush()
+
     async def close(self) -> None:
         """Close what is open."""
+        with suppress(StoplineError):
+            await self.policy.flush()
         await self.feed.close()
         await self.client.close()
 

@@ -271,6 +271,7 @@ def test_standard_input_says_what_became_of_it(stack: Stack) -> None:
         "stops": 110,
         "resumes": 0,
         "ignored": 0,
+        "failed": 0,
         "quarantined": 2,
     }
     assert _received(stack) == 100

@@ -98,6 +98,7 @@ def test_every_message_becomes_what_it_asks_for() -> None:
         "stops": 2,
         "resumes": 1,
         "ignored": 1,
+        "failed": 0,
         "quarantined": 4,
     }
     assert source.acknowledged == [one.position for one in source.all]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeVar
 
+    from stopline_events.policy import PolicySettings
+
     T = TypeVar("T")
 
 
@@ -31,14 +33,21 @@ class Desk:
     """
 
     def __init__(
-        self, world: World | None = None, *, keys_file: Path | None = None, **settings: Any
+        self,
+        world: World | None = None,
+        *,
+        keys_file: Path | None = None,
+        policy: PolicySettings | None = None,
+        **settings: Any,
     ) -> None:
         self.world = world or World()
         self._runner = asyncio.Runner()
         given = GatewaySettings.load(keys_file=keys_file, **settings)
         client = AsyncFakeStopClient(self.world)
         keeps = self.world.limits.outcomes_max is not None
-        self.services = Services.of(client, given, keeps_outcomes=keeps, call_timeout_s=20)
+        self.services = Services.of(
+            client, given, keeps_outcomes=keeps, call_timeout_s=20, policy=policy
+        )
         self.app = make_app(self.services)
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         self._http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8077")

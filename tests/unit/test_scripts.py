@@ -190,6 +190,7 @@ def test_options_are_those_that_scripts_read() -> None:
         "repair",
         "calls",
         "traces",
+        "events_max",
     }
     assert read == set(limits) | own
 

@@ -56,6 +56,10 @@ COMMANDS: Final = {
         "Tell that a task was resumed: stops issued before are superseded.",
     ),
     "lane": ("stopline.cli.lanes:app", "Pause a lane, let it go on, see which are paused."),
+    "policy": (
+        "stopline_events.policy_cli:app",
+        "Rules over events: check a file, try it on events, run it on a stream.",
+    ),
     "guard": (
         "stopline.cli.guards:app",
         "Keep back sources that go wild: apply a file of guards, see them, reset one.",

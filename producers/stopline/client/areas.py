@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from stopline.client.gates import AsyncGateControl, GateControl
 from stopline.client.guards import AsyncGuardControl, GuardControl
+from stopline.client.kept_events import AsyncKeptEvents, KeptEvents
 from stopline.client.values import AsyncValues, Values
 from stopline.client.views import AsyncViews, Views
 
@@ -43,6 +44,11 @@ class Areas:
         return GuardControl(self._limits, self._take)
 
     @property
+    def events(self) -> KeptEvents:
+        """The last events that came in, where they are kept."""
+        return KeptEvents(self._limits, self._take)
+
+    @property
     def values(self) -> Values:
         """What a service keeps for a while, for all its processes."""
         return Values(self._take)
@@ -70,6 +76,11 @@ class AsyncAreas:
     def guards(self) -> AsyncGuardControl:
         """As `Areas.guards`."""
         return AsyncGuardControl(self._limits, self._take)
+
+    @property
+    def events(self) -> AsyncKeptEvents:
+        """As `Areas.events`."""
+        return AsyncKeptEvents(self._limits, self._take)
 
     @property
     def values(self) -> AsyncValues:

@@ -42,6 +42,7 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:passed:<source>` | list | when its last new requests went |
 | `{stopline}:held:<source>` | sorted set | ids of those that it holds, by when they were accepted |
 | `{stopline}:holding` | set | sources of guards that hold some, or did |
+| `{stopline}:events` | stream | the last events that came in, JSON; where they are wanted |
 | `celery-task-meta-<request_id>` | string | the outcome, as Celery's results backend has it |
 """
 
@@ -88,6 +89,7 @@ GUARD: Final = "{stopline}:guard:"
 PASSED: Final = "{stopline}:passed:"
 HELD: Final = "{stopline}:held:"
 HOLDING: Final = "{stopline}:holding"
+EVENTS: Final = "{stopline}:events"
 RESULT: Final = "celery-task-meta-"
 
 LUA_NAMES: Final = {
@@ -125,6 +127,7 @@ LUA_NAMES: Final = {
     "PASSED": PASSED,
     "HELD": HELD,
     "HOLDING": HOLDING,
+    "EVENTS": EVENTS,
     "RESULT": RESULT,
 }
 

@@ -5,14 +5,19 @@ An entry's id is the server's time in milliseconds, a dash, and a number.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from stopline.contract import AuditEntry, KeptOutcome, Outcome, from_microseconds, is_event
 from stopline.ledger import keys
-from stopline.ledger.commands.encoding import numbers
+from stopline.ledger.commands.encoding import numbers, options
 from stopline.ledger.values import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stopline.ledger.limits import Limits
 
 FIRST: Final = "0-0"
 """Before all entries."""
@@ -68,6 +73,22 @@ def audit_entries(
         name, ends = "XREVRANGE", (until, since)
     given = (keys.AUDIT, *ends, "COUNT", count)
     return Command(name, given, _parse_audit, is_script=False)
+
+
+def keep_events(limits: Limits, documents: Sequence[str], most: int) -> Command[None]:
+    """Keep events as they came in, so many of the last ones."""
+    given = options(limits, events_max=most)
+    return Command("record", (given, *documents), lambda _reply: None)
+
+
+def events_after(place: str, count: int) -> Command[tuple[tuple[str, str], ...]]:
+    """Kept events from a place on (`(` before an id excludes it): their ids, and documents."""
+
+    def parse(reply: Any) -> tuple[tuple[str, str], ...]:
+        return tuple((at, fields["event"].decode()) for at, fields in _entries(reply))
+
+    given = (keys.EVENTS, place, "+", "COUNT", count)
+    return Command("XRANGE", given, parse, is_script=False)
 
 
 def _parse_audit(reply: Any) -> tuple[AuditEntry, ...]:

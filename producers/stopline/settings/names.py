@@ -27,7 +27,7 @@ SIMULATED_TOKEN: Final = "STOPLINE_SIMULATED_TOKEN"  # noqa: S105  # a variable'
 """The token that the simulated API asks for."""
 _OTHERS: Final = frozenset({SUPERVISED, SIMULATED_TOKEN})
 """Variables with the prefix that are no settings."""
-_OF_SERVICES: Final = ("STOPLINE_GATEWAY_", "STOPLINE_BRIDGE_")
+_OF_SERVICES: Final = ("STOPLINE_GATEWAY_", "STOPLINE_BRIDGE_", "STOPLINE_POLICY_")
 """Prefixes of services that have settings of their own, each in its package."""
 
 

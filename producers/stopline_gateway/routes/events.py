@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from datetime import UTC, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Request
 
 from stopline.errors import InvalidRequestError
 from stopline_events import cloud_events
-from stopline_events.decisions import STOP, Ignored, Resume, Stop, decide
+from stopline_events.decisions import STOP, Ruled, Stop
 from stopline_gateway.bodies import json_of, media_type, read, require
+from stopline_gateway.deciding import Decided, Result, decide, do
 from stopline_gateway.documents import EventResult, EventResults
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
@@ -24,7 +24,6 @@ from stopline_gateway.services import services_of
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from stopline.contract import Receipt
     from stopline_events.cloud_events import Event
     from stopline_events.decisions import Decision
     from stopline_gateway.access import Caller
@@ -71,7 +70,8 @@ async def create_events(request: Request) -> Response:
     """Structured, binary or batch. `source` and `id` are the idempotency key, `time` `issued_at`.
 
     Types: `stopline.stop.requested` (the data is a stop request's fields) and
-    `stopline.task.resumed` (`user_id`, `task_id`, `sub_user_id`). Others are ignored, with a word.
+    `stopline.task.resumed` (`user_id`, `task_id`, `sub_user_id`). About others the rules decide,
+    where there are some; what means nothing is ignored, with a word.
     In binary mode the body is the data (`application/json`), and header fields `ce-…` the rest.
     """
     services = services_of(request)
@@ -104,18 +104,11 @@ def _read(parse: Any, *arguments: Any) -> Event:
     return event
 
 
-class _Decided(NamedTuple):
-    """An event of a batch and what it asks for; or what is wrong with it."""
-
-    event: Event | None
-    decision: Decision | Problem
-
-
 async def _one(services: Services, caller: Caller, event: Event) -> Response:
-    decided = _decide(event, caller)
+    decided = decide(services, event, caller)
     if isinstance(decided.decision, Problem):
         raise decided.decision
-    result = await _do(services, caller, decided)
+    result = await do(services, caller, decided)
     if result.problem is not None:
         raise result.problem
     return json_reply(result.document(), 202)
@@ -126,83 +119,28 @@ async def _many(services: Services, caller: Caller, documents: object) -> Respon
         raise Problem(Kind.INVALID, "A batch is a JSON array of events.")
     if len(documents) > EVENTS_MAX:
         raise Problem(Kind.TOO_LARGE, f"At most {EVENTS_MAX} events are taken at once.")
-    decided = [_parse_and_decide(one, caller) for one in documents]
-    results: list[_Result] = []
+    decided = [_parse_and_decide(services, one, caller) for one in documents]
+    results: list[Result] = []
     # In their order, since a resume must find the stops before it and none of those after it; stops
     # in a row are accepted together.
-    for are_stops, some in groupby(decided, lambda one: isinstance(one.decision, Stop)):
+    for are_stops, some in groupby(decided, lambda one: _only_stops(one.decision)):
         if are_stops:
-            results += await asyncio.gather(*(_do(services, caller, one) for one in some))
+            results += await asyncio.gather(*(do(services, caller, one) for one in some))
         else:
-            results += [await _do(services, caller, one) for one in some]
+            results += [await do(services, caller, one) for one in some]
     counts = Counter(one.status for one in results)
     return json_reply({"results": [one.document() for one in results], "counts": counts}, 202)
 
 
-def _parse_and_decide(document: object, caller: Caller) -> _Decided:
+def _only_stops(decision: Decision | Problem) -> bool:
+    if isinstance(decision, Ruled):
+        return all(isinstance(one.action, Stop) for one in decision.fired)
+    return isinstance(decision, Stop)
+
+
+def _parse_and_decide(services: Services, document: object, caller: Caller) -> Decided:
     try:
         event = cloud_events.event_of(document)
     except InvalidRequestError as error:
-        return _Decided(None, Problem.of(error))
-    return _decide(event, caller)
-
-
-def _decide(event: Event, caller: Caller) -> _Decided:
-    try:
-        decision = decide(event, speak_for=caller.speak_for)
-        if isinstance(decision, Stop):
-            decision = Stop(caller.own(decision.request))
-        return _Decided(event, decision)
-    except InvalidRequestError as error:
-        return _Decided(event, Problem.of(error))
-    except Problem as problem:
-        return _Decided(event, problem)
-
-
-class _Result(NamedTuple):
-    """What became of an event."""
-
-    event: Event | None
-    status: str
-    receipt: Receipt | None = None
-    problem: Problem | None = None
-    at: datetime | None = None
-    """When it says that it happened."""
-
-    def document(self) -> dict[str, Any]:
-        """As `EventResult`."""
-        event = self.event
-        receipt = None if self.receipt is None else self.receipt.to_json()
-        problem = None if self.problem is None else self.problem.document()
-        return {
-            "id": event and event.id,
-            "source": event and event.source,
-            "status": self.status,
-            "receipt": receipt,
-            "time": "event" if self._has_happened() else "arrival",
-            "problem": problem,
-        }
-
-    def _has_happened(self) -> bool:
-        """Whether its own time counts: one that is still to come, as clocks differ, does not."""
-        return self.at is not None and self.at <= datetime.now(UTC)
-
-
-async def _do(services: Services, caller: Caller, decided: _Decided) -> _Result:
-    """Do what an event asks for; a ledger that is away fails the whole call, to be repeated."""
-    event = decided.event
-    try:
-        match decided.decision:
-            case Problem() as problem:
-                return _Result(event, "refused", problem=problem)
-            case Ignored():
-                await services.client.count("events_ignored")
-                return _Result(event, "ignored")
-            case Resume(target, at):
-                await services.client.resumed(*target, at=at, actor=caller.actor)
-                return _Result(event, "resumed", at=at)
-            case Stop(request):
-                receipt = await services.client.stop_request(request, actor=caller.actor)
-                return _Result(event, "accepted", receipt, at=request.issued_at)
-    except InvalidRequestError as error:
-        return _Result(event, "refused", problem=Problem.of(error))
+        return Decided(None, Problem.of(error))
+    return decide(services, event, caller)

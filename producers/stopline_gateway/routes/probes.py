@@ -44,12 +44,13 @@ async def livez(_request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """The ledger answers, and the process is not about to end.
 
-    `warnings` are of what does not keep it from its work: a keys file that is wrong now, an API
-    that refuses the token, a lane that is paused.
+    `warnings` are of what does not keep it from its work: a keys file or rules that are wrong now,
+    an API that refuses the token, a lane that is paused.
     """
     services = services_of(request)
     problems = await _problems(services)
     warnings = [*services.access.warnings(), *services.readiness.warnings()]
+    warnings += filter(None, [services.policy.problem])
     state = {"ready": not problems, "problems": problems, "warnings": warnings}
     return json_reply(state, 503 if problems else 200)
 

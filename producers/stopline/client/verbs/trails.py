@@ -8,6 +8,9 @@ from stopline.client.verbs.steps import Verb, run
 from stopline.ledger import commands, trails
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from stopline.contract import Actor, AuditAction, AuditEntry, KeptOutcome, Rate, Spent
     from stopline.ledger.limits import Limits
 
@@ -61,6 +64,23 @@ def audit_page(place: AuditPlace) -> Verb[tuple[AuditPlace, tuple[AuditEntry, ..
     if place.newest_first:
         return place._replace(until=behind), found
     return place._replace(since=behind), found
+
+
+def keep_events(limits: Limits, documents: Sequence[str], most: int) -> Verb[None]:
+    """Keep events as they came in, so many of the last ones."""
+    yield from run(trails.keep_events(limits, documents, most))
+
+
+def events_since(moment: datetime) -> str:
+    """The place of the first event that came since a moment."""
+    return str(int(moment.timestamp() * 1000))
+
+
+def kept_events(place: str) -> Verb[tuple[str | None, tuple[str, ...]]]:
+    """Some kept events from a place on, and where to go on; None after the last."""
+    found = yield from run(trails.events_after(place, _PAGE))
+    further = f"({found[-1][0]}" if len(found) == _PAGE else None
+    return further, tuple(document for _, document in found)
 
 
 def note(limits: Limits, action: AuditAction, actor: Actor, about: dict[str, Any]) -> Verb[None]:

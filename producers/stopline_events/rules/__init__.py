@@ -1,0 +1,1 @@
+"""Rules: what to do about events, as expressions in a file."""
