@@ -7,6 +7,7 @@
 # make bench   Stopline and its peers side by side, an hour; WRITE=1: the figures to docs/
 # make bench-gateway   what the HTTP gateway carries; three minutes, needs wrk
 # make bench-console   the console on a million open requests; five minutes
+# make care    rules, guards and care for the API at full size; six minutes
 # make bench-smoke   what a stop costs, counted, against what is stored; WRITE=1: stores it
 # make budget   where the CPU of a stop goes, step by step; a minute
 # make growth  a million requests in one batch, five minutes
@@ -17,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo demo-console screenshots test simulate chaos bench bench-gateway bench-console bench-smoke budget growth check time-to-stop format map constraints clean
+.PHONY: demo demo-console screenshots test simulate chaos bench bench-gateway bench-console care bench-smoke budget growth check time-to-stop format map constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -49,6 +50,9 @@ bench-gateway: $(INSTALLED)
 
 bench-console: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.console
+
+care: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.care $(ONLY)
 
 bench-smoke: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.smoke $(if $(WRITE),--write)

@@ -41,6 +41,7 @@ def _gate_of(settings: Settings) -> GateLimits:
         probe_s=settings.probe_interval_s,
         breaker=parse_breaker(settings.breaker) if settings.breaker else None,
         rate=Rate.parse(settings.rate_limit) if settings.rate_limit else None,
+        calls_a_grant=1 if settings.verify is None else 1 + settings.verify_pages,
         concurrent=settings.max_concurrent,
         adaptive=settings.adaptive_concurrency,
         emergency_share=settings.emergency_share,

@@ -71,7 +71,8 @@ def test_one_probe_at_a_time_tries_whether_the_token_is_accepted(desk: Desk) -> 
     for call in _calls(desk, 3):
         _fail(desk, call, Cause.REFUSED)
     waiting = [desk.stop(f"later{number}").request_id for number in range(5)]
-    desk.claim(*waiting)
+    for request_id in waiting:
+        desk.claim(request_id)
     desk.time.advance(2.1)
     (grant,) = desk.sweep().grants
     assert grant.request_id == waiting[0], "the most urgent, and the longest due"

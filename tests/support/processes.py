@@ -67,6 +67,20 @@ class SimulatedApi:
         )
         urllib.request.urlopen(request, timeout=30).close()
 
+    def outage(self, http_status: int | None) -> None:
+        """From now on all calls are answered so; None: as ever."""
+        method, body = "DELETE", b""
+        if http_status is not None:
+            method, body = "PUT", orjson.dumps({"http_status": http_status})
+        request = urllib.request.Request(f"{self.url}/simulator/outage", data=body, method=method)
+        urllib.request.urlopen(request, timeout=30).close()
+
+    @property
+    def times(self) -> list[float]:
+        """When each call came, in seconds."""
+        found: list[float] = self._get("?times=1")
+        return found
+
     def calls(self, target: str) -> list[dict[str, Any]]:
         """The calls of one target, in order."""
         return self._get("?" + urllib.parse.urlencode({"target": target}))
@@ -279,6 +293,12 @@ class Stack:
             timeout=limit_s,
             check=False,
         )
+
+    def post(self, url: str, body: bytes, content_type: str) -> Any:
+        """Post to the gateway; the JSON of its reply."""
+        request = urllib.request.Request(url, body, {"Content-Type": content_type})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return orjson.loads(reply.read())
 
     def at_end(self, call: Callable[[], None]) -> None:
         """Call something when the test is over."""

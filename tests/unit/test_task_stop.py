@@ -11,7 +11,7 @@ import pytest
 from stopline.contract import Target
 from stopline_worker.upstream.api_token import Credential
 from stopline_worker.upstream.reply import CallErrorKind, NoReply, Reply
-from stopline_worker.upstream.task_stop import TaskStopApi, url_of
+from stopline_worker.upstream.task_stop import TaskStopApi, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def test_addresses_are_as_a_parser_makes_them(base: str, target: str) -> None:
 
 
 def test_an_address_without_a_sub_user_has_no_parameter() -> None:
-    url = url_of("http://127.0.0.1", Target("u", "t"))
+    url = f"http://127.0.0.1{path_of(Target('u', 't'))}"
     assert url == "http://127.0.0.1/agent-api/user/u/task_stop/t"
 
 

@@ -9,8 +9,14 @@ order, one a call; when they are used up, calls succeed:
      {"task_id": "slow",    "replies": [{"action": "hang"}]}]
 
 `GET /simulator/calls` tells what was called: how often in all, how many targets, the most calls of
-one target; with `?target=user/task[/sub]` the calls of one target. `PUT /simulator/token` with a
-token as its body makes that the one that is asked for, as a rotation does.
+one target; with `?target=user/task[/sub]` the calls of one target; with `?times=1` when each came,
+in seconds. `PUT /simulator/token` with a token as its body makes that the one that is asked for, as
+a rotation does. `PUT /simulator/outage` with a reply of a rule as its body answers all calls with
+it, until `DELETE`.
+
+It also lists tasks, in both dialects (`…/user/{user_id}/task`, `…/new/user/{user_id}/task`): those
+that were called for, paused once a call for them was answered with success, unless their rule says
+`keeps_running`.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ import sys
 import time
 from collections import defaultdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -38,6 +45,15 @@ _DRIP_S: Final = 1.0
 _TASK_STOP: Final = "/agent-api/user/{user_id}/task_stop/{task_id}"
 _CALLS: Final = "/simulator/calls"
 _TOKEN: Final = "/simulator/token"  # noqa: S105  # a path
+_OUTAGE: Final = "/simulator/outage"
+_LISTS: Final[dict[str, dict[bool, dict[str, object]]]] = {
+    "/agent-api/user/{user_id}/task": {True: {"status": 1}, False: {"status": 2}},
+    "/agent-api/new/user/{user_id}/task": {
+        True: {"enable": False, "call_status": False},
+        False: {"enable": True, "call_status": True},
+    },
+}
+"""How each dialect says that a task is paused, or runs."""
 
 
 class Action(StrEnum):
@@ -75,6 +91,8 @@ class Rule(BaseModel):
     task_id: str = "*"
     sub_user_id: str = "*"
     replies: tuple[ScriptedReply, ...]
+    keeps_running: bool = False
+    """Whether the tasks go on, though success was the answer."""
     for_ever: bool = False
     """Repeat the last reply instead of succeeding when they are used up."""
 
@@ -127,6 +145,9 @@ class SimulatedApi:
         self._latency_s = latency_s
         self._calls: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self._unauthorized = 0
+        self._outage: ScriptedReply | None = None
+        self._times: list[float] = []
+        self._paused: set[tuple[str, str]] = set()
 
     def app(self) -> web.Application:
         """The aiohttp application."""
@@ -134,6 +155,10 @@ class SimulatedApi:
         app.router.add_get(_TASK_STOP, self._task_stop)
         app.router.add_get(_CALLS, self._tell_calls)
         app.router.add_put(_TOKEN, self._rotate)
+        app.router.add_put(_OUTAGE, self._begin_outage)
+        app.router.add_delete(_OUTAGE, self._end_outage)
+        for path, shown in _LISTS.items():
+            app.router.add_get(path, partial(self._list, shown))
         return app
 
     async def _task_stop(self, request: web.Request) -> web.StreamResponse:
@@ -142,16 +167,50 @@ class SimulatedApi:
         target = "/".join(filter(None, (ids["user_id"], ids["task_id"], sub_user_id)))
         earlier = len(self._calls[target])
         self._calls[target].append(_call(request))
+        self._times.append(time.time())
         if not self._is_authorized(request):
             self._unauthorized += 1
             return _json({"status": "error", "code": 401, "message": "unauthorized"}, 401)
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
-        for rule in self._rules:
-            if rule.matches(ids["user_id"], ids["task_id"], sub_user_id):
-                reply = rule.reply(earlier)
-                return _json(SUCCESS) if reply is None else await _act(request, reply)
+        if self._outage is not None:
+            return await _act(request, self._outage)
+        rule = self._rule_of(ids["user_id"], ids["task_id"], sub_user_id)
+        reply = None if rule is None else rule.reply(earlier)
+        if reply is not None:
+            return await _act(request, reply)
+        if rule is None or not rule.keeps_running:
+            self._paused.add((ids["user_id"], ids["task_id"]))
         return _json(SUCCESS)
+
+    def _rule_of(self, *ids: str) -> Rule | None:
+        return next((rule for rule in self._rules if rule.matches(*ids)), None)
+
+    async def _list(
+        self, shown: dict[bool, dict[str, object]], request: web.Request
+    ) -> web.StreamResponse:
+        """A page of a user's tasks, those that were called for first."""
+        if not self._is_authorized(request):
+            return _json({"status": "error", "code": 401, "message": "unauthorized"}, 401)
+        if self._outage is not None:
+            return await _act(request, self._outage)
+        user_id = request.match_info["user_id"]
+        page, size = int(request.query.get("page", "1")), int(request.query.get("per_page", "10"))
+        targets = (target.split("/") for target in self._calls)
+        tasks = list(dict.fromkeys(task for user, task, *_ in targets if user == user_id))[::-1]
+        some = tasks[(page - 1) * size : page * size]
+        data = [{"uuid": task, **shown[(user_id, task) in self._paused]} for task in some]
+        last = max(1, -(-len(tasks) // size))
+        meta = {"total": len(tasks), "current_page": page, "last_page": last, "per_page": size}
+        return _json({**SUCCESS, "message": "ok", "meta": meta, "data": data})
+
+    async def _begin_outage(self, request: web.Request) -> web.Response:
+        self._outage = ScriptedReply.model_validate_json(await request.read())
+        return _json({"status": "success"})
+
+    async def _end_outage(self, _request: web.Request) -> web.Response:
+        self._outage = None
+        return _json({"status": "success"})
 
     async def _rotate(self, request: web.Request) -> web.Response:
         self.token = (await request.text()).strip()
@@ -162,6 +221,8 @@ class SimulatedApi:
         return self.token is None or sent == f"Bearer {self.token}"
 
     async def _tell_calls(self, request: web.Request) -> web.Response:
+        if request.query.get("times"):
+            return _json(self._times)
         target = request.query.get("target")
         if target is not None:
             return _json(list(self._calls.get(target, ())))

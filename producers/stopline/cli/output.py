@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from stopline.contract import DeadMessage, Outcome, OutcomeKind, letter_id
+from stopline.contract import DeadMessage, Outcome, OutcomeKind, Verified, letter_id
 from stopline.texts import shown
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def print_status(status: Status) -> None:
     document = status.to_json()
     attempts, joined = document.pop("attempts"), document.pop("joined")
     document["joined_count"] = document["joined_count"] or None
+    if document.get("verified") == Verified.NOT_CHECKED:
+        del document["verified"]
     console.print(facts(document))
     if joined:
         console.print(Text("joined", style="bold"))

@@ -67,6 +67,7 @@ from stopline.contract.outcomes import (
     State,
     Status,
     Verdict,
+    Verified,
 )
 from stopline.contract.overviews import (
     LaneView,
@@ -193,6 +194,7 @@ __all__ = [
     "TargetView",
     "Trip",
     "Verdict",
+    "Verified",
     "WrongCounter",
     "bucket_name",
     "check_guards",

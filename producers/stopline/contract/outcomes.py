@@ -68,6 +68,16 @@ class Verdict(StrEnum):
     NOT_FOUND = "NOT_FOUND"
 
 
+class Verified(StrEnum):
+    """What the API said of the task after it had confirmed the stop."""
+
+    PAUSED = "paused"
+    RUNNING = "running"
+    UNKNOWN = "unknown"
+    """It could not be read, or was not found."""
+    NOT_CHECKED = "not_checked"
+
+
 class Attempt(Recorded):
     """One HTTP call, as the ledger records it."""
 
@@ -80,6 +90,7 @@ class Attempt(Recorded):
     error: str | None = None
     verdict: Verdict
     retry_in_s: float | None = None
+    verified: Verified | None = None
 
 
 class Join(Recorded):
@@ -128,6 +139,8 @@ class Outcome(RequestDocument):
     detail: str
     satisfied_by: str | None = None
     finished_at: Moment
+    verified: Verified = Verified.NOT_CHECKED
+    """Whether the task was seen to be paused after the call that stopped it (STOPLINE_VERIFY)."""
 
 
 class OpenRequest(RequestDocument):

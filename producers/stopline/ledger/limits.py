@@ -26,6 +26,8 @@ class GateLimits:
     """So many failed calls of so many last ones shut it; None: they do not."""
     rate: Rate | None = None
     """Calls of all workers; None: any number."""
+    calls_a_grant: int = 1
+    """Calls that one attempt may make: reading the state back is one, too."""
     concurrent: int | None = None
     """Calls of all workers at a time; None: any number."""
     adaptive: bool = False
@@ -43,9 +45,9 @@ class GateLimits:
         if self.breaker is not None:
             found["breaker_failed"], found["breaker_of"] = self.breaker
         if self.rate is not None:
-            found["rate_us"] = max(1, math.ceil(_SECOND / self.rate.per_s))
-            found["rate_burst"] = self.rate.burst
-            found["rate_reserve"] = self._reserve(self.rate.burst)
+            found["rate_us"] = max(1, math.ceil(_SECOND * self.calls_a_grant / self.rate.per_s))
+            burst = max(1, self.rate.burst // self.calls_a_grant)
+            found["rate_burst"], found["rate_reserve"] = burst, self._reserve(burst)
         if self.concurrent is not None:
             found["concurrent"] = self.concurrent
             found["concurrent_reserve"] = self._reserve(self.concurrent)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         StopRequest,
         Target,
         Verdict,
+        Verified,
     )
 
 T = TypeVar("T")
@@ -128,6 +129,7 @@ class Record(NamedTuple):
     code: int | None = None
     message: str | None = None
     error: str | None = None
+    verified: Verified | None = None
 
 
 class Ended(NamedTuple):

@@ -55,6 +55,15 @@ class HttpClientKind(StrEnum):
     """Pure Python."""
 
 
+class VerifyDialect(StrEnum):
+    """How the API lists tasks."""
+
+    V1 = "v1"
+    """`/agent-api/user/…/task`: a `status`."""
+    V2 = "v2"
+    """`/agent-api/new/user/…/task`: `enable` and `call_status`."""
+
+
 class Settings(EnvironmentSettings):
     """Every setting with its default; times in seconds. Build it with `load()`."""
 
@@ -129,6 +138,12 @@ class Settings(EnvironmentSettings):
     """Whether fewer than `max_concurrent` are made while the API answers 429, 5xx or not at all."""
     emergency_share: float = Field(default=0.2, ge=0, le=0.9)
     """Of both, what other lanes leave to the emergency lane."""
+
+    verify: VerifyDialect | None = None
+    """Whether the state of a task is read back after a success, and in which dialect of the API's
+    lists. Reads count for `rate_limit`."""
+    verify_pages: PositiveInt = Field(default=1, le=20)
+    """Pages of a hundred tasks that are looked through; a task on none of them is unknown."""
 
     # The worker.
     max_in_flight: PositiveInt = Field(default=100, le=10_000)

@@ -73,6 +73,8 @@ class SettingsFields(TypedDict, total=False):
     max_concurrent: int | None
     adaptive_concurrency: bool
     emergency_share: float
+    verify: str | None
+    verify_pages: int
     max_in_flight: int
     lease_s: float
     drain_s: float

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from stopline import telemetry
-from stopline.contract import OutcomeKind, Verdict
+from stopline.contract import OutcomeKind, Verdict, Verified
 from stopline.ledger.values import Cause, Ended, Record, Released, Retry
 from stopline_worker.engine.flight import Phase
 from stopline_worker.upstream.reply import CallErrorKind, NoReply
-from stopline_worker.upstream.verdict import judge
+from stopline_worker.upstream.verdict import Blame, judge
 
 if TYPE_CHECKING:
     from random import Random
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stopline_worker.engine.backoff import Backoff
     from stopline_worker.engine.clock import LedgerClock
     from stopline_worker.engine.flight import Flight
-    from stopline_worker.engine.ports import Api, Token
+    from stopline_worker.engine.ports import Api, Token, Verify
     from stopline_worker.upstream.api_token import Credential
     from stopline_worker.upstream.api_watch import ApiWatch
     from stopline_worker.upstream.reply import Reply
@@ -37,6 +37,7 @@ _OUTCOMES: Final = {
     Verdict.REJECTED: OutcomeKind.REJECTED,
     Verdict.NOT_FOUND: OutcomeKind.NOT_FOUND,
 }
+_STILL_RUNS: Final = "The API confirmed the stop, and lists the task as one that still runs."
 INTERRUPTED: Final = NoReply(CallErrorKind.INTERRUPTED, "the worker stopped before the reply came")
 
 
@@ -50,6 +51,10 @@ class Attempts:
     random: Random
     watch: ApiWatch
     clock: LedgerClock
+    verify: Verify | None = None
+    """Reads the state of a task back after a success; None: nobody does."""
+    within_s: float = 20.0
+    """How long a call and reading back may take together: a lease is longer."""
 
     async def make(self, flight: Flight) -> Settlement | None:
         """Check the lease, call, judge, and say how the attempt is to be settled.
@@ -81,7 +86,10 @@ class Attempts:
             return None
         duration_s = self.clock.monotonic() - flight.since
         try:
-            return self.conclude(flight.grant, result, credential, duration_s)
+            verified = await self._read_back(flight, result, credential)
+            if _is_lost(flight):
+                return None
+            return self.conclude(flight.grant, result, credential, duration_s, verified)
         except Exception as error:  # noqa: BLE001  # a fault of ours, recorded as one
             # Left alone it would look like a lost worker, three times over like poison.
             failed = _internal_error(flight, error)
@@ -110,8 +118,31 @@ class Attempts:
         except Exception as error:  # noqa: BLE001  # a fault of ours must not take the other calls with it
             return _internal_error(flight, error)
 
+    async def _read_back(
+        self, flight: Flight, result: Reply | NoReply, credential: Credential
+    ) -> Verified | None:
+        """How the task is after a success; None where nobody asks, or there was none."""
+        if self.verify is None or judge(result).verdict is not Verdict.STOPPED:
+            return None
+        left_s = self.within_s - (self.clock.monotonic() - flight.since)
+        try:
+            async with asyncio.timeout(max(0.0, left_s)):
+                return await self.verify.check(flight.grant.target, credential)
+        except TimeoutError:
+            return Verified.UNKNOWN
+        except asyncio.CancelledError:
+            if flight.phase is Phase.CALLING or flight.caller is None:
+                raise  # it is the caller that is to end
+            flight.caller.uncancel()
+            return Verified.UNKNOWN
+
     def conclude(
-        self, grant: Grant, result: Reply | NoReply, credential: Credential, duration_s: float
+        self,
+        grant: Grant,
+        result: Reply | NoReply,
+        credential: Credential,
+        duration_s: float,
+        verified: Verified | None = None,
     ) -> Settlement:
         """Judge a call and say how its attempt is to be settled.
 
@@ -120,13 +151,18 @@ class Attempts:
             result: what came of it.
             credential: the token that it used, which is not recorded.
             duration_s: how long it took.
+            verified: how the task was seen to be after it.
         """
         judgement = judge(result, credential.redact)
+        if verified is Verified.RUNNING:
+            judgement = judgement._replace(
+                verdict=Verdict.RETRY, detail=_STILL_RUNS, blame=Blame.REQUEST
+            )
         if judgement.token_refused:
             self.token.reread()
         if result is not INTERRUPTED:
             self.watch.saw(judgement)
-        record = _record(judgement, duration_s)
+        record = _record(judgement, duration_s, verified)
         outcome = _OUTCOMES.get(judgement.verdict)
         if outcome is not None:
             return Ended(grant.request_id, grant.token, record, outcome, judgement.detail)
@@ -148,6 +184,11 @@ class Attempts:
         return self.backoff.delay_s(grant.attempt, self.random, at_least_s=at_least_s)
 
 
+def _is_lost(flight: Flight) -> bool:
+    """Asked anew: it may have been lost while something was waited for."""
+    return flight.phase is Phase.LOST
+
+
 def _internal_error(flight: Flight, error: Exception) -> NoReply:
     _log.exception(
         "call failed inside Stopline",
@@ -165,7 +206,7 @@ def _cause(judgement: Judgement) -> Cause:
     return Cause.FAILED if judgement.upstream_failed else Cause.ANSWERED
 
 
-def _record(judgement: Judgement, duration_s: float) -> Record:
+def _record(judgement: Judgement, duration_s: float, verified: Verified | None) -> Record:
     return Record(
         judgement.verdict,
         round(duration_s * 1000, 1),
@@ -173,4 +214,5 @@ def _record(judgement: Judgement, duration_s: float) -> Record:
         judgement.code,
         judgement.message,
         judgement.error,
+        verified,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from stopline.contract import Lane, Target
+    from stopline.contract import Lane, Target, Verified
     from stopline.ledger.values import Command
     from stopline_worker.upstream.api_token import Credential
     from stopline_worker.upstream.reply import NoReply, Reply
@@ -45,6 +45,13 @@ class Api(Protocol):
 
     async def call(self, target: Target, credential: Credential) -> Reply | NoReply:
         """Make one call; a failed one is a `NoReply`, not an exception."""
+
+
+class Verify(Protocol):
+    """Reads the state of tasks back."""
+
+    async def check(self, target: Target, credential: Credential) -> Verified:
+        """How a task is; never fails."""
 
 
 class Token(Protocol):

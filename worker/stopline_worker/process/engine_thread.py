@@ -30,6 +30,7 @@ from stopline_worker.liveness.heartbeat import of_engine
 from stopline_worker.upstream.api_token import ApiToken
 from stopline_worker.upstream.api_watch import ApiWatch
 from stopline_worker.upstream.client_choice import http_client_of
+from stopline_worker.upstream.reading_back import Verifier
 from stopline_worker.upstream.task_stop import TaskStopApi
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ class EngineThread:
             random=jitter,
             watch=watch,
             clock=LedgerClock(),
+            verify=None
+            if self._settings.verify is None
+            else Verifier(api, self._settings.verify, self._settings.verify_pages),
+            within_s=self._settings.call_timeout_s,
         )
         self._engine = Engine(
             self._ledger,

@@ -32,7 +32,11 @@ class TaskStopApi:
 
     async def call(self, target: Target, credential: Credential) -> Reply | NoReply:
         """Make one call; the client bounds how long it takes, however the reply comes."""
-        url = url_of(self._base_url, target)
+        return await self.get(path_of(target), credential)
+
+    async def get(self, path: str, credential: Credential) -> Reply | NoReply:
+        """Call an address of the API's; the same for any of them."""
+        url = f"{self._base_url}{path}"
         result = await self._client.get(url, self._headers_with(credential))
         if isinstance(result, NoReply):
             shown = credential.redact(result.message)[:_ERROR_CHARACTERS_MAX]
@@ -59,12 +63,12 @@ class TaskStopApi:
         await self._client.close()
 
 
-def url_of(base_url: str, target: Target) -> str:
-    """The address of a target's call.
+def path_of(target: Target) -> str:
+    """The address of a target's call, without the host.
 
     Ids hold only characters that an address may hold as they are (`contract.Identifier`), so there
     is nothing to quote.
     """
     user_id, task_id, sub_user_id = target
-    url = f"{base_url}/agent-api/user/{user_id}/task_stop/{task_id}"
-    return url if sub_user_id is None else f"{url}?sub_user_id={sub_user_id}"
+    path = f"/agent-api/user/{user_id}/task_stop/{task_id}"
+    return path if sub_user_id is None else f"{path}?sub_user_id={sub_user_id}"

@@ -46,6 +46,7 @@ local function outcome_json(request, outcome, detail, satisfied_by)
     '","outcome":"', outcome, '","detail":', detail,
     satisfied_by and ',"satisfied_by":"' .. satisfied_by .. '"' or '',
     ',"finished_at":"', rfc3339(now), '"',
+    request.verified and ',"verified":"' .. request.verified .. '"' or '',
     request.joined_count and ',"joined_count":' .. request.joined_count
       .. ',"joined":[' .. (request.joined or '') .. ']' or '',
     request.attempts and ',"attempts":[' .. request.attempts .. ']' or '',

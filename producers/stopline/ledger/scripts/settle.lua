@@ -75,6 +75,7 @@ local function settle(id, token, follows, members, argument)
     return try_again(request, counts_as(follows, is_probe), members, tonumber(delay))
   end
   local outcome, detail = string.match(argument, '^([^\n]*)\n(.*)$')
+  request.verified = string.match(members, '"verified":"([%a_]+)"$')
   add_attempt(request, members)
   finish_on_target(request, load_target(request.target_digest), outcome, detail)
   return 'ended'
