@@ -44,6 +44,7 @@ def _gate_of(settings: Settings) -> GateLimits:
         calls_a_grant=1 if settings.verify is None else 1 + settings.verify_pages,
         concurrent=settings.max_concurrent,
         adaptive=settings.adaptive_concurrency,
+        retry_budget=settings.retry_budget,
         emergency_share=settings.emergency_share,
     )
 

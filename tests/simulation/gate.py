@@ -38,6 +38,7 @@ def gate_limits(seed: int) -> GateLimits:
         rate=rate,  # type: ignore[arg-type]
         concurrent=concurrent,  # type: ignore[arg-type]
         adaptive=concurrent is not None and random.random() < 0.5,
+        retry_budget=random.random() < 0.3,
     )
 
 
@@ -96,7 +97,7 @@ class GateChecks:
     def _beyond_rate(self, lane: Lane, ledger_us: int) -> str | None:
         if self._limits.rate is None:
             return None
-        interval, burst = self._options["rate_us"], self._limits.rate.burst
+        interval, burst = self._options["rate_us"], self._options["rate_burst"]
         reserve = 0 if lane is Lane.EMERGENCY else self._options.get("rate_reserve", 0)
         self._rate_due = max(self._rate_due, ledger_us) + interval
         if self._rate_due - ledger_us > (burst - reserve) * interval:

@@ -173,7 +173,9 @@ def test_options_are_those_that_scripts_read() -> None:
         outcomes_max=1,
         counts=True,
         recent_max=1,
-        gate=GateLimits(breaker=(1, 1), rate=Rate(1, 1), concurrent=1, adaptive=True),
+        gate=GateLimits(
+            breaker=(1, 1), rate=Rate(1, 1), concurrent=1, adaptive=True, retry_budget=True
+        ),
     ).to_options()
     assert set(limits) <= read
     own = {"token", "suspect_room", "limit", "detail", "expire_late", "queues_here"}

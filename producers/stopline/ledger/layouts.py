@@ -170,8 +170,10 @@ GATE: Final = Layout(
         Field("cut_at", Kind.OPTIONAL_NUMBER, "when that was last made less"),
         Field("looked_at", Kind.OPTIONAL_NUMBER, "when those that wait were last looked through"),
         Field("look_from", Kind.OPTIONAL_NUMBER, "as far as which rank"),
+        Field("retries", Kind.OPTIONAL_NUMBER, "that may be made, in thousandths"),
+        Field("retries_at", Kind.OPTIONAL_NUMBER, "when that was"),
     ),
-    rare=5,
+    rare=7,
 )
 """Whether calls may be made now, for all workers: `_gate.lua`."""
 

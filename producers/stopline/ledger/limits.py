@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stopline.contract import Rate
 
 _SECOND: Final = 1_000_000
+_LATE_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class GateLimits:
     """Calls of all workers at a time; None: any number."""
     adaptive: bool = False
     """Whether fewer at a time are made while the API shows that it is too much."""
+    retry_budget: bool = False
+    """Whether retries are bounded by a share of first calls, and ten a second."""
     emergency_share: float = 0.2
     """Of rate and calls at a time, what other lanes leave to the emergency lane."""
 
@@ -44,9 +47,13 @@ class GateLimits:
             found["hold_max_us"] = round(self.hold_max_s * _SECOND)
         if self.breaker is not None:
             found["breaker_failed"], found["breaker_of"] = self.breaker
+        if self.retry_budget:
+            found["retry_budget"] = 1
         if self.rate is not None:
             found["rate_us"] = max(1, math.ceil(_SECOND * self.calls_a_grant / self.rate.per_s))
-            burst = max(1, self.rate.burst // self.calls_a_grant)
+            # A call may come a little later than another that was granted after it.
+            late = min(self.rate.burst // 2, math.ceil(self.rate.per_s * _LATE_S))
+            burst = max(1, (self.rate.burst - late) // self.calls_a_grant)
             found["rate_burst"], found["rate_reserve"] = burst, self._reserve(burst)
         if self.concurrent is not None:
             found["concurrent"] = self.concurrent

@@ -136,6 +136,8 @@ class Settings(EnvironmentSettings):
     """Calls of all workers at a time."""
     adaptive_concurrency: bool = False
     """Whether fewer than `max_concurrent` are made while the API answers 429, 5xx or not at all."""
+    retry_budget: bool = False
+    """Whether retries of all workers are bounded: a fifth of the first calls, and ten a second."""
     emergency_share: float = Field(default=0.2, ge=0, le=0.9)
     """Of both, what other lanes leave to the emergency lane."""
 

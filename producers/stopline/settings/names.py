@@ -72,6 +72,7 @@ class SettingsFields(TypedDict, total=False):
     rate_limit: str | None
     max_concurrent: int | None
     adaptive_concurrency: bool
+    retry_budget: bool
     emergency_share: float
     verify: str | None
     verify_pages: int

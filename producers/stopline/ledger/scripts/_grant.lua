@@ -114,7 +114,7 @@ local function consider(request)
     finish_on_target(request, target, outcome, detail)
   elseif room_at_gate(request.lane) == 0 then
     if request.due_at > now or request.state ~= request.was then wait_at_gate(request) end
-  elseif take_suspect_room(request) then
+  elseif has_retry(request) and take_suspect_room(request) then
     grant(request)
   else
     postpone(request)

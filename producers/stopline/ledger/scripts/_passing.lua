@@ -47,10 +47,29 @@ local function room_at_gate(lane)
   return room, again_at
 end
 
+-- Retries, in thousandths: a fifth of a first call each, ten a second, and what twenty seconds of that make
+-- at most (https://finagle.github.io/blog/2016/02/08/retry-budgets/).
+local RETRY, OF_FIRST, A_SECOND, RETRIES_MAX = 1000, 200, 10000, 200000
+
+local function retries_left()
+  local since = gate.retries_at and now - gate.retries_at or 0
+  return math.min(RETRIES_MAX, (gate.retries or RETRIES_MAX) + math.floor(since * A_SECOND / 1000000))
+end
+
+-- Whether a request that was called for before may be again.
+local function has_retry(request)
+  return not options.retry_budget or not request.attempt or retries_left() >= RETRY
+end
+
 -- A call is granted: it takes what it needs of the gate.
 local function go_through(request)
   if gate.cause then
     gate.probe, gate.probe_ends, gate_changed = request.token, request.due_at, true
+  end
+  if options.retry_budget then
+    local by = request.attempt > 1 and -RETRY or OF_FIRST
+    gate.retries, gate.retries_at = math.min(RETRIES_MAX, retries_left() + by), now
+    gate_changed = true
   end
   if options.rate_us then
     gate.rate_due = math.max(gate.rate_due or 0, now) + options.rate_us

@@ -6,7 +6,7 @@
 -- ARGV    1 options (JSON): adaptive, attempts_max, audit_max, claims_lost_max, concurrent,
 --           concurrent_reserve, counts, dead_letter_ttl_s, deadline_us, lease_us, look_again_us,
 --           outcomes_max, probe_us, rate_burst, rate_reserve, rate_us, recent_max, result_ttl_s,
---           suspect_room, suspect_wait_us, token, traces, upstream_failures_max
+--           retry_budget, suspect_room, suspect_wait_us, token, traces, upstream_failures_max
 --         2… request ids
 -- returns now, grants (id, target, attempt, not_after, lease's end, claims lost, token, and with
 --         `traces` the contexts of its traces; flat),

@@ -6,7 +6,7 @@
 -- ARGV    1 options (JSON): adaptive, attempts_max, audit_max, claims_lost_max, concurrent,
 --           concurrent_reserve, counts, dead_letter_ttl_s, deadline_us, lease_us, limit, look_again_us,
 --           outcomes_max, probe_us, rate_burst, rate_reserve, rate_us, recent_max, result_ttl_s,
---           suspect_room, suspect_wait_us, token, traces, upstream_failures_max
+--           retry_budget, suspect_room, suspect_wait_us, token, traces, upstream_failures_max
 --           limit: of requests to look at; token: `engine:number`, and a sweep with the token of the
 --           engine's last one repeats that
 --         2… lanes, the most urgent first
