@@ -270,8 +270,11 @@ def _workers(settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.WARNING, f"lane {lane}", "paused: nobody takes its messages", advice)
     for part, text in gate.notices():
         is_refused = part == "API" and gate.cause is GateCause.CREDENTIAL
-        advice = gate.said or "" if part == "API" else "go on before: 'stopline lane resume'"
+        resume = f"go on before: 'stopline {part.replace(' ', ' resume ', 1)}'"
+        advice = gate.said or "" if part == "API" else resume
         yield Finding(Level.PROBLEM if is_refused else Level.WARNING, part, text, advice)
+    for part, text in found_all.guards.notices():
+        yield Finding(Level.WARNING, part, text)
     if health.api is not None and gate.cause is None:
         refused = health.api.state is ApiState.TOKEN_REFUSED
         level = Level.PROBLEM if refused else Level.UNREACHABLE

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from stopline.contract import Gate, Heartbeat
+    from stopline.contract import Gate, Guards, Heartbeat
 
 BEAT_INTERVAL_S: Final = 5.0
 SILENT_S: Final = 20.0
@@ -76,6 +76,8 @@ class Health:
     api: ApiTrouble | None = None
     gate: Gate | None = None
     """Whether calls are made; None: nobody looked."""
+    guards: Guards | None = None
+    """What keeps back sources that go wild; None: nobody looked."""
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -85,6 +87,7 @@ class Health:
             for lane in self.paused
         )
         gate = [Notice(*one) for one in self.gate.notices()] if self.gate else []
+        held = [Notice(*one) for one in self.guards.notices()] if self.guards else []
         is_shut = self.gate is not None and self.gate.cause is not None
         api = (Notice("API", self.api.sentence),) if self.api and not is_shut else ()
         said = (Notice("API", self.gate.said),) if self.gate and is_shut and self.gate.said else ()
@@ -93,7 +96,7 @@ class Health:
             for beat in self.processes
             if beat.bridge is not None and beat.bridge.problem
         )
-        return (*gate, *said, *paused, *api, *bridges)
+        return (*gate, *said, *held, *paused, *api, *bridges)
 
     @property
     def is_healthy(self) -> bool:
@@ -110,6 +113,7 @@ def examine(
     lanes: Iterable[Lane] = Lane,
     is_gone: Callable[[Heartbeat], bool] = lambda _beat: False,
     gate: Gate | None = None,
+    guards: Guards | None = None,
 ) -> Health:
     """Judge heartbeats.
 
@@ -120,6 +124,7 @@ def examine(
         lanes: those that somebody must serve.
         is_gone: whether a process is known to have ended, so that its heartbeat means nothing.
         gate: whether calls are made.
+        guards: what keeps back sources that go wild.
     """
     processes = tuple(_current(heartbeats, now, is_gone))
     fresh = [beat for beat in processes if not _is_silent(beat, now)]
@@ -133,7 +138,9 @@ def examine(
         *_missing(processes, fresh),
         *_unserved(fresh, lanes),
     ]
-    return Health(processes, tuple(standstills), tuple(_paused(fresh)), _api_trouble(fresh), gate)
+    return Health(
+        processes, tuple(standstills), tuple(_paused(fresh)), _api_trouble(fresh), gate, guards
+    )
 
 
 def _paused(fresh: Iterable[Heartbeat]) -> Iterator[Lane]:

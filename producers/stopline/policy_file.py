@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_BYTES_MAX: Final = 1 << 20
+_DEPTH_MAX: Final = 20
 _SECTIONS: Final = frozenset({"rules", "guards"})
 _GUARD: Final = TypeAdapter(Guard)
 T = TypeVar("T", bound=BaseModel)
@@ -56,9 +57,18 @@ class PolicyFile:
         if not isinstance(node, yaml.SequenceNode):
             raise self.error(node, section, "a list is needed")
         return [
-            Entry(_construct(one), one, f"{section}[{number}]")
+            Entry(self._construct(one, f"{section}[{number}]"), one, f"{section}[{number}]")
             for number, one in enumerate(node.value)
         ]
+
+    def _construct(self, node: yaml.Node, name: str) -> Any:
+        try:
+            return yaml.SafeLoader("").construct_document(node)
+        except yaml.MarkedYAMLError as error:
+            what = f"{name}: {error.problem}"
+            raise self._error_at(error.problem_mark or node.start_mark, what) from None
+        except (ValueError, TypeError, OverflowError) as error:
+            raise self.error(node, name, str(error)) from None
 
     def read(self, entry: Entry, kind: TypeAdapter[T]) -> T:
         """An entry as a document; raises `PolicyFileError`."""
@@ -86,9 +96,7 @@ class PolicyFile:
 
     def _compose(self, text: str) -> yaml.MappingNode:
         try:
-            for event in yaml.parse(text, Loader=yaml.SafeLoader):
-                if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                    raise self._error_at(event.start_mark, "anchors and aliases are not read")
+            self._check_events(text)
             root = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             what = error.problem or "this is no YAML"
@@ -100,6 +108,17 @@ class PolicyFile:
         self._check_keys(root)
         return root
 
+    def _check_events(self, text: str) -> None:
+        """Look at what the parser finds, before anything is made of it."""
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise self._error_at(event.start_mark, "anchors and aliases are not read")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEPTH_MAX:
+                raise self._error_at(event.start_mark, f"it is nested more than {_DEPTH_MAX} deep")
+
     def _check_keys(self, node: yaml.Node) -> None:
         """A key that stands twice would hide the first."""
         if isinstance(node, yaml.SequenceNode):
@@ -109,7 +128,9 @@ class PolicyFile:
             return
         seen = set()
         for key, value in node.value:
-            if key.value in seen or not isinstance(key, yaml.ScalarNode):
+            if not isinstance(key, yaml.ScalarNode):
+                raise self._error_at(key.start_mark, "a name is needed here")
+            if key.value in seen:
                 raise self._error_at(key.start_mark, f"the key {key.value!r} stands here twice")
             seen.add(key.value)
             self._check_keys(value)
@@ -149,10 +170,6 @@ def _read(path: Path) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise PolicyFileError(f"{path}: it is no UTF-8 (at byte {error.start + 1})") from None
-
-
-def _construct(node: yaml.Node) -> Any:
-    return yaml.SafeLoader("").construct_document(node)
 
 
 def _inner(node: yaml.Node, place: Sequence[str | int]) -> yaml.Node:

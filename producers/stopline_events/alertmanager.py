@@ -15,7 +15,7 @@ from stopline.contract import Moment, describe
 from stopline.errors import InvalidRequestError
 from stopline_events.cloud_events import Event
 
-ALERTS_MAX: Final = 1_000
+ALERTS_MAX: Final = 2_000
 FIRING: Final = "alertmanager.alert.firing"
 RESOLVED: Final = "alertmanager.alert.resolved"
 _IDS: Final = ("user_id", "task_id", "sub_user_id", "lane")
@@ -35,11 +35,11 @@ class _Webhook(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     version: str
-    alerts: list[_Alert] = Field(max_length=ALERTS_MAX)
+    alerts: list[Any] = Field(max_length=ALERTS_MAX)
 
 
-def events_of(body: Any) -> list[Event]:
-    """The alerts of a webhook as events; the data is the alert.
+def events_of(body: Any) -> list[Event | InvalidRequestError]:
+    """The alerts of a webhook as events, the data is the alert; or what is wrong with one of them.
 
     Raises:
         InvalidRequestError: it is no such webhook.
@@ -51,10 +51,16 @@ def events_of(body: Any) -> list[Event]:
         raise InvalidRequestError(f"{field}: {reason}", field=field) from None
     if webhook.version != "4":
         raise InvalidRequestError("version: version 4 is read", field="version")
-    return [_event(alert) for alert in webhook.alerts]
+    return [_event(number, alert) for number, alert in enumerate(webhook.alerts)]
 
 
-def _event(alert: _Alert) -> Event:
+def _event(number: int, raw: Any) -> Event | InvalidRequestError:
+    try:
+        alert = _Alert.model_validate(raw)
+    except ValidationError as error:
+        field, reason = describe(error)
+        field = f"alerts.{number}.{field}"
+        return InvalidRequestError(f"{field}: {reason}", field=field)
     data = alert.model_dump(mode="json")
     return Event(
         specversion="1.0",

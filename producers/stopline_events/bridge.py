@@ -214,13 +214,14 @@ class Bridge:
                 await self._quarantine(one.message, reason, done)
 
     async def _resume(self, message: Message, resume: Resume, done: Counter[str]) -> None:
-        if message.position not in self._resumed:
+        known = f"{message.position} {resume.target}"
+        if known not in self._resumed:
             try:
                 await self._client.resumed(*resume.target, at=resume.at)
             except InvalidRequestError as error:
                 await self._quarantine(message, str(error), done)
                 return
-            self._resumed.add(message.position)
+            self._resumed.add(known)
         self._junk_in_a_row = 0
         done["resumes"] += 1
 

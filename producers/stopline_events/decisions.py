@@ -10,7 +10,7 @@ The event's `source` and `id` are the idempotency key, its `time` is when it hap
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import orjson
 
@@ -74,6 +74,13 @@ class Ruled(NamedTuple):
 
 
 Decision = Stop | Resume | Ignored | Ruled
+
+
+class Decides(Protocol):
+    """Who says what events ask for: this module, or rules on top of it."""
+
+    def decide(self, event: Event, *, arrived_at: datetime | None = None) -> Decision:
+        """As `decide`."""
 
 
 def decide(

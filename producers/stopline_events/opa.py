@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stopline.contract import Moment, describe
 from stopline.errors import InvalidRequestError
 from stopline_events.cloud_events import Event
 
-DECISIONS_MAX: Final = 1_000
+DECISIONS_MAX: Final = 2_000
 DECISION: Final = "opa.decision"
 _STOPS_MAX: Final = 1_000
 
@@ -29,27 +29,27 @@ class _Decision(BaseModel):
     result: Any = None
 
 
-_DECISIONS: Final = TypeAdapter(list[_Decision])
+def events_of(body: Any) -> list[Event | InvalidRequestError]:
+    """Decisions as events, or what is wrong with one of them.
 
-
-def events_of(body: Any) -> list[Event]:
-    """Decisions as events; the data has `decision_id`, `path`, `result` and `input`.
+    The data has `decision_id`, `path`, `result` and `input`.
 
     Raises:
-        InvalidRequestError: they are none, or too many.
+        InvalidRequestError: there are too many.
     """
     documents = body if isinstance(body, list) else [body]
     if len(documents) > DECISIONS_MAX:
         raise InvalidRequestError(f"at most {DECISIONS_MAX} decisions are taken at once")
+    return [_event(number, raw) for number, raw in enumerate(documents)]
+
+
+def _event(number: int, raw: Any) -> Event | InvalidRequestError:
     try:
-        decisions = _DECISIONS.validate_python(documents)
+        decision = _Decision.model_validate(raw)
     except ValidationError as error:
         field, reason = describe(error)
-        raise InvalidRequestError(f"{field}: {reason}", field=field) from None
-    return [_event(one, raw) for one, raw in zip(decisions, documents, strict=True)]
-
-
-def _event(decision: _Decision, raw: dict[str, Any]) -> Event:
+        field = f"{number}.{field}"
+        return InvalidRequestError(f"{field}: {reason}", field=field)
     return Event(
         specversion="1.0",
         id=decision.decision_id,

@@ -12,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 
 from stopline.settings.environment import EnvironmentSettings
 from stopline_events.decisions import Ignored, Ruled, decide
+from stopline_events.rules.book import EVENT_BYTES_MAX
 from stopline_events.rules.rule_file import RuleFile
 from stopline_events.rules.tally import RuleTally
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from stopline_events.cloud_events import Event
     from stopline_events.decisions import Decision
 
-_BUFFERED_MAX: Final = 10_000
+_BUFFERED_MAX: Final = 2_000
 _CHUNK: Final = 250
 
 
@@ -62,6 +63,11 @@ class Policy:
         self._events: list[str] = []
 
     @property
+    def has_rules(self) -> bool:
+        """Whether rules are in force: then they alone decide about alerts and decisions."""
+        return self._rules is not None
+
+    @property
     def problem(self) -> str | None:
         """What is wrong with the file of rules as it is now."""
         return None if self._rules is None else self._rules.problem
@@ -83,14 +89,25 @@ class Policy:
         return ruled if ruled.fired or ruled.failed else decision
 
     def _keep(self, event: Event, arrived_at: datetime | None) -> None:
-        if self._record_max and len(self._events) < _BUFFERED_MAX:
-            at = event.time or arrived_at or datetime.now(UTC)
+        if not self._record_max or len(self._events) >= _BUFFERED_MAX:
+            return
+        at = event.time or arrived_at or datetime.now(UTC)
+        try:
             document = {**event.model_dump(mode="json", exclude_none=True), "time": at.isoformat()}
             document |= document.pop("extensions", {})
-            self._events.append(orjson.dumps(document, default=str).decode())
+            raw = orjson.dumps(document, default=str)
+        except (ValueError, TypeError, RecursionError, OverflowError):
+            return  # what rules could not read either
+        if len(raw) <= EVENT_BYTES_MAX:
+            self._events.append(raw.decode())
 
     async def flush(self) -> None:
-        """Tell the ledger what was counted, and what is to be kept; once a second is enough."""
+        """Look at the file; tell the ledger what was counted, and what is to be kept.
+
+        Once a second is enough.
+        """
+        if self._rules is not None:
+            _ = self._rules.book
         await self._tally.flush()
         while self._events:
             some = self._events[:_CHUNK]

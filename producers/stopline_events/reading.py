@@ -21,15 +21,14 @@ from stopline.contract import (
 from stopline.contract.junk import HEADER_BYTES_MAX
 from stopline.errors import InvalidRequestError
 from stopline_events import cloud_events
-from stopline_events.decisions import Decision, Stop
+from stopline_events.decisions import Decides, Decision, Stop
 
 if TYPE_CHECKING:
     from stopline.contract import Junk
-    from stopline_events.policy import Policy
     from stopline_events.sources.port import Message, Source
 
 
-def decision_of(message: Message, source: Source, policy: Policy) -> Decision:
+def decision_of(message: Message, source: Source, policy: Decides) -> Decision:
     """What a message asks for.
 
     Where it has no key of its own, the place where it stands is its key.

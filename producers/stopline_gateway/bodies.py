@@ -160,8 +160,8 @@ async def read_zipped_json(request: Request, limits: BodyLimits) -> Any:
         raise Problem(Kind.MALFORMED, "The body is no gzip.") from None
     if len(body) > limits.bytes_max or unfold.unconsumed_tail:
         raise _too_large(limits)
-    if not unfold.eof:
-        raise Problem(Kind.MALFORMED, "The body ended before its end.")
+    if not unfold.eof or unfold.unused_data:
+        raise Problem(Kind.MALFORMED, "The body is no whole gzip of one part.")
     return json_of(body)
 
 

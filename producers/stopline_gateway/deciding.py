@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stopline.errors import InvalidRequestError
-from stopline_events.decisions import Ignored, Resume, Ruled, Stop
+from stopline_events.decisions import Fired, Ignored, Resume, Ruled, Stop
 from stopline_gateway.problems import Problem
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def decide(services: Services, event: Event, caller: Caller) -> Decided:
         decision = services.policy.decide(event, speak_for=caller.speak_for)
         if isinstance(decision, Stop):
             decision = Stop(caller.own(decision.request))
+        elif isinstance(decision, Ruled):
+            decision = decision._replace(fired=tuple(_own(one, caller) for one in decision.fired))
         return Decided(event, decision)
     except InvalidRequestError as error:
         return Decided(event, Problem.of(error))
@@ -67,6 +69,13 @@ class Result(NamedTuple):
     def _has_happened(self) -> bool:
         """Whether its own time counts: one that is still to come, as clocks differ, does not."""
         return self.at is not None and self.at <= datetime.now(UTC)
+
+
+def _own(fired: Fired, caller: Caller) -> Fired:
+    """With a key that is the caller's own: nobody can take that of another's event."""
+    if not isinstance(fired.action, Stop):
+        return fired
+    return fired._replace(action=Stop(caller.own(fired.action.request)))
 
 
 async def do(services: Services, caller: Caller, decided: Decided) -> Result:

@@ -273,7 +273,7 @@ class GuardRules(Document):
         }
     )
 
-    guards: Annotated[tuple[Guard, ...], Field(max_length=1_000)]
+    guards: Annotated[tuple[Guard, ...], Field(max_length=200)]
     version: str | None = None
 
 

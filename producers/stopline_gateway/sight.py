@@ -72,9 +72,8 @@ class Sight:
         return Seen(overview, pulse, health, tuple(self._recorder.points()), guards)
 
     async def _examine(self) -> tuple[Health, Guards]:
-        guards = await self._client.guards.look()
         beats = await self._client.heartbeats()
         health = examine(
             beats.processes, beats.now, call_timeout_s=self._call_timeout_s, gate=beats.gate
         )
-        return health, guards
+        return health, beats.guards

@@ -12,7 +12,8 @@ import pytest
 from stopline.ledger.limits import Limits
 from stopline.testing import World
 from stopline_events.policy import PolicySettings
-from tests.support.gateway import Desk, assert_problem
+from tests.support.console import Viewer
+from tests.support.gateway import Desk, KeyRing, assert_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,14 +52,26 @@ def test_what_fires_asks_for_a_stop_and_what_is_resolved_never_does(desk: Desk) 
     ("change", "field"),
     [
         ({"version": "3"}, "version"),
-        ({"alerts": [{}]}, "alerts.0.status"),
         ({"alerts": 3}, "alerts"),
-        ({"alerts": [{**_ALERTS["alerts"][0], "startsAt": "x"}]}, "alerts.0.startsAt"),
     ],
 )
 def test_what_is_no_webhook_is_refused_whole(desk: Desk, change: Any, field: str) -> None:
     reply = _post(desk, "/v1/alerts/alertmanager", {**_ALERTS, **change})
     assert_problem(reply, 422, "invalid-request", field)
+
+
+@pytest.mark.parametrize("change", [{"startsAt": "x"}, {"labels": 3}, {"fingerprint": ""}])
+def test_an_alert_that_is_none_is_refused_alone(desk: Desk, change: Any) -> None:
+    first, second = _ALERTS["alerts"]
+    body = {**_ALERTS, "alerts": [{**first, **change}, first, second]}
+    document = _post(desk, "/v1/alerts/alertmanager", body).json()
+    assert document["counts"] == {"refused": 1, "accepted": 1, "ignored": 1}
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00"])
+def test_times_at_the_ends_of_the_calendar_are_none(desk: Desk, at: str) -> None:
+    body = {**_ALERTS, "alerts": [{**_ALERTS["alerts"][0], "startsAt": at}]}
+    assert _post(desk, "/v1/alerts/alertmanager", body).json()["counts"] == {"refused": 1}
 
 
 def test_a_decision_may_ask_for_many_stops(desk: Desk) -> None:
@@ -135,13 +148,27 @@ def test_a_batch_of_events_is_ruled_in_one_call(ruled: Desk) -> None:
     assert reply.json()["counts"] == {"ruled": 5, "ignored": 5}
 
 
-def test_rules_decide_about_alerts_before_their_labels_do(ruled: Desk) -> None:
+def test_where_there_are_rules_they_alone_decide_about_alerts(ruled: Desk) -> None:
     paging = {**_ALERTS["alerts"][0]["labels"], "severity": "page"}
     body = {**_ALERTS, "alerts": [{**_ALERTS["alerts"][0], "labels": paging}]}
     (result,) = _post(ruled, "/v1/alerts/alertmanager", body).json()["results"]
     assert result["rules"][0]["rule"] == "paging-alerts"
     (result,) = _post(ruled, "/v1/alerts/alertmanager", _ALERTS).json()["results"][:1]
-    assert result["status"] == "accepted", "no rule fires, its labels say what is to be stopped"
+    assert result["status"] == "ignored", "as 'policy test' says, too"
+
+
+def test_no_key_takes_that_of_anothers_event(keys: KeyRing) -> None:
+    policy = PolicySettings(file=_SAMPLES / "policy.yaml")
+    with Desk(World(), keys_file=keys.path, policy=policy) as desk:
+        one, other = keys.add("one"), keys.add("other")
+        Viewer(desk).look_again()
+        headers = {"Content-Type": "application/cloudevents+json"}
+        event = {"specversion": "1.0", "id": "1", "source": "/usage", "type": "usage.budget"}
+        for key, task in ((one, "t1"), (other, "t2")):
+            data = {"user_id": "u", "task_id": task, "spent": 2, "limit": 1}
+            body = orjson.dumps({**event, "data": data})
+            reply = desk.call("POST", "/v1/events", key=key, content=body, headers=headers).json()
+            assert reply["rules"][0]["receipt"]["receipt"] == "accepted"
 
 
 def test_rules_that_are_wrong_now_are_told(tmp_path: Path) -> None:

@@ -10,14 +10,18 @@ from stopline.contract import (
     GuardLimit,
     Halt,
     HeldFor,
+    HoldResult,
     Trip,
 )
+from stopline.ledger import guards
 from tests.ledger.desk import Call
 from tests.ledger.guarded import (
     ACCEPTED,
     HELD,
+    LIMITED,
     apply,
     open_of,
+    release,
     stop,
     view_of,
 )
@@ -110,3 +114,64 @@ def test_a_share_of_failures_halts_the_rest(desk: Desk) -> None:
     desk.begin(stop(desk, "good", "p")[0]).succeed()
     assert view_of(desk).trip is Trip.HALT
     assert stop(desk, "more", "p")[1] is HELD
+
+
+def test_a_guard_whose_canary_is_removed_meanwhile_breaks_no_sweep(desk: Desk) -> None:
+    apply(desk, _CANARY)
+    sent = [stop(desk, str(number), "p")[0] for number in range(10)]
+    apply(desk, Guard(source="p", limit=GuardLimit(requests=100, window_s=60)))
+    for _ in range(3):
+        desk.time.advance(6)
+        desk.sweep()
+    assert open_of(desk, sent[-1]).held_for is HeldFor.TRIPPED
+    assert release(desk, sent[-1]) == [HoldResult.RELEASED]
+
+
+def test_a_reset_lets_go_nothing_of_a_canary_that_failed(desk: Desk) -> None:
+    apply(desk, _CANARY)
+    sent = [stop(desk, str(number), "p")[0] for number in range(10)]
+    for request_id in sent[:2]:
+        desk.begin(request_id).reject()
+    desk.run(guards.reset_guard(desk.limits, "p", None))
+    for request_id in sent[2:4]:
+        desk.begin(request_id).succeed()
+    for _ in range(3):
+        desk.time.advance(6)
+        assert desk.sweep().grants == ()
+    assert view_of(desk).held == 6
+
+
+def test_what_was_joined_while_it_was_held_goes_by_itself_no_sooner(desk: Desk) -> None:
+    apply(desk, LIMITED)
+    sent = [stop(desk, str(number), lasts_s=50)[0] for number in range(4)]
+    assert stop(desk, "3", lasts_s=500) == (sent[3], HELD)
+    desk.run(guards.reset_guard(desk.limits, "policy:*", None))
+    desk.time.advance(60)
+    assert sent[3] not in {one.request_id for one in desk.sweep().grants}
+    assert open_of(desk, sent[3]).held_for is HeldFor.TRIPPED
+
+
+def test_many_that_wait_for_a_canary_are_looked_at_now_and_then_and_go_at_once(desk: Desk) -> None:
+    apply(desk, Guard(source="p", canary=Canary(first=2)))
+    sent = [stop(desk, str(number), "p")[0] for number in range(900)]
+    due = [open_of(desk, one).next_at for one in sent[2:]]
+    assert (max(due) - min(due)).total_seconds() > 15
+    for request_id in sent[:2]:
+        desk.begin(request_id).succeed()
+    called = set()
+    for _ in range(60):
+        desk.time.advance(0.1)
+        for grant in desk.sweep(limit=250).grants:
+            called.add(grant.request_id)
+            Call(desk, grant).succeed()
+    assert called == set(sent[2:])
+
+
+def test_a_held_request_tells_who_held_it_when_it_has_ended(desk: Desk) -> None:
+    apply(desk, LIMITED)
+    sent = [stop(desk, str(number))[0] for number in range(4)]
+    release(desk, sent[3])
+    desk.begin(sent[3]).succeed()
+    assert desk.document(sent[3]).held_by == "policy:*"
+    desk.begin(sent[0]).succeed()
+    assert desk.document(sent[0]).held_by is None

@@ -82,7 +82,7 @@ def test_beyond_the_limit_all_new_ones_are_held_until_a_person_resets_it(desk: D
 
 
 def test_never_more_than_so_many_go_in_any_window(desk: Desk) -> None:
-    apply(desk, Guard(source="p", limit=GuardLimit(requests=3, window_s=60), auto_reset_s=1))
+    apply(desk, Guard(source="p", limit=GuardLimit(requests=3, window_s=60), auto_reset_s=60))
     went: list[float] = []
     for number in range(200):
         if stop(desk, str(number), "p")[1] is ACCEPTED:
@@ -306,3 +306,36 @@ def test_a_call_of_a_held_ones_successor_is_not_held_back(desk: Desk) -> None:
     stop(desk, "b", "p")
     assert stop(desk, "c", "p")[1] is HELD
     assert Call(desk, grant).succeed() == "ended"
+
+
+def test_two_guards_hold_one_request_of_a_target(desk: Desk) -> None:
+    apply(
+        desk,
+        Guard(source="a", limit=GuardLimit(requests=1, window_s=60)),
+        Guard(source="b", limit=GuardLimit(requests=1, window_s=60)),
+    )
+    for source in "ab":
+        stop(desk, f"first-{source}", source)
+    ids = {stop(desk, "t", source)[0] for source in "abab"}
+    assert len(ids) == 1
+    assert look(desk).held == 1
+    assert release(desk, *ids) == [HoldResult.RELEASED]
+
+
+def test_a_dry_run_changes_nothing_of_what_is_there(desk: Desk) -> None:
+    own, _ = stop(desk, "t", "ops", lane="bulk")
+    apply(desk, Guard(source="p", dry_run=True))
+    request_id, _ = stop(desk, "t", "p", lane="emergency")
+    assert desk.outcome(request_id) is OutcomeKind.DRY_RUN
+    found = open_of(desk, own)
+    assert (found.lane, found.joined_count) == (Lane.BULK, 0)
+
+
+def test_a_held_wish_promotes_nobody(desk: Desk) -> None:
+    apply(desk, LIMITED)
+    for number in range(3):
+        stop(desk, f"first{number}")
+    own, _ = stop(desk, "t", "ops", lane="bulk", issued_ago_s=10)
+    desk.begin(own)
+    assert stop(desk, "t", lane="emergency")[1] is HELD
+    assert open_of(desk, own).lane is Lane.BULK

@@ -29,7 +29,7 @@ def guards_of(seed: int) -> tuple[Guard, ...]:
     limit = GuardLimit(requests=random.randint(1, 3), window_s=random.choice([1, 2, 5]))
     canary = Canary(first=random.randint(1, 2)) if random.random() < 0.5 else None
     halt = Halt(failed_share=0.5, of_last=2) if random.random() < 0.3 else None
-    auto_reset_s = random.choice([None, 1, 3])
+    auto_reset_s = random.choice([None, 5, 7])
     guard = Guard(source="wi*", limit=limit, canary=canary, halt=halt, auto_reset_s=auto_reset_s)
     return (guard,)
 

@@ -163,8 +163,8 @@ SCRIPTS = [
     Mutant(
         "who is satisfied by another counts as a stop",
         "g",
-        "if outcome ~= 'stopped' or satisfied_by then return end",
-        "if outcome ~= 'stopped' then return end",
+        "if outcome ~= 'stopped' or satisfied_by or request.held_for then return end",
+        "if outcome ~= 'stopped' or request.held_for then return end",
     ),
     Mutant(
         "the last that ended are not listed",

@@ -49,8 +49,12 @@ def test_guards_are_read(tmp_path: Path) -> None:
         ("rules: []", "it has no guards"),
         ("guards: &x []\nrules: *x", ":1: anchors and aliases are not read"),
         ("guards: !!python/object:os.system x", "guards: a list is needed"),
-        ("guards: " + "[" * 3000 + "]" * 3000, "no YAML that can be read"),
-        ("guards: \x00", "1"),
+        ("guards: " + "[" * 100_000, "nested more than 20 deep"),
+        ("guards: [{source: !foo a}]", "guards[0]: could not determine a constructor"),
+        ("guards: [{source: 2026-13-45}]", "guards[0]: month must be in 1..12"),
+        ("guards: [{? [a] : 1}]", "a name is needed here"),
+        ("guards: [{<<: 3, dry_run: true}]", "guards[0]: expected a mapping"),
+        ("guards: \x00", "no YAML that can be read"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:

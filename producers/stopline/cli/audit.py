@@ -11,6 +11,7 @@ from stopline.cli import output
 from stopline.cli.options import AsJson
 from stopline.client.sync_client import StopClient
 from stopline.contract import parse_moment
+from stopline.texts import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,5 +64,9 @@ def _about(entry: AuditEntry) -> str | None:
     follow = entry.follow if entry.follow not in entry.request_ids else None
     count = None if entry.count is None else f"{entry.count} in all"
     batch = f"batch {entry.batch_id}" if entry.batch_id else None
-    words = (target, batch, ids, count, entry.receipt, follow and f"follow {follow}")
+    guard = f"guard {entry.source}" if entry.source and not target else None
+    lane = f"lane {entry.lane}" if entry.lane else None
+    lasts = None if entry.lasts_s is None else f"for {duration_text(entry.lasts_s)}"
+    what = (guard, lane, lasts, entry.reason)
+    words = (target, batch, ids, count, *what, entry.receipt, follow and f"follow {follow}")
     return "; ".join(word for word in words if word) or None

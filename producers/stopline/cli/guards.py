@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stopline.cli import output
-from stopline.cli.options import AsJson
+from stopline.cli.options import AsJson, operator
 from stopline.client.sync_client import StopClient
 from stopline.errors import InvalidRequestError
 from stopline.exits import Exit
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Keep back sources that go wild: apply a file of guards, see them, reset one.",
     no_args_is_help=True,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _Source = Annotated[str, typer.Argument(metavar="SOURCE", help="As it stands in the file.")]
@@ -42,14 +43,22 @@ def apply(
     with StopClient() as client:
         seen = client.guards.look()
         changes = list(_changes(seen.rules, rules))
+        if changes and not (dry_run or yes or sys.stdin.isatty()):
+            raise InvalidRequestError("say --yes where nobody can be asked, or --dry-run")
         _print_changes(changes, as_json=as_json, applied=bool(changes) and not dry_run)
-        if dry_run or not changes or not _is_agreed(yes=yes):
+        if dry_run or not changes:
             return
-        if not client.guards.apply(rules, seen=seen.version):
+        if not _is_agreed(yes=yes):
+            output.say("Nothing was changed.")
+            raise typer.Exit(Exit.NOT_ALL_STOPPED)
+        if not client.guards.apply(rules, seen=seen.version, actor=operator()):
             output.say("Others were applied meanwhile: nothing was changed. Try it again.")
             raise typer.Exit(Exit.NOT_ALL_STOPPED)
+        left = [one for one in client.guards.look().views if one.guard is None]
         if not as_json:
             output.say("Applied.")
+            for one in left:
+                output.say(f"{one.source} is no guard any more; {one.held:,} are held still.")
 
 
 @app.command(name="list")
@@ -78,7 +87,11 @@ def show(source: _Source, as_json: AsJson = False) -> None:
         output.print_json(document)
         return
     rules = document.pop("guard") or {}
-    output.console.print(output.facts(document | {"rules": view.guard and view.guard.sentence()}))
+    output.console.print(
+        output.facts(
+            document | {"state": _state(view), "does": view.guard and view.guard.sentence()}
+        )
+    )
     if not rules:
         output.say("It is no guard any more; what it held, it holds still.")
 
@@ -87,17 +100,25 @@ def show(source: _Source, as_json: AsJson = False) -> None:
 def reset(source: _Source, as_json: AsJson = False) -> None:
     """Let a guard begin anew; what it holds, it holds still (`stopline held release`)."""
     with StopClient() as client:
-        had_tripped = client.guards.reset(source)
+        views = client.guards.look().views
+        held = sum(one.held for one in views if one.source == source)
+        had_tripped = client.guards.reset(source, actor=operator())
     if had_tripped is None:
         raise InvalidRequestError(f"There is no guard of the source {source}.")
     if as_json:
         output.print_json({"source": source, "had_tripped": had_tripped})
     else:
-        output.say("It begins anew." if had_tripped else "It had not tripped; it begins anew.")
+        begins = "begins anew" if had_tripped else "had not tripped; it begins anew"
+        output.say(f"The guard {source} {begins}.")
+        if held:
+            hint = f"'stopline held release --guard \"{source}\"', or discard"
+            output.say(f"{held:,} are held still: {hint}.")
 
 
 def _state(view: GuardView) -> str:
-    parts = [f"tripped by its {view.trip}" if view.trip else "open"]
+    parts = [f"tripped by its {view.trip}" if view.trip else "lets through"]
+    if view.guard is None:
+        parts = ["no guard any more"]
     if view.canary_done is not None and not view.trip:
         parts.append(f"canary: {view.canary_done} ended, {view.canary_failed} of them failed")
     if view.held:
@@ -132,6 +153,4 @@ def _print_changes(changes: list[tuple[str, str, str]], *, as_json: bool, applie
 def _is_agreed(*, yes: bool) -> bool:
     if yes:
         return True
-    if not sys.stdin.isatty():
-        raise InvalidRequestError("say --yes where nobody can be asked, or --dry-run")
     return typer.confirm("Apply this?", err=True)

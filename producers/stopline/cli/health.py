@@ -45,6 +45,7 @@ def health(
         lanes=lanes or ([] if here and found.processes else Lane),
         is_gone=lambda beat: beat.host == host and not _is_alive(beat.pid),
         gate=found.gate,
+        guards=found.guards,
     )
     if as_json:
         output.print_json(_document(health))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from stopline.cli import output
-from stopline.cli.options import AsJson, By
+from stopline.cli.options import AsJson, By, operator
 from stopline.client.sync_client import StopClient
 from stopline.contract import HoldResult
 from stopline.errors import InvalidRequestError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Look at what guards hold, let it go, or drop it.",
     no_args_is_help=True,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _CHUNK: Final = 250
@@ -72,7 +73,7 @@ def release(  # each is an option
     with StopClient() as client:
         _act(
             _Chosen(client, ids, guard, everything=everything),
-            client.guards.release,
+            lambda some: client.guards.release(some, actor=operator()),
             "let go",
             dry_run=dry_run,
             yes=yes,
@@ -94,7 +95,7 @@ def discard(  # each is an option
     with StopClient() as client:
         _act(
             _Chosen(client, ids, guard, everything=everything),
-            lambda some: client.guards.discard(some, by=by),
+            lambda some: client.guards.discard(some, by=by, actor=operator()),
             "dropped",
             dry_run=dry_run,
             yes=yes,
@@ -129,7 +130,10 @@ class _Chosen:
 
 def _held(client: StopClient, guard: str | None) -> Iterator[OpenRequest]:
     views = client.guards.look().views
-    for source in [one.source for one in views if guard in {None, one.source}]:
+    sources = [one.source for one in views if guard in {None, one.source}]
+    if guard is not None and not sources:
+        raise InvalidRequestError(f"There is no guard of the source {guard}.")
+    for source in sources:
         yield from client.guards.held(source)
 
 

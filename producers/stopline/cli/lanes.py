@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from stopline.cli import output
-from stopline.cli.options import AsJson, By
+from stopline.cli.options import AsJson, operator
 from stopline.client.sync_client import StopClient
 from stopline.contract import Lane
 from stopline.errors import InvalidRequestError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Pause a lane, let it go on, see which are paused.",
     no_args_is_help=True,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _DURATION: Final = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[smh])")
@@ -32,12 +33,14 @@ def pause(
     lasts: Annotated[
         str, typer.Option("--for", help="Then it goes on by itself: 90s, 30m, 2h; a day at most.")
     ],
-    by: By = "unknown",
+    by: Annotated[str | None, typer.Option(help="Who does this; you if left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Let the requests of a lane wait; they expire, are cancelled and superseded as ever."""
     with StopClient() as client:
-        client.gate.pause_lane(lane, _seconds(lasts), reason=reason, by=by)
+        client.gate.pause_lane(
+            lane, _seconds(lasts), reason=reason, by=by or operator().name, actor=operator()
+        )
         _print(client.gate.look(), as_json=as_json)
 
 
@@ -45,7 +48,7 @@ def pause(
 def resume(lane: Annotated[Lane, typer.Argument(help="Which.")], as_json: AsJson = False) -> None:
     """Let a paused lane go on at once."""
     with StopClient() as client:
-        if not client.gate.resume_lane(lane) and not as_json:
+        if not client.gate.resume_lane(lane, actor=operator()) and not as_json:
             output.say(f"lane {lane} was not paused")
         _print(client.gate.look(), as_json=as_json)
 

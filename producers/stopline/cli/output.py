@@ -17,7 +17,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from stopline.contract import DeadMessage, Outcome, OutcomeKind, Verified, letter_id
+from stopline.contract import (
+    DeadMessage,
+    OpenRequest,
+    Outcome,
+    OutcomeKind,
+    State,
+    Verified,
+    letter_id,
+)
 from stopline.texts import shown
 
 if TYPE_CHECKING:
@@ -108,6 +116,8 @@ def print_status(status: Status) -> None:
     if document.get("verified") == Verified.NOT_CHECKED:
         del document["verified"]
     console.print(facts(document))
+    if isinstance(status, OpenRequest) and status.state is State.HELD:
+        say(f"The guard {status.held_by} holds it: 'stopline held release {status.request_id}'.")
     if joined:
         console.print(Text("joined", style="bold"))
         for one in joined:
@@ -122,6 +132,8 @@ def print_request(one: Status) -> None:
     """A request of many: id, where it is, its target; below that who asks, and why."""
     if isinstance(one, Outcome):
         at, where = one.finished_at, one.outcome.value
+    elif one.state is State.HELD:
+        at, where = one.accepted_at, f"held ({one.held_for}) {one.lane}"
     else:
         at, where = one.next_at, f"{one.state} {one.lane}"
     words = (one.request_id, where, f"{at:%Y-%m-%d %H:%M:%S}Z", one.target)

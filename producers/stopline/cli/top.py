@@ -19,7 +19,7 @@ from stopline import health
 from stopline.cli import output
 from stopline.cli.options import AsJson
 from stopline.client.sync_client import StopClient
-from stopline.contract import State
+from stopline.contract import Lane, State
 from stopline.errors import StoplineError
 from stopline.pulse import Recorder
 from stopline.settings.model import Settings
@@ -68,7 +68,11 @@ class _Watched:
         """How it is now."""
         beats = self._client.heartbeats()
         found = health.examine(
-            beats.processes, beats.now, call_timeout_s=self._call_timeout_s, gate=beats.gate
+            beats.processes,
+            beats.now,
+            call_timeout_s=self._call_timeout_s,
+            gate=beats.gate,
+            guards=beats.guards,
         )
         return self._recorder.add(self._client.view.overview()), found
 
@@ -130,24 +134,34 @@ def _headline(pulse: Pulse, found: Health) -> Text:
 
 def _lanes(pulse: Pulse) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold dim")
-    table.add_column("lane")
+    table.add_column("lane", no_wrap=True, min_width=len(Lane.EMERGENCY))
     for name in (*State, "oldest", "late", "stops/s", "p50", "p99"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for one in pulse.lanes:
         table.add_row(*_lane(one))
     return table
 
 
 def _lane(one: LanePulse) -> tuple[RenderableType, ...]:
-    late = Text(duration_text(one.late_s), style="bold red" if (one.late_s or 0) > _LATE_S else "")
+    late = Text(_short(one.late_s), style="bold red" if (one.late_s or 0) > _LATE_S else "")
     return (
         str(one.lane),
         *(f"{count:,}" for count in one.open.values()),
-        duration_text(one.oldest_s),
+        _short(one.oldest_s),
         late,
         "-" if one.stopped_per_s is None else f"{one.stopped_per_s:,.1f}",
-        duration_text(one.p50_s),
-        duration_text(one.p99_s),
+        _short(one.p50_s),
+        _short(one.p99_s),
+    )
+
+
+def _short(seconds: float | None) -> str:
+    """A duration in a narrow column: `4m29`, `12.3 s`."""
+    text = duration_text(seconds)
+    return (
+        text.replace(" min ", "m").replace(" h ", "h").removesuffix(" min")
+        if "min" in text
+        else text
     )
 
 

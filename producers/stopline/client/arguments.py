@@ -122,6 +122,6 @@ def no_outcome(request_id: str, timeout_s: float | None) -> OutcomeTimeoutError:
     """The error of a waiter whose time is over."""
     after = "" if timeout_s is None else f" after {timeout_s:g} s"
     return OutcomeTimeoutError(
-        f"Request {request_id} has no outcome{after}; it goes on. Look again with "
-        f"'stopline status {request_id}'."
+        f"Request {request_id} has no outcome{after}; 'stopline status {request_id}' says "
+        "where it is."
     )

@@ -14,16 +14,17 @@ from stopline.contract.times import rfc3339
 from stopline.contract.validation import checked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
-GUARDS_MAX: Final = 1_000
+GUARDS_MAX: Final = 200
 REQUESTS_MAX: Final = 100_000
 WINDOW_S_MAX: Final = 86_400
 _PATTERN: Final = re.compile(r"[^*]*\*?")
 
 
 def _is_pattern(value: str) -> str:
-    if not _PATTERN.fullmatch(value):
+    if not _PATTERN.fullmatch(value) or not value.isprintable():
         msg = "a source, or the beginning of some with * at its end"
         raise ValueError(msg)
     return value
@@ -84,6 +85,9 @@ class Guard(Document):
             raise ValueError(msg)
         if self.canary and self.canary.failed_max >= self.canary.first:
             msg = "canary.failed_max must be less than canary.first: it would never fail"
+            raise ValueError(msg)
+        if self.auto_reset_s and self.limit and self.auto_reset_s < self.limit.window_s:
+            msg = "auto_reset_s must be at least limit.window_s: its window would be full still"
             raise ValueError(msg)
         return self
 
@@ -181,6 +185,21 @@ class Guards(NamedTuple):
     def rules(self) -> tuple[Guard, ...]:
         """The guards as they were applied."""
         return tuple(one.guard for one in self.views if one.guard is not None)
+
+    def notices(self) -> Iterator[tuple[str, str]]:
+        """What people should know: a part and a sentence for each guard that holds some."""
+        for one in self.views:
+            if one.trip is None and not one.held:
+                continue
+            why = f"it has tripped ({one.trip})" if one.trip else "its canary runs"
+            if one.guard is None:
+                why = "it is no guard any more"
+            elif one.trip is None and one.canary_done is None:
+                why = "it lets new ones through"
+            yield (
+                f"guard {one.source}",
+                f"{why}, and holds {one.held:,}: 'stopline held list', release or discard",
+            )
 
     @property
     def held(self) -> int:

@@ -57,6 +57,8 @@ class HeldFor(StrEnum):
     """The guard has tripped: a person lets it go, or drops it."""
     TURN = "turn"
     """It was let go, and waits for others of its target."""
+    RELEASED = "released"
+    """It is held no more."""
 
 
 class Verdict(StrEnum):
@@ -141,6 +143,8 @@ class Outcome(RequestDocument):
     finished_at: Moment
     verified: Verified = Verified.NOT_CHECKED
     """Whether the task was seen to be paused after the call that stopped it (STOPLINE_VERIFY)."""
+    held_by: str | None = None
+    """The source of a guard that held it for a while, or to its end."""
 
 
 class OpenRequest(RequestDocument):

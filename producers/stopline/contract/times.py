@@ -35,9 +35,16 @@ _RFC3339: Final = re.compile(
 )
 
 
+_ENDS: Final = ("0001-01-01", "9999-12-31")
+"""Days that another zone may put outside of the calendar."""
+
+
 def _no_number(value: object) -> object:
     """Refuse what pydantic would take for seconds since 1970: `20261125` is meant as a day."""
     if isinstance(value, datetime) or (isinstance(value, str) and _RFC3339.fullmatch(value)):
+        if str(value).startswith(_ENDS):
+            msg = "the time is at the end of the calendar"
+            raise ValueError(msg)
         return value
     msg = "a time like 2026-11-22T16:47:14Z is needed (RFC 3339)"
     raise ValueError(msg)

@@ -25,6 +25,7 @@ from stopline.ledger.values import Command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from stopline.contract import OpenRequest
     from stopline.ledger.commands.encoding import Promotions
@@ -106,28 +107,36 @@ def _parse(reply: Any) -> Guards:
     rules = {one["source"]: Guard.model_validate(one) for one in known}
     rows = zip(found[::4], found[1::4], found[2::4], found[3::4], strict=True)
     views = (
-        _view(rules, text(source), pairs(state), held, oldest)
+        _view(at, rules, text(source), pairs(state), held, oldest)
         for source, state, held, oldest in rows
     )
     return Guards(at, tuple(views), version)
 
 
 def _view(
-    rules: dict[str, Guard], source: str, state: dict[str, str], held: int, oldest: bytes
+    at: datetime,
+    rules: dict[str, Guard],
+    source: str,
+    state: dict[str, str],
+    held: int,
+    oldest: bytes,
 ) -> GuardView:
     guard = rules.get(source)
     tripped = state.get("tripped_at")
     tripped_at = from_microseconds(int(tripped)) if tripped else None
     auto_reset_s = guard.auto_reset_s if guard else None
+    resets_at = (
+        tripped_at + timedelta(seconds=auto_reset_s) if tripped_at and auto_reset_s else None
+    )
+    if resets_at is not None and resets_at <= at:  # the next request finds it so
+        tripped_at = resets_at = None
     is_canary = bool(guard and guard.canary and state.get("canary"))
     return GuardView(
         source,
         guard,
-        trip=Trip(state["trip"]) if tripped else None,
+        trip=Trip(state["trip"]) if tripped_at else None,
         tripped_at=tripped_at,
-        resets_at=tripped_at + timedelta(seconds=auto_reset_s)
-        if tripped_at and auto_reset_s
-        else None,
+        resets_at=resets_at,
         held=int(held),
         oldest_held_at=from_microseconds(int(float(oldest))) if oldest else None,
         canary_done=int(state.get("done", 0)) if is_canary else None,

@@ -168,12 +168,17 @@ GATE: Final = Layout(
         Field("rate_due", Kind.OPTIONAL_NUMBER, "when the next call is due if all keep the rate"),
         Field("room", Kind.OPTIONAL_NUMBER, "calls at a time, in thousandths, where it adapts"),
         Field("cut_at", Kind.OPTIONAL_NUMBER, "when that was last made less"),
-        Field("looked_at", Kind.OPTIONAL_NUMBER, "when those that wait were last looked through"),
-        Field("look_from", Kind.OPTIONAL_NUMBER, "as far as which rank"),
+        Field(
+            "looked", Kind.OPTIONAL_TEXT, "lane=when:rank: how far those that wait were looked at"
+        ),
+        Field(
+            "forbidden", Kind.OPTIONAL_TEXT, "users of calls that were forbidden, since one was not"
+        ),
+        Field("by_401", Kind.OPTIONAL_NUMBER, "1 where the token is unknown, not merely forbidden"),
         Field("retries", Kind.OPTIONAL_NUMBER, "that may be made, in thousandths"),
         Field("retries_at", Kind.OPTIONAL_NUMBER, "when that was"),
     ),
-    rare=7,
+    rare=8,
 )
 """Whether calls may be made now, for all workers: `_gate.lua`."""
 

@@ -64,6 +64,8 @@ class GateLimits:
 
     def _reserve(self, of: int) -> int:
         """What is left to the emergency lane: one at least, where there is more than one."""
+        if not self.emergency_share:
+            return 0
         return min(of - 1, max(1, round(of * self.emergency_share)))
 
 

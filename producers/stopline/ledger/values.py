@@ -152,7 +152,9 @@ class Cause(StrEnum):
     BUSY = "busy"
     """The upstream has too much to do: the same."""
     REFUSED = "refused"
-    """It refused the token: counts for nothing, since it says nothing of this request."""
+    """It refused the token (401): counts for nothing; it says nothing of this request."""
+    FORBIDDEN = "forbidden"
+    """It refused it for this (403), or for all: the same."""
     INTERRUPTED = "interrupted"
     """The worker's doing: counts for nothing."""
 
@@ -160,7 +162,8 @@ class Cause(StrEnum):
 class Retry(NamedTuple):
     """The attempt settled nothing: another follows after the delay, unless a limit is reached.
 
-    `hold_us` is for how long the API asked everybody to wait; `said` is what the call said of it.
+    `least_us` is the least delay that the API asked for, `hold_us` that of everybody; `said` is
+    what the call said of the API.
     """
 
     request_id: str
@@ -168,6 +171,7 @@ class Retry(NamedTuple):
     record: Record
     cause: Cause
     delay_us: int
+    least_us: int = 0
     hold_us: int = 0
     said: str = ""
 

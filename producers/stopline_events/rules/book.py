@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -40,12 +41,10 @@ from stopline_events.rules.expressions import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from stopline_events.cloud_events import Event
     from stopline_events.rules.documents import ResumeAction, Rule, StopAction
 
-EVENT_BYTES_MAX: Final = 32 * 1024
+EVENT_BYTES_MAX: Final = 16 * 1024
 """Larger events are no business of rules: what an expression costs grows with them."""
 SOURCE_PREFIX: Final = "policy:"
 _MOMENTS: Final = frozenset({"issued_at", "not_after", "at"})
@@ -178,7 +177,7 @@ def _action(
     given = {name: value for name, value in fields.items() if value is not None}
     if rule.resume is not None:
         at = given.pop("at", happened_at)
-        moment = parse_moment(at, "at") if isinstance(at, str) else at
+        moment = at if isinstance(at, datetime) else parse_moment(at, "at")
         request = StopRequest.parse({**given, "source": SOURCE_PREFIX + rule.name})
         return Resume(Target(request.user_id, request.task_id, request.sub_user_id), moment)
     if isinstance(given.get("reason"), str):

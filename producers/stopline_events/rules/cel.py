@@ -22,6 +22,8 @@ TEXT_CHARACTERS_MAX: Final = 2_000
 """Of one expression: compiling holds up everything else."""
 DEPTH_MAX: Final = 32
 """Of an event's data."""
+LENGTH_MAX: Final = 500
+"""Of a list or map in it: what one round of a loop costs grows with them."""
 _PLACE: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _REASON: Final = re.compile(r"^[A-Z_]+: ")
 _TYPES: Final = {
@@ -45,7 +47,7 @@ class Cel:
             raise ExpressionError(f"it is longer than {TEXT_CHARACTERS_MAX} characters")
         try:
             compiled = self._env.compile(text)
-        except (RuntimeError, ValueError, UnicodeError) as error:
+        except (RuntimeError, ValueError, TypeError, MemoryError) as error:
             raise _error_of(str(error)) from None
         kind = compiled.return_type().name()
         if wanted is not Wanted.FIELDS and kind not in _TYPES[wanted]:
@@ -68,22 +70,27 @@ class CelExpression:
         """As `Expression.evaluate`."""
         try:
             value = self._compiled.eval(event)
-        except (RuntimeError, ValueError, UnicodeError) as error:
+        except (RuntimeError, ValueError, TypeError, MemoryError) as error:
             raise EvaluationError(_told(str(error))) from None
         if value.type().name() in {"ERROR", "UNKNOWN"}:
             raise EvaluationError(_told(str(value.value())))
         return value.plain_value()
 
 
+def _check_bounds(value: dict[str, Any] | list[Any], depth: int) -> None:
+    if not depth:
+        raise EvaluationError(f"the data is nested more than {DEPTH_MAX} deep")
+    if len(value) > LENGTH_MAX:
+        raise EvaluationError(f"the data has a list or map of more than {LENGTH_MAX}")
+
+
 def _readable(value: Any, depth: int) -> Any:
     """Data as CEL can hold it: larger integers become what JavaScript would make of them."""
     if isinstance(value, dict):
-        if not depth:
-            raise EvaluationError(f"the data is nested more than {DEPTH_MAX} deep")
+        _check_bounds(value, depth)
         return {_whole(name): _readable(one, depth - 1) for name, one in value.items()}
     if isinstance(value, list):
-        if not depth:
-            raise EvaluationError(f"the data is nested more than {DEPTH_MAX} deep")
+        _check_bounds(value, depth)
         return [_readable(one, depth - 1) for one in value]
     if isinstance(value, str):
         return _whole(value)

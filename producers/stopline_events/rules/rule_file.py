@@ -108,8 +108,10 @@ class RuleFile:
     def _read(self) -> None:
         try:
             self._book = read_rules(self._path)
-        except PolicyFileError as error:
-            self.problem = str(error)
+        except Exception as error:  # noqa: BLE001  # the rules of before stay in force, whatever it is
+            self.problem = f"{self._path}: {error!r}"
+            if isinstance(error, PolicyFileError):
+                self.problem = str(error)
             _log.error(
                 "%s; the rules of before stay in force", error, extra={"action": "rules_wrong"}
             )

@@ -138,7 +138,7 @@ def _end(outcome: Outcome) -> Step:
 _HELD_FOR: Final = {
     None: "",
     HeldFor.CANARY: "the first ones of its source are to end before.",
-    HeldFor.TRIPPED: "it has tripped. A person lets the request go, or drops it.",
+    HeldFor.TRIPPED: "a person lets it go, or drops it.",
     HeldFor.TURN: "a person let it go, and others of its target are ahead.",
 }
 
@@ -158,7 +158,7 @@ def _to_come(status: Outcome | OpenRequest) -> Iterator[Step]:
             yield Step(status.next_at, "waiting", why, tone=Tone.WAITING, is_to_come=True)
         case State.HELD:
             why = f"The guard {status.held_by} holds it: {_HELD_FOR[status.held_for]}"
-            yield Step(status.next_at, "held", why, tone=Tone.WAITING, is_to_come=True)
+            yield Step(status.accepted_at, "held", why, tone=Tone.WAITING)
     if status.not_after is not None:
         why = "Later no call begins: without a confirmed stop it ends as expired."
         yield Step(status.not_after, "deadline", why, is_to_come=True)

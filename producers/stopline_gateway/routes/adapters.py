@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from fastapi import APIRouter, Request
 
 from stopline.errors import InvalidRequestError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from stopline_gateway.services import Services
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=DirectRoute)
+_AT_ONCE_MAX = 2_000
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {"description": "What became of each.", "model": EventResults},
     **problems(*BODY, Kind.CONFLICT, Kind.FULL),
@@ -66,8 +68,9 @@ _DECISION = {
 async def create_alerts(request: Request) -> Response:
     """A webhook of version 4. What fires asks for a stop, what is resolved never does.
 
-    The rules decide first (`alertmanager.alert.firing`, `….resolved`; the data is the alert). Where
-    none fires, the labels `user_id`, `task_id`, `sub_user_id` and `lane` say what is to be stopped.
+    Where rules are in force they decide (`alertmanager.alert.firing`, `….resolved`; the data is the
+    alert). Where there are none, the labels `user_id`, `task_id`, `sub_user_id` and `lane` say what
+    is to be stopped.
     """
     return await _take(request, read_json, alertmanager.events_of, _stops_of_alert)
 
@@ -84,9 +87,9 @@ async def create_alerts(request: Request) -> Response:
 async def create_decisions(request: Request) -> Response:
     """One decision, or a list, as OPA's decision log has them.
 
-    Compressed with gzip, as it sends them, or not. The rules decide first (`opa.decision`; the data
-    has `path`, `result`, `input`). Where none fires, `result.stop` is what is to be stopped: a stop
-    request's fields, or a list of them.
+    Compressed with gzip, as it sends them, or not. Where rules are in force they decide
+    (`opa.decision`; the data has `path`, `result`, `input`). Where there are none, `result.stop` is
+    what is to be stopped: a stop request's fields, or a list of them.
     """
     return await _take(request, read_zipped_json, opa.events_of, opa.stop_fields)
 
@@ -99,7 +102,7 @@ def _stops_of_alert(event: Event) -> list[dict[str, Any]]:
 async def _take(
     request: Request,
     read_body: Callable[[Request, BodyLimits], Awaitable[Any]],
-    read: Callable[[Any], Sequence[Event]],
+    read: Callable[[Any], Sequence[Event | InvalidRequestError]],
     stops_of: Callable[[Event], list[dict[str, Any]]],
 ) -> Response:
     services = services_of(request)
@@ -107,9 +110,13 @@ async def _take(
     body = await read_body(request, services.whole)
     try:
         events = read(body)
-        decided = [one for event in events for one in _decided(services, caller, event, stops_of)]
     except InvalidRequestError as error:
         raise Problem.of(error) from None
+    decided: list[Decided] = []
+    for event in events:
+        decided += _decided(services, caller, event, stops_of)
+        if len(decided) > _AT_ONCE_MAX:
+            raise Problem(Kind.TOO_LARGE, f"At most {_AT_ONCE_MAX} stops are taken at once.")
     results: list[Result] = await asyncio.gather(*(do(services, caller, one) for one in decided))
     counts = Counter(one.status for one in results)
     return json_reply({"results": [one.document() for one in results], "counts": counts}, 202)
@@ -118,12 +125,14 @@ async def _take(
 def _decided(
     services: Services,
     caller: Caller,
-    event: Event,
+    event: Event | InvalidRequestError,
     stops_of: Callable[[Event], list[dict[str, Any]]],
 ) -> list[Decided]:
-    """By the rules; where they say nothing, by what the sender's own form means."""
+    """By the rules; where there are none, by what the sender's own form means."""
+    if isinstance(event, InvalidRequestError):
+        return [Decided(None, Problem.of(event))]
     by_rules = decide(services, event, caller)
-    if not isinstance(by_rules.decision, Ignored):
+    if services.policy.has_rules or not isinstance(by_rules.decision, Ignored):
         return [by_rules]
     stops = stops_of(event)
     if not stops:
@@ -136,6 +145,6 @@ def _decided(
 
 def _as_stop(event: Event, fields: dict[str, Any], number: int | None) -> Event:
     """The event of a stop; of many that one decision asks for, each has a key of its own."""
-    own_id = event.id if number is None else f"{event.id}/{number}"
+    own_id = event.id if number is None else orjson.dumps([event.id, number]).decode()
     known = {"id": own_id, "type": STOP, "data": fields}
     return event.model_copy(update=known)

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import unquote
 
+import orjson
 from fastapi import APIRouter, Query, Request
 
 from stopline.contract import HeldPlace, HoldResult
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from stopline import AsyncStopClient
+    from stopline.contract import OpenRequest
     from stopline_gateway.services import Services
 
 router = APIRouter(prefix="/v1", tags=["guards"], route_class=DirectRoute)
@@ -102,7 +104,7 @@ async def reset_guard(request: Request, source: str) -> Response:
 @router.get(
     "/holds",
     operation_id="listHolds",
-    summary="What a guard holds, the oldest first",
+    summary="What guards hold, the oldest of each first",
     response_model=None,
     responses={
         200: {"description": "A page.", "model": HeldPage},
@@ -111,18 +113,21 @@ async def reset_guard(request: Request, source: str) -> Response:
 )
 async def list_holds(
     request: Request,
-    guard: Annotated[str, Query(min_length=1, max_length=200, description="Its source.")],
+    guard: Annotated[
+        str | None,
+        Query(min_length=1, max_length=200, description="Only of the guard with this source."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=250)] = 50,
     cursor: Annotated[
-        str | None, Query(max_length=400, description="`next` of the page before.")
+        str | None, Query(max_length=1_000, description="`next` of the page before.")
     ] = None,
 ) -> Response:
     """Requests that are neither called for nor in the way of others of their targets."""
     services = services_of(request)
     await services.admit(request, Scope.READ)
-    page = await services.client.guards.held_page(_place(guard, cursor), limit=limit)
-    stops = [one.to_json() for one in page.requests]
-    return json_reply({"stops": stops, "next": None if page.place is None else _cursor(page.place)})
+    stops, place = await _page(services, guard, cursor, limit)
+    shown = [one.to_json() for one in stops]
+    return json_reply({"stops": shown, "next": None if place is None else _cursor(place)})
 
 
 @router.post(
@@ -201,15 +206,33 @@ def _told(results: object, *, has_more: bool) -> Response:
     return json_reply({"results": told, "more": has_more})
 
 
+async def _page(
+    services: Services, guard: str | None, cursor: str | None, limit: int
+) -> tuple[list[OpenRequest], HeldPlace | None]:
+    """As many as there are to be, of one guard after the other."""
+    client = services.client
+    sources = [guard] if guard else [one.source for one in (await client.guards.look()).views]
+    place = _place(cursor) if cursor else HeldPlace(sources[0]) if sources else None
+    found: list[OpenRequest] = []
+    while place is not None and len(found) < limit:
+        page = await client.guards.held_page(place, limit=limit - len(found))
+        found += page.requests
+        place = page.place or _following(sources, place)
+    return found, place
+
+
+def _following(sources: list[str], place: HeldPlace) -> HeldPlace | None:
+    behind = sources[sources.index(place.source) + 1 :] if place.source in sources else []
+    return HeldPlace(behind[0]) if behind else None
+
+
 def _cursor(place: HeldPlace) -> str:
-    return base64.urlsafe_b64encode(f"{place.score} {place.request_id}".encode()).decode()
+    return base64.urlsafe_b64encode(orjson.dumps(list(place))).decode()
 
 
-def _place(guard: str, cursor: str | None) -> HeldPlace:
-    if cursor is None:
-        return HeldPlace(guard)
+def _place(cursor: str) -> HeldPlace:
     try:
-        score, request_id = base64.urlsafe_b64decode(cursor).decode().split(" ")
-        return HeldPlace(guard, int(score), request_id)
-    except (ValueError, binascii.Error):
+        source, score, request_id = orjson.loads(base64.urlsafe_b64decode(cursor))
+        return HeldPlace(str(source), int(score), str(request_id))
+    except (ValueError, TypeError, binascii.Error):
         raise Problem(Kind.INVALID, "cursor: this is none.", field="cursor") from None

@@ -86,9 +86,11 @@ class Attempts:
             return None
         duration_s = self.clock.monotonic() - flight.since
         try:
-            verified = await self._read_back(flight, result, credential)
-            if _is_lost(flight):
-                return None
+            verified = None
+            if self.verify is not None:
+                verified = await self._read_back(self.verify, flight, result, credential)
+                if _is_lost(flight):
+                    return None
             return self.conclude(flight.grant, result, credential, duration_s, verified)
         except Exception as error:  # noqa: BLE001  # a fault of ours, recorded as one
             # Left alone it would look like a lost worker, three times over like poison.
@@ -119,15 +121,15 @@ class Attempts:
             return _internal_error(flight, error)
 
     async def _read_back(
-        self, flight: Flight, result: Reply | NoReply, credential: Credential
+        self, verify: Verify, flight: Flight, result: Reply | NoReply, credential: Credential
     ) -> Verified | None:
-        """How the task is after a success; None where nobody asks, or there was none."""
-        if self.verify is None or judge(result).verdict is not Verdict.STOPPED:
+        """How the task is after a success; None where there was none."""
+        if judge(result).verdict is not Verdict.STOPPED:
             return None
         left_s = self.within_s - (self.clock.monotonic() - flight.since)
         try:
             async with asyncio.timeout(max(0.0, left_s)):
-                return await self.verify.check(flight.grant.target, credential)
+                return await verify.check(flight.grant.target, credential)
         except TimeoutError:
             return Verified.UNKNOWN
         except asyncio.CancelledError:
@@ -175,6 +177,7 @@ class Attempts:
             record,
             cause,
             round(delay_s * 1_000_000),
+            round(judgement.retry_after_s * 1_000_000),
             round(judgement.hold_s * 1_000_000),
             judgement.detail,
         )
@@ -200,7 +203,7 @@ def _internal_error(flight: Flight, error: Exception) -> NoReply:
 def _cause(judgement: Judgement) -> Cause:
     """Why another attempt follows."""
     if judgement.token_refused:
-        return Cause.REFUSED
+        return Cause.FORBIDDEN if judgement.forbidden else Cause.REFUSED
     if judgement.busy:
         return Cause.BUSY
     return Cause.FAILED if judgement.upstream_failed else Cause.ANSWERED

@@ -32,16 +32,14 @@ class TaskStopApi:
 
     async def call(self, target: Target, credential: Credential) -> Reply | NoReply:
         """Make one call; the client bounds how long it takes, however the reply comes."""
-        return await self.get(path_of(target), credential)
+        url = f"{self._base_url}{path_of(target)}"
+        result = await self._client.get(url, self._headers_with(credential))
+        return _without_token(result, credential) if isinstance(result, NoReply) else result
 
     async def get(self, path: str, credential: Credential) -> Reply | NoReply:
-        """Call an address of the API's; the same for any of them."""
-        url = f"{self._base_url}{path}"
-        result = await self._client.get(url, self._headers_with(credential))
-        if isinstance(result, NoReply):
-            shown = credential.redact(result.message)[:_ERROR_CHARACTERS_MAX]
-            return NoReply(result.kind, shown)
-        return result
+        """Call another address of the API's, in the same way."""
+        result = await self._client.get(f"{self._base_url}{path}", self._headers_with(credential))
+        return _without_token(result, credential) if isinstance(result, NoReply) else result
 
     def _headers_with(self, credential: Credential) -> Mapping[str, str]:
         """The same object for the same token, so that the client can keep what it makes of it."""
@@ -61,6 +59,11 @@ class TaskStopApi:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+def _without_token(result: NoReply, credential: Credential) -> NoReply:
+    shown = credential.redact(result.message)[:_ERROR_CHARACTERS_MAX]
+    return NoReply(result.kind, shown)
 
 
 def path_of(target: Target) -> str:

@@ -78,6 +78,7 @@ class Judgement(NamedTuple):
         retry_after_s: the least wait that the API asked for.
         blame: for RETRY, whose fault it is.
         token_refused: the token may have been rotated.
+        forbidden: that may be about this request alone (403).
         busy: the API has too much to do (429).
         hold_s: for how long it asked everybody to wait (`Retry-After` of 429 and 503).
     """
@@ -91,6 +92,7 @@ class Judgement(NamedTuple):
     retry_after_s: float = 0.0
     blame: Blame | None = None
     token_refused: bool = False
+    forbidden: bool = False
     busy: bool = False
     hold_s: float = 0.0
 
@@ -146,6 +148,7 @@ def _judge_reply(reply: Reply, redact: Callable[[str], str]) -> Judgement:
         retry_after_s=wait_s,
         blame=blame,
         token_refused=judged_by in _TOKEN_STATUSES,
+        forbidden=judged_by == HTTPStatus.FORBIDDEN,
         busy=judged_by == HTTPStatus.TOO_MANY_REQUESTS,
         hold_s=wait_s if judged_by in _HOLD_STATUSES else 0.0,
     )

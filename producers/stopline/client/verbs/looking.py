@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stopline.client.verbs.steps import Verb, await_outcome, run
-from stopline.contract import Batch, Gate, Heartbeat, Outcome, Status
+from stopline.contract import Batch, Gate, Guards, Heartbeat, Outcome, Status
 from stopline.errors import UnknownRequestError
 from stopline.ledger import commands, gates, queries
+from stopline.ledger import guards as ledger_guards
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeats:
-    """Heartbeats, the ledger's time to compare them with, and whether calls are made."""
+    """Heartbeats, the ledger's time to compare them with, whether calls are made, what is held."""
 
     now: datetime
     processes: tuple[Heartbeat, ...]
     gate: Gate
+    guards: Guards
 
 
 def status(request_id: str) -> Verb[Status]:
@@ -72,7 +74,8 @@ def heartbeats(limits: Limits) -> Verb[Heartbeats]:
     ids = yield from run(queries.process_ids())
     found = (yield from run(queries.heartbeats(ids))) if ids else ()
     gate = yield from run(gates.gate(limits))
-    return Heartbeats(gate.at, found, gate)
+    guards = yield from run(ledger_guards.guards(limits))
+    return Heartbeats(gate.at, found, gate, guards)
 
 
 def now(limits: Limits) -> Verb[int]:

@@ -134,7 +134,8 @@ def _fields(settlement: Settlement) -> tuple[str, str, str, str, str]:
         argument = f"{settlement.outcome.value}\n{json_string(settlement.detail)}"
         return request_id, token, "end", _record(settlement.record), argument
     if isinstance(settlement, Retry):
-        argument = f"{settlement.delay_us} {settlement.hold_us} {json_string(settlement.said)}"
+        times = f"{settlement.delay_us} {settlement.least_us} {settlement.hold_us}"
+        argument = f"{times} {json_string(settlement.said)}"
         return request_id, token, settlement.cause.value, _record(settlement.record), argument
     return request_id, token, "release", "", ""
 

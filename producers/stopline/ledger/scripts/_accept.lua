@@ -1,10 +1,9 @@
--- requires: text clock record target batch finish replies outcome earlier aliases guards
+-- requires: text clock record target batch finish replies outcome earlier aliases guards lanes
 -- The rules of causal dedup: taking one request into the ledger, or finding the one that already
 -- serves its wish (docs/semantics.md).
 local JOINED_MAX = 20
 -- What a request ahead of this one is reckoned to take: 5,000 a second.
 local TURN_US = 200
-local URGENCY = {emergency = 1, default = 2, bulk = 3}
 
 local function count_wish(item, kind)
   if item.batch_id then
@@ -12,16 +11,6 @@ local function count_wish(item, kind)
     count(item.batch_id, 'pending', 1)
     count(item.batch_id, 'receipt:' .. kind, 1)
   end
-end
-
--- A more urgent wish takes the request to its lane. Whether it is to be dispatched there; nil if
--- it stays where it is.
-local function promote_lane(request, lane)
-  if URGENCY[lane] >= URGENCY[request.lane] then return nil end
-  redis.call('ZREM', DUE .. request.lane, request.id)
-  request.lane = lane
-  set_due(request, request.due_at)
-  return request.state == 'queued'
 end
 
 local function join(item, request, kind)
@@ -131,40 +120,45 @@ local function serves(active, item)
   return lost < options.claims_lost_max
 end
 
+local function note_holding(guard)
+  redis.call('SADD', HOLDING, guard.source)
+  redis.call('EXPIRE', HOLDING, options.result_ttl_s)
+end
+
+-- What is held for a target serves every wish that is kept back, whichever guard does so.
 local function hold(item, target, guard, why)
   local held = target.held and load_record(target.held)
-  if held and held.guard == guard.source then
+  if held then
     if item.alias and aliases_are_full(held) then return refuse('aliases') end
     if item.batch_id and batches_are_full(held.batches, item.batch_id) then return refuse('batches') end
+    note_holding({source = held.guard})
+    local longer = held.held_for == 'tripped' and item.not_after > held.not_after
+    if longer then set_due(held, item.not_after) end
     return join(item, held, 'held')
   end
   local request = new_request(item)
   request.state, request.guard, request.held_for = 'held', guard.source, why
-  if not held then
-    target.held = item.id
-    save_target(target)
-  end
-  local look_at = why == 'canary' and now + options.look_again_us or item.not_after
+  if why == 'canary' then request.canary = canary_run(guard) end
+  target.held = item.id
+  save_target(target)
+  redis.call('ZADD', HELD .. guard.source, whole(now), item.id)
+  note_holding(guard)
+  local look_at = why == 'canary' and look_at_held_again(guard.source) or item.not_after
   set_due(request, math.min(look_at, item.not_after))
   save_record(request)
-  redis.call('ZADD', HELD .. guard.source, whole(now), item.id)
-  redis.call('SADD', HOLDING, guard.source)
-  redis.call('EXPIRE', HOLDING, options.result_ttl_s)
   remember(item, item.id)
   count_wish(item, 'held')
   reply('held', item.id, item.lane, false)
 end
 
+local function guard_of_item(item)
+  return guards_text and guard_of(cjson.decode('{' .. item.wish .. '}').source)
+end
+
 -- Whether the guard of its source keeps a new request back; one that goes is marked where the guard
 -- wants to know how it ends.
-local function keep_back(item, target)
-  if not guards_text then return false end
-  local guard = guard_of(cjson.decode('{' .. item.wish .. '}').source)
+local function keep_back(item, target, guard)
   if not guard then return false end
-  if guard.dry_run then
-    finish_at_once(item, 'accepted', 'dry_run', DRY_RUN)
-    return true
-  end
   local why = keeps_back(guard)
   if why then
     hold(item, target, guard, why)
@@ -195,9 +189,11 @@ local function accept(item)
   if target.succeeded_at and target.succeeded_at >= item.issued_at then
     return finish_at_once(item, 'satisfied', 'stopped', SATISFIED, target.succeeded_by)
   end
+  local guard = guard_of_item(item)
+  if guard and guard.dry_run then return finish_at_once(item, 'accepted', 'dry_run', DRY_RUN) end
   local active = target.active and load_record(target.active)
   if not active then
-    if keep_back(item, target) then return end
+    if keep_back(item, target, guard) then return end
     target.active = item.id
     save_target(target)
     return create(item, look_again_at(item), true)
@@ -208,9 +204,9 @@ local function accept(item)
   if host and item.batch_id and batches_are_full(host.batches, item.batch_id) then
     return refuse('batches')
   end
+  if not host and keep_back(item, target, guard) then return end
   if host ~= active and promote_lane(active, item.lane) ~= nil then save_record(active) end
   if host then return join(item, host, 'joined') end
-  if keep_back(item, target) then return end
   target.next = item.id
   save_target(target)
   local at = math.max(now + options.look_again_us, active.due_at)

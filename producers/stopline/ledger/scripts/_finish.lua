@@ -1,4 +1,4 @@
--- requires: clock record target batch dead tally commit buckets guards
+-- requires: clock json record target batch dead tally commit buckets guards
 -- How a request ends. The outcome is one JSON text in the format of Celery's results backend
 -- (celery/backends/base.py, _get_result_meta), so AsyncResult reads it; PUBLISH wakes its get().
 -- Left out, as Celery reads them as null anyway: traceback and children.
@@ -14,7 +14,7 @@ local RECENT_AT_ONCE = 1000
 -- How it ended, and how long a stop took.
 local function tally_outcome(request, outcome, satisfied_by)
   tally('outcome', request.lane, outcome, 1)
-  if outcome ~= 'stopped' or satisfied_by then return end
+  if outcome ~= 'stopped' or satisfied_by or request.held_for then return end
   local took = now - request.accepted_at
   tally('stop', request.lane, stop_bucket(took), 1)
   tally('stop', request.lane, 'us', took)
@@ -46,6 +46,7 @@ local function outcome_json(request, outcome, detail, satisfied_by)
     '","outcome":"', outcome, '","detail":', detail,
     satisfied_by and ',"satisfied_by":"' .. satisfied_by .. '"' or '',
     ',"finished_at":"', rfc3339(now), '"',
+    request.held_for and ',"held_by":' .. json_string(request.guard) or '',
     request.verified and ',"verified":"' .. request.verified .. '"' or '',
     request.joined_count and ',"joined_count":' .. request.joined_count
       .. ',"joined":[' .. (request.joined or '') .. ']' or '',
@@ -54,6 +55,26 @@ local function outcome_json(request, outcome, detail, satisfied_by)
   }
   return table.concat(parts)
 end
+
+-- When a canary has ended well, and whenever some that waited for it went: the next ones are due now.
+local AWAKE_AT_ONCE = 250
+local waking = {}
+
+local function wake_held(name)
+  waking[name] = true
+end
+
+at_commit(function()
+  for name in pairs(waking) do
+    for _, id in ipairs(redis.call('ZRANGE', HELD .. name, 0, AWAKE_AT_ONCE - 1)) do
+      local held = load_record(id)
+      if held and held.held_for == 'canary' and held.due_at > now then
+        set_due(held, now)
+        save_record(held)
+      end
+    end
+  end
+end)
 
 -- Writes the outcome under every id that waits for it, counts it, and forgets the open request.
 -- `detail` is a JSON string. Does not touch the target.
@@ -74,8 +95,8 @@ local function finish(request, outcome, detail, satisfied_by)
   end)
   if request.state == 'held' then
     leave_hold(request)
-  elseif request.guard then
-    tell_guard(request, outcome)
+  elseif request.guard and tell_guard(request, outcome) then
+    wake_held(request.guard)
   end
   if dead then bury(request.id) end
   if options.outcomes_max then

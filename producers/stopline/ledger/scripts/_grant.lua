@@ -112,7 +112,7 @@ local function consider(request)
   local outcome, detail = ending(request, target)
   if outcome then
     finish_on_target(request, target, outcome, detail)
-  elseif room_at_gate(request.lane) == 0 then
+  elseif request.stands_behind or room_at_gate(request.lane) == 0 then
     if request.due_at > now or request.state ~= request.was then wait_at_gate(request) end
   elseif has_retry(request) and take_suspect_room(request) then
     grant(request)

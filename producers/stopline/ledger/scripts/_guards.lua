@@ -5,8 +5,8 @@
 --
 -- GUARDS  string, JSON: the guards as `contract.Guard` has them, by `source`
 -- GUARD   … source, hash: `tripped_at`, `trip` (limit, canary, halt); `came_at`: the last new request;
---         `canary`: when it began, `went`, `done`, `failed`: requests of it; `outcomes`: the last ones, f
---         for one that failed, a dot else
+--         `canary`: when its run began, `went`, `done`, `failed`: requests of it; `well`: the last run that
+--         ended well; `outcomes`: the last ones, f for one that failed, a dot else
 -- PASSED  … source, list: when the last new requests went, the newest first
 -- HELD    … source, sorted set: requests that are held, by when they were accepted
 local FAILED = {rejected = true, not_found = true, exhausted = true, expired = true, quarantined = true}
@@ -118,20 +118,21 @@ local function keeps_back(guard)
   note_passing(guard)
 end
 
--- The run of the canary that a request which goes now is one of.
+-- The run of the canary that is under way, which a request that comes now is one of, or waits for.
 local function canary_run(guard)
-  local state = guard_state(guard.source)
-  return given(guard.canary) and state.canary and state.done < guard.canary.first and state.canary or nil
+  local canary, state = given(guard.canary), guard_state(guard.source)
+  return canary and state.canary and state.done < canary.first and state.canary or nil
 end
 
--- Whether those that waited for the canary may go by now, as far as the limit has room. Those of a guard
--- that tripped wait for a person: 'never'.
-local function lets_go(name)
-  local guard = guards_text and all_guards()[name]
-  if not guard then return 'never' end
-  if is_tripped(guard) then return 'never' end
-  local state = guard_state(name)
-  if state.canary and state.done < guard.canary.first then return 'later' end
+-- Whether one that waited for a run of the canary may go by now, as far as the limit has room. Where the
+-- run did not end well, it waits for a person: 'never'.
+local function lets_go(request)
+  local guard = guards_text and all_guards()[request.guard]
+  if not guard or guard.dry_run or is_tripped(guard) then return 'never' end
+  local state = guard_state(guard.source)
+  if request.canary > (state.well or 0) then
+    return canary_run(guard) == request.canary and 'later' or 'never'
+  end
   if not limit_has_room(guard) then return 'later' end
   note_passing(guard)
   return 'now'
@@ -142,7 +143,8 @@ local function learn_of_canary(guard, state, request, has_failed)
   if not canary or not request.canary or request.canary ~= state.canary then return end
   state.done = state.done + 1
   if has_failed then state.failed = state.failed + 1 end
-  if state.failed > canary.failed_max then trip(guard.source, 'canary') end
+  if state.failed > canary.failed_max then return trip(guard.source, 'canary') end
+  if state.done >= canary.first then state.well = state.canary end
 end
 
 local function learn_for_halt(guard, state, has_failed)
@@ -155,13 +157,24 @@ local function learn_for_halt(guard, state, has_failed)
   end
 end
 
--- How a request ended that a guard let go.
+-- How a request ended that a guard let go. Whether its canary has ended well by that.
 local function tell_guard(request, outcome)
   local guard = guards_text and all_guards()[request.guard]
-  if not guard or is_tripped(guard) then return end
+  if not guard or is_tripped(guard) then return false end
   local state, has_failed = guard_state(guard.source), FAILED[outcome] or false
+  local well_before = state.well
   learn_of_canary(guard, state, request, has_failed)
   if not state.tripped_at then learn_for_halt(guard, state, has_failed) end
+  return state.well ~= well_before and not state.tripped_at
+end
+
+-- When one that waits for a canary is looked at again: however many there are, some forty a second are. For
+-- those that a canary lets go nobody waits for that (`wake_held`).
+local LOOKS_TOGETHER = 200
+
+local function look_at_held_again(name)
+  local turns = 1 + math.floor(redis.call('ZCARD', HELD .. name) / LOOKS_TOGETHER)
+  return now + options.look_again_us * turns
 end
 
 local function leave_hold(request)

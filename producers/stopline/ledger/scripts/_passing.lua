@@ -1,4 +1,4 @@
--- requires: text clock gate
+-- requires: text clock gate probing
 -- Who goes through the gate: how many calls a lane may make now, and what each takes of it.
 --
 -- CALLING  sorted set: calls under way by the ends of their leases; only where `concurrent` limits them
@@ -34,7 +34,7 @@ local function room_at_gate(lane)
   if gate.cause then
     if gate.probe and gate.probe_ends > now then return 0, gate.probe_ends end
     if gate.probe_at > now then return 0, gate.probe_at end
-    room, again_at = 1, now + options.probe_us
+    room, again_at = 1, now + probe_us()
   end
   if options.rate_us then
     local turns, at = rate_room(lane)
@@ -85,15 +85,29 @@ end
 -- Those that wait end in time, too, when their turn does not come: some of them are looked at.
 local LOOK_US, LOOKED_AT_MAX = 1000000, 500
 
-local function looks_through(lanes_shut)
-  if #lanes_shut == 0 or now - (gate.looked_at or 0) < LOOK_US then return {} end
-  local from, ids, longest = gate.look_from or 0, {}, 0
-  for _, lane in ipairs(lanes_shut) do
-    local some = redis.call('ZRANGEBYSCORE', DUE .. lane, '-inf', whole(now), 'LIMIT', from, LOOKED_AT_MAX)
-    for _, id in ipairs(some) do ids[#ids + 1] = id end
-    longest = math.max(longest, #some)
-  end
-  gate.looked_at, gate_changed = now, true
-  gate.look_from = longest == LOOKED_AT_MAX and from + LOOKED_AT_MAX or 0
+local function looked_in(lane)
+  local at, rank = string.match(',' .. (gate.looked or ''), ',' .. lane .. '=(%d+):(%d+)')
+  return tonumber(at) or 0, tonumber(rank) or 0
+end
+
+local function note_look(lane, rank)
+  local rest = string.gsub(',' .. (gate.looked or ''), ',' .. lane .. '=%d+:%d+', '')
+  gate.looked, gate_changed = lane .. '=' .. whole(now) .. ':' .. rank .. rest, true
+end
+
+-- Some ids of a lane that waits, and the next time the following ones.
+local function looks_through(lane)
+  local at, from = looked_in(lane)
+  if now - at < LOOK_US then return {} end
+  local ids = redis.call('ZRANGEBYSCORE', DUE .. lane, '-inf', whole(now), 'LIMIT', from, LOOKED_AT_MAX)
+  note_look(lane, #ids == LOOKED_AT_MAX and from + LOOKED_AT_MAX or 0)
   return ids
+end
+
+-- Whether others of its lane are due: where not all get through, a request that is named now stands
+-- behind them.
+local function has_others_before(request)
+  if not (gate.cause or options.rate_us or options.concurrent) then return false end
+  local first = redis.call('ZRANGEBYSCORE', DUE .. request.lane, '-inf', whole(now), 'LIMIT', 0, 1)[1]
+  return first ~= nil and first ~= request.id
 end

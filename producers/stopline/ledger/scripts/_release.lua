@@ -1,4 +1,4 @@
--- requires: clock record target finish attempt guards
+-- requires: clock record target finish attempt guards lanes
 -- How a held request goes on: the rules of causal dedup decide anew.
 
 local function look_again(request, at)
@@ -17,8 +17,9 @@ local function take_turn(request, target)
   end
   leave_hold(request)
   if target.held == request.id then target.held = nil end
-  request.state, request.held_for = 'queued', nil
+  request.state, request.held_for, request.canary = 'queued', 'released', nil
   if active then
+    if promote_lane(active, request.lane) ~= nil then save_record(active) end
     target.next = request.id
     look_again(request, math.max(now + options.look_again_us, active.due_at))
   else
@@ -31,32 +32,38 @@ local function take_turn(request, target)
   return 'released'
 end
 
-local function release(request)
-  local target = load_target(request.target_digest)
-  local outcome, detail = ending(request, target)
-  if not outcome and target.succeeded_at and target.succeeded_at >= request.wish_at then
-    finish(request, 'stopped', SATISFIED, target.succeeded_by)
+-- Ends a held request where it wants nothing more, or may not be called for any more. A word for it.
+local function end_held(request, target)
+  if target.succeeded_at and target.succeeded_at >= request.wish_at
+    and not (target.resumed_at and target.resumed_at >= request.wish_at) then
     if target.held == request.id then target.held = nil end
+    finish(request, 'stopped', SATISFIED, target.succeeded_by)
     save_target(target)
     return 'satisfied'
   end
-  if outcome then
-    finish_on_target(request, target, outcome, detail)
-    return outcome
-  end
-  return take_turn(request, target)
+  local outcome, detail = ending(request, target)
+  if outcome then finish_on_target(request, target, outcome, detail) end
+  return outcome
 end
 
--- A held request whose time has come to be looked at: it ends, or goes on, or is held further.
+local function release(request)
+  local target = load_target(request.target_digest)
+  return end_held(request, target) or take_turn(request, target)
+end
+
+-- A held request whose time has come to be looked at: it ends, or goes on, or is held further. What a
+-- guard holds that has tripped goes on a person's word alone.
 local function consider_held(request)
   local target = load_target(request.target_digest)
-  local outcome, detail = ending(request, target)
-  if outcome then return finish_on_target(request, target, outcome, detail) end
-  local goes = request.held_for == 'turn' and 'now' or lets_go(request.guard)
+  if end_held(request, target) then return end
+  local goes = request.held_for == 'turn' and 'now'
+    or request.held_for == 'canary' and lets_go(request) or 'never'
   if goes == 'now' then
-    release(request)
+    local waits_for_canary = request.held_for == 'canary'
+    take_turn(request, target)
+    if waits_for_canary then wake_held(request.guard) end
   elseif goes == 'later' then
-    look_again(request, now + options.look_again_us)
+    look_again(request, look_at_held_again(request.guard))
   else
     request.held_for = 'tripped'
     look_again(request, request.not_after)

@@ -12,7 +12,11 @@ else
   redis.call('SET', GUARDS, ARGV[2])
 end
 local kept = {}
-for _, guard in ipairs(cjson.decode(ARGV[2])) do kept[guard.source] = true end
+for _, guard in ipairs(cjson.decode(ARGV[2])) do
+  kept[guard.source] = true
+  -- What waited for a canary that is no more is let go by a person.
+  if not guard.canary then redis.call('HDEL', GUARD .. guard.source, 'canary', 'went', 'done', 'failed') end
+end
 for _, guard in ipairs(cjson.decode(guards_text or '[]')) do
   if not kept[guard.source] then redis.call('DEL', GUARD .. guard.source, PASSED .. guard.source) end
 end

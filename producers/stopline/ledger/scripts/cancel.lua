@@ -4,7 +4,7 @@
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
 -- ARGV    1 options (JSON): audit, audit_max, counts, dead_letter_ttl_s, deadline_us, detail, durable,
---           only, outcomes_max, recent_max, result_ttl_s
+--           look_again_us, only, outcomes_max, recent_max, result_ttl_s
 --           detail: who cancelled, as a JSON string; audit: the same for the trail; only: whose
 --           requests, as the JSON member that their bodies begin with
 --         2… request ids

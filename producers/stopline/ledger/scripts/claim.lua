@@ -1,4 +1,4 @@
--- requires: text clock record commit finish grant gate
+-- requires: text clock record commit finish grant gate passing
 -- flags: allow-oom
 -- Claims requests by id, for those that a dispatch message names.
 --
@@ -13,7 +13,10 @@
 --         promoted (id, lane; flat), why the gate is shut, or ''
 for index = 2, #ARGV do
   local request = load_record(ARGV[index])
-  if request and request.state ~= 'alias' then consider(request) end
+  if request and request.state ~= 'alias' then
+    request.stands_behind = has_others_before(request)
+    consider(request)
+  end
 end
 commit()
 return {whole(now), grants, promoted, gate.cause or ''}

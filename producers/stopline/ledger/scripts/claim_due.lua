@@ -51,9 +51,12 @@ local lanes_shut = {}
 for index = 2, #ARGV do
   local lane = ARGV[index]
   local key = DUE .. lane
-  local ids = due_in(key, math.min(room, room_at_gate(lane)))
-  room = room - #ids
-  for _, id in ipairs(ids) do look_at(key, id) end
+  -- Those that end take no room of the gate's.
+  for _, id in ipairs(room_at_gate(lane) > 0 and due_in(key, room) or {}) do
+    if room_at_gate(lane) == 0 then break end
+    look_at(key, id)
+    room = room - 1
+  end
   local first = tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or nil)
   local left, again_at = room_at_gate(lane)
   if left == 0 and first then
@@ -62,9 +65,11 @@ for index = 2, #ARGV do
   end
   if first and (not next_due or first < next_due) then next_due = first end
 end
-for _, id in ipairs(looks_through(lanes_shut)) do
-  local request = load_record(id)
-  if request then consider(request) end
+for _, lane in ipairs(lanes_shut) do
+  for _, id in ipairs(looks_through(lane)) do
+    local request = load_record(id)
+    if request then consider(request) end
+  end
 end
 if #grants > 0 then
   local ids = {options.token}

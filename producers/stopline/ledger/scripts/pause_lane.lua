@@ -17,11 +17,11 @@ if lasts > 0 then
   rest[#rest + 1] = lane .. '=' .. whole(now + lasts)
   redis.call('HSET', PAUSES, lane, '{"lane":"' .. lane .. '",' .. ARGV[4] .. ',"at":"' .. rfc3339(now)
     .. '","until":"' .. rfc3339(now + lasts) .. '"}')
-  redis.call('EXPIRE', PAUSES, math.max(options.result_ttl_s, options.dead_letter_ttl_s))
 else
   redis.call('HDEL', PAUSES, lane)
 end
 gate.paused, gate_changed = #rest > 0 and table.concat(rest, ',') or nil, true
+if #rest > 0 then redis.call('EXPIRE', PAUSES, gate_ttl_s()) end
 audit(1)
 commit()
 return {whole(now), was_paused and 1 or 0}

@@ -13,10 +13,16 @@
 --         promoted (id, lane; flat)
 local results, named = {}, {}
 
+-- A worker of an older version knows no guards, and leaves an index behind.
+local function forget_held(id)
+  for _, source in ipairs(redis.call('SMEMBERS', HOLDING)) do redis.call('ZREM', HELD .. source, id) end
+end
+
 local function act_on(id)
   local request = load_record(id)
   if request and request.state == 'alias' then request = load_record(request.target) end
   if not request or request.state ~= 'held' then
+    forget_held(id)
     return (request or redis.call('EXISTS', RESULT .. id) == 1) and 'not_held' or 'unknown'
   end
   if options.audit and #named < TARGETS_NAMED_MAX then named[#named + 1] = request.target end

@@ -1,4 +1,4 @@
--- requires: text clock record commit
+-- requires: text clock record commit gate
 -- flags: allow-oom
 -- Extends the leases of calls in flight.
 --
@@ -13,6 +13,7 @@ for index = 2, #ARGV, 2 do
   if request and request.token == ARGV[index + 1] and call_in_flight(request) then
     set_due(request, now + options.lease_us)
     save_record(request)
+    if gate.probe == request.token then gate.probe_ends, gate_changed = request.due_at, true end
     if options.concurrent then redis.call('ZADD', CALLING, 'XX', whole(request.due_at), request.id) end
     kept[#kept + 1] = '1'
   else

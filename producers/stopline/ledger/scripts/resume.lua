@@ -5,7 +5,7 @@
 --
 -- KEYS    none: they follow from the target (the ledger lives on one node)
 -- ARGV    1 options (JSON): audit, audit_max, counts, dead_letter_ttl_s, deadline_us, durable,
---           outcomes_max, recent_max, result_ttl_s
+--           look_again_us, outcomes_max, recent_max, result_ttl_s
 --         2 target digest, 3 when it was resumed (microseconds), or '' for now; never later than now
 -- returns superseded ids, the id in flight or '', promoted (id, lane; flat); or 'ahead' where it was
 --         resumed in the future: then nothing changed

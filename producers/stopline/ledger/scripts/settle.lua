@@ -1,11 +1,12 @@
--- requires: text clock record target commit finish attempt tally gate signals
+-- requires: text clock record target commit finish attempt tally gate probing signals
 -- flags: allow-oom
 -- Records finished attempts. Without a valid lease nothing changes.
 --
 -- KEYS    none: they follow from the records (the ledger lives on one node)
 -- ARGV    1 options (JSON): adaptive, attempts_max, audit_max, breaker_failed, breaker_of, calls,
 --           claims_lost_max, concurrent, counts, credential_hold, dead_letter_ttl_s, deadline_us,
---           hold_max_us, outcomes_max, probe_us, recent_max, result_ttl_s, upstream_failures_max
+--           hold_max_us, look_again_us, outcomes_max, probe_us, recent_max, result_ttl_s,
+--           upstream_failures_max
 --           calls: where they are counted: `kinds`, each a verdict, a class of status, a bucket; `of`: for
 --           each attempt which of them, or 0; `us`: how long it took
 --           of _gate.lua: adaptive, breaker_failed, breaker_of, concurrent, credential_hold, hold_max_us,
@@ -17,8 +18,9 @@
 --             failed       the upstream's fault: it counts for `upstream_failures_max`
 --             busy         it had too much to do: the same
 --             refused      it refused the token: it counts for nothing
+--             forbidden    it did so for this, perhaps: the same
 --             interrupted  the worker's doing: it counts for nothing
---                          argument of these: microseconds until the next attempt, microseconds for which
+--                          argument of these: microseconds until the next attempt, at the least, for which
 --                          all are to wait, what the call said as a JSON string; with blanks between
 --             release  the call did not begin: others may take the request at once
 -- returns now, a word for each attempt (ended, waiting, released, lost),
@@ -36,7 +38,7 @@ end
 local COUNTS_AS = {answered = 'answered', failed = 'failed', busy = 'failed'}
 local SAYS = {
   ['end'] = 'ok', answered = 'ok', failed = 'failed', busy = 'busy', refused = 'refused',
-  interrupted = 'none', release = 'none',
+  forbidden = 'forbidden', interrupted = 'none', release = 'none',
 }
 
 -- A probe tells of the API, and not of its request.
@@ -44,9 +46,13 @@ local function counts_as(follows, is_probe)
   return not (is_probe and follows ~= 'answered') and COUNTS_AS[follows]
 end
 
--- Behind a shut gate a request waits for the gate: its own delay would come on top of that.
-local function try_again(request, counted, members, delay)
-  if gate.cause then delay = math.min(delay, options.probe_us) end
+-- Behind a shut gate a request waits for the gate: backoff would come on top of that. But for one that was
+-- the probe, so that the next probe is another one.
+local function try_again(request, counted, members, delay, least, was_probe)
+  if gate.cause then
+    local short = was_probe and math.max(delay, 2 * probe_us()) or math.min(delay, probe_us())
+    delay = math.max(least, short)
+  end
   if counted then request[counted] = (request[counted] or 0) + 1 end
   local target = load_target(request.target_digest)
   local outcome, detail = ending(request, target)
@@ -66,13 +72,14 @@ end
 local function settle(id, token, follows, members, argument)
   local request = load_record(id)
   if not request or request.token ~= token or not call_in_flight(request) then return 'lost' end
-  local delay, hold, said = string.match(argument, '^(%d+) (%d+) (.*)$')
-  local is_probe = learn_of_call(SAYS[follows], token, said, tonumber(hold))
+  local delay, least, hold, said = string.match(argument, '^(%d+) (%d+) (%d+) (.*)$')
+  local is_probe = learn_of_call(SAYS[follows], request, token, said, tonumber(hold))
   leave_gate(id)
   if follows == 'release' then return release(request) end
   request.lost = nil
   if follows ~= 'end' then
-    return try_again(request, counts_as(follows, is_probe), members, tonumber(delay))
+    local counted = counts_as(follows, is_probe)
+    return try_again(request, counted, members, tonumber(delay), tonumber(least), is_probe)
   end
   local outcome, detail = string.match(argument, '^([^\n]*)\n(.*)$')
   request.verified = string.match(members, '"verified":"([%a_]+)"$')
