@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import axe_playwright_python
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from stopline import Lane
-from stopline.contract import junk_of
+from stopline.contract import Guard, GuardLimit, junk_of
 from stopline_gateway.keys import Scope
 from tests.conftest import wait_until
 from tests.support.gateway import KeyRing
@@ -31,9 +31,13 @@ _RUN_AXE: Final = """
 () => axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]})
   .then((found) => found.violations.map((one) => `${one.id}: ${one.nodes.map((n) => n.html)}`))
 """
+_WILD: Final = "wild<b>&'\"*"
 _HOSTILE: Final = (
     "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 )
+
+
+_OF_WILD: Final = urlencode({"guard": _WILD})
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +118,11 @@ def _some_of_everything(stack: Stack) -> str:
     client.stop_many(wishes, batch_id="nightly")
     waiting = client.stop("u", "slow", source=_HOSTILE[:150], reason=_HOSTILE)
     client.stop("u", "slow", source="joins", reason="too")
+    limit = GuardLimit(requests=1, window_s=60)
+    client.guards.apply([Guard(source=_WILD, limit=limit), Guard(source="calm*", dry_run=True)])
+    for number in range(3):
+        client.stop("u", f"wild{number}", source=_WILD, reason=_HOSTILE)
+    client.gate.pause_lane(Lane.BULK, 600, reason=_HOSTILE, by="ops")
     client.quarantine(junk_of(_HOSTILE.encode(), _HOSTILE, message_id="junk", origin=_HOSTILE))
     wait_until(lambda: client.batch("nightly").pending == 0, what="the batch")
     wait_until(lambda: client.status(waiting.request_id).attempts, what="an attempt")
@@ -129,6 +138,7 @@ def test_every_page_is_usable_by_all(
     pages = [
         *("", "requests", "requests?list=ended", f"requests/{request_id}", "requests/none"),
         *("batches", "batches/nightly", "dead", "dead/junk", "workers", "audit"),
+        *("guards", f"guards?{_OF_WILD}", f"guards/act?act=release&{_OF_WILD}"),
         *("targets/u/t1", "requests/cancel?user_id=u", "dead/act?act=discard&id=junk"),
     ]
     watched = look(f"{gateway.url}/console/", scheme=scheme)

@@ -56,7 +56,7 @@ class Row:
 def run(fault: Fault, directory: Path) -> Row:
     """Strike, heal, wait until all is whole, and count."""
     with Topology(directory, rabbitmq=fault.rabbitmq) as topology:
-        topology.start_workers(*fault.environments)
+        topology.start_workers(*fault.environments, everywhere=fault.everywhere)
         if fault.gateway:
             topology.start_gateway()
         with topology.client() as client:

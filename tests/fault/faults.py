@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from stopline import Lane, OutcomeKind, Settings
+from stopline.contract import Guard, GuardLimit
 from stopline.errors import UnknownRequestError
 from tests.fault.proxy import Mode, Proxy
 from tests.support.odd_messages import ODD_ENTRIES
@@ -36,6 +37,7 @@ class Fault:
         name: what people call it.
         strike: does it, and returns when it is over.
         environments: variables of each worker's own.
+        everywhere: variables of all workers.
         loses_queues: plain messages that no worker has accepted are lost with the queues.
         rabbitmq: whether a RabbitMQ is the broker.
         gateway: whether there is a gateway, and clients of it.
@@ -44,6 +46,7 @@ class Fault:
     name: str
     strike: Callable[[Topology], None]
     environments: tuple[dict[str, str], ...] = field(default=())
+    everywhere: dict[str, str] = field(default_factory=dict)
     loses_queues: bool = False
     rabbitmq: bool = False
     gateway: bool = False
@@ -227,6 +230,51 @@ def _cut_often(topology: Topology) -> None:
         time.sleep(0.25)
 
 
+# --- gate and guards ---------------------------------------------------------------------------
+
+
+def _killed_while_away(topology: Topology) -> None:
+    """The breaker opens; the workers that know of it die, and others probe."""
+    topology.to_api.set(Mode.REFUSE)
+    topology.to_api.cut()
+    time.sleep(10)
+    _kill_engines(topology)
+    time.sleep(10)
+    topology.to_api.set(Mode.PASS)
+
+
+def _killed_while_paused(topology: Topology) -> None:
+    """Every lane is paused by a person; engines and server die; the lanes go on."""
+    with topology.client() as client:
+        for lane in Lane:
+            client.gate.pause_lane(lane, 600, reason="chaos", by="tester")
+        time.sleep(3)
+        _kill_engines(topology)
+        topology.valkey.kill()
+        topology.valkey.start()
+        time.sleep(3)
+    with topology.client() as client:
+        for lane in Lane:
+            assert client.gate.resume_lane(lane)
+
+
+def _killed_while_held(topology: Topology) -> None:
+    """A guard holds all that is new; engines and server die; a person lets it go."""
+    everybody = Guard(source="*", limit=GuardLimit(requests=1, window_s=86_400))
+    with topology.client() as client:
+        client.guards.apply([everybody])
+        time.sleep(5)
+        _kill_engines(topology)
+        topology.valkey.kill()
+        topology.valkey.start()
+        time.sleep(3)
+    with topology.client() as client:
+        assert client.guards.look().held > 0
+        client.guards.apply([])
+        held = [one.request_id for one in client.guards.held("*")]
+        client.guards.release(held)
+
+
 # --- clocks ------------------------------------------------------------------------------------
 
 
@@ -288,6 +336,13 @@ FAULTS: Final = (
     Fault("API away for 60 s", _api_away(60)),
     Fault("API away for 10 minutes", _api_away(600)),
     Fault("token refused for 5 minutes, then rotated", _revoke_then_rotate),
+    Fault(
+        "API away with a breaker, kill -9 of engines meanwhile",
+        _killed_while_away,
+        everywhere={"STOPLINE_BREAKER": "20/50", "STOPLINE_MAX_CONCURRENT": "150"},
+    ),
+    Fault("all lanes paused, kill -9 of engines and server, let go on", _killed_while_paused),
+    Fault("all that is new held by a guard, kill -9 of engines and server", _killed_while_held),
     Fault("odd messages under load, for 20 s", _odd_messages),
     Fault("clock of a worker one hour ahead", _nothing, _skewed(1)),
     Fault("clock of a worker one hour behind", _nothing, _skewed(-1)),

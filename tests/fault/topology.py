@@ -153,11 +153,14 @@ class Topology:
             one.join()
         self._exits.close()
 
-    def start_workers(self, *environments: dict[str, str]) -> None:
+    def start_workers(
+        self, *environments: dict[str, str], everywhere: dict[str, str] | None = None
+    ) -> None:
         """Start all workers; each may have variables of its own."""
         log = self._exits.enter_context((self.directory / "workers.log").open("ab"))
         for index, lanes in enumerate(_LANES):
             own = environments[index] if index < len(environments) else {}
+            own = {**(everywhere or {}), **own}
             self.workers.append(SupervisedWorker(lanes, {**self.environment(), **own}, log))
 
     def start_gateway(self) -> None:

@@ -39,13 +39,16 @@ class Model:
     outcomes: dict[str, str] = field(default_factory=dict)
     active: str | None = None
     next: str | None = None
+    held: str | None = None
     succeeded_at: int | None = None
     resumed_at: int | None = None
 
     # --- verbs --------------------------------------------------------------------------------
 
-    def accept(self, request_id: str, now: int, issued_at: int, not_after: int) -> tuple[str, str]:
-        """Receipt and the id to follow."""
+    def accept(
+        self, request_id: str, now: int, issued_at: int, not_after: int, *, is_kept_back: bool
+    ) -> tuple[str, str]:
+        """Receipt and the id to follow; a guard keeps new ones back."""
         if self.resumed_at is not None and self.resumed_at >= issued_at:
             self.outcomes[request_id] = SUPERSEDED
             return "superseded", request_id
@@ -53,12 +56,17 @@ class Model:
             self.outcomes[request_id] = STOPPED
             return "satisfied", request_id
         host = self._host(now, issued_at)
+        is_held = host is None and is_kept_back
+        host = self.held if is_held else host
         if host is not None:
             wish = self.open[host]
             wish.wish_at = max(wish.wish_at, issued_at)
             wish.not_after = max(wish.not_after, not_after)
-            return "joined", host
+            return ("held" if is_held else "joined"), host
         self.open[request_id] = Wish(issued_at, not_after)
+        if is_held:
+            self.held = request_id
+            return "held", request_id
         if self.active is None:
             self.active = request_id
         else:
@@ -101,6 +109,28 @@ class Model:
         wish.retry_at, wish.began_at, wish.lease_end = None, now, now + self.lease
         return True
 
+    def release(self, request_id: str, now: int) -> str:
+        """What letting a held request go came to."""
+        if request_id != self.held:
+            return "not_held"
+        wish = self.open[request_id]
+        is_resumed = self.resumed_at is not None and self.resumed_at >= wish.wish_at
+        if self.succeeded_at is not None and self.succeeded_at >= wish.wish_at and not is_resumed:
+            self._end(request_id, STOPPED)
+            return "satisfied"
+        ending = self._ending(wish, now)
+        if ending is not None:
+            self._end(request_id, ending)
+            return ending
+        if self.active is not None and self.next is not None:
+            return "waiting"
+        self.held = None
+        if self.active is None:
+            self.active = request_id
+        else:
+            self.next = request_id
+        return "released"
+
     def settle(self, request_id: str, now: int, result: str, delay: int = 0) -> None:
         """End the call in flight; the caller has checked that its lease is valid."""
         wish = self.open[request_id]
@@ -120,7 +150,7 @@ class Model:
     def resume(self, now: int, at: int) -> None:
         """The target was resumed."""
         self.resumed_at = max(self.resumed_at or 0, at)
-        for request_id in (self.next, self.active):
+        for request_id in (self.held, self.next, self.active):
             wish = self.open.get(request_id or "")
             if wish is not None and wish.wish_at <= at and not wish.in_flight(now):
                 self._end(str(request_id), SUPERSEDED)
@@ -155,9 +185,15 @@ class Model:
         if request_id == self.next:
             self.next = None
             return
+        if request_id == self.held:
+            self.held = None
+            return
         following, self.active, self.next = self.next, None, None
         if outcome == STOPPED:
             self.succeeded_at = wish.began_at
+            held = self.open.get(self.held or "")
+            if held is not None and (wish.began_at or 0) >= held.wish_at:
+                self._end(str(self.held), STOPPED)
         if following is None:
             return
         if outcome == STOPPED and (wish.began_at or 0) >= self.open[following].wish_at:

@@ -24,8 +24,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from stopline.contract import Lane, OutcomeKind, StopRequest, Target, from_microseconds
-from stopline.ledger import commands, keys, values
+from stopline.contract import (
+    Guard,
+    GuardLimit,
+    Lane,
+    OutcomeKind,
+    ReceiptKind,
+    StopRequest,
+    Target,
+    from_microseconds,
+)
+from stopline.ledger import commands, guards, keys, values
 from stopline.ledger.limits import Limits
 from stopline.ledger.values import Accepted, Answer, Cause, Ended, Released, Retry, Submission
 from tests.ledger.desk import FAILED, Desk
@@ -67,10 +76,21 @@ class LedgerMachine(RuleBasedStateMachine):
             attempts_max=LIMITS.attempts_max,
             lost_max=LIMITS.claims_lost_max,
         )
+        self._trip_the_guard()
         self.flights: list[Flight] = []
         self.wishes: list[tuple[str, int]] = []
         self.successes: list[int] = []
         self.made = 0
+
+    def _trip_the_guard(self) -> None:
+        """From here on everything new of one source is held."""
+        wild = Guard(source="wild", limit=GuardLimit(requests=1, window_s=60))
+        assert self.desk.run(guards.apply_guards(LIMITS, [wild], "", None))
+        for name in "ab":
+            receipt = self.desk.stop(name, source="wild", lasts_s=1)
+        assert receipt.receipt is ReceiptKind.HELD
+        self.time.advance(2)
+        self.desk.sweep()
 
     def teardown(self) -> None:
         if hasattr(self, "client"):
@@ -83,8 +103,9 @@ class LedgerMachine(RuleBasedStateMachine):
         lasts_s=st.sampled_from([5, 60, 600]),
         lane=_LANES,
         alias=st.booleans(),
+        is_kept_back=st.booleans(),
     )
-    def accept(self, ago_s: int, lasts_s: int, lane: Lane, alias: bool) -> None:
+    def accept(self, ago_s: int, lasts_s: int, lane: Lane, alias: bool, is_kept_back: bool) -> None:
         self.made += 1
         request_id = f"r{self.made}"
         now = self.time.now_us + 1  # the desk ticks before it runs
@@ -95,12 +116,15 @@ class LedgerMachine(RuleBasedStateMachine):
             task_id="t",
             lane=lane,
             request_id=request_id,
+            source="wild" if is_kept_back else "calm",
             issued_at=from_microseconds(issued_at),
             not_after=from_microseconds(not_after),
         )
         submission = Submission(request, alias=alias)
         reply = self.desk.run(commands.accept(LIMITS, [submission]))[0]
-        expected = self.model.accept(request_id, now, issued_at, not_after)
+        expected = self.model.accept(
+            request_id, now, issued_at, not_after, is_kept_back=is_kept_back
+        )
         assert isinstance(reply, Accepted)
         assert (reply.receipt.receipt, reply.receipt.request_id) == expected
         self.wishes.append((reply.receipt.request_id, issued_at))
@@ -199,6 +223,16 @@ class LedgerMachine(RuleBasedStateMachine):
         request_id = data.draw(st.sampled_from(sorted(self.model.open)))
         self.desk.cancel(request_id)
         self.model.cancel(request_id, self.time.now_us)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.model.open)
+    def release(self, data: st.DataObject) -> None:
+        """A person lets something go, held or not; what waits for its turn is asked for again."""
+        request_id = data.draw(st.sampled_from(sorted(self.model.open)))
+        if request_id == self.model.held and self.model.active and self.model.next:
+            return
+        words, _ = self.desk.run(guards.release(LIMITS, [request_id], None))
+        assert words == (self.model.release(request_id, self.time.now_us),)
 
     @rule(seconds=st.sampled_from([0.001, 1, 6, 15, 31, 120]))
     def wait(self, seconds: float) -> None:
