@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from stopline.contract import Lane
+from stopline.contract import HeldPlace, Lane
 from stopline.ledger import gates, guards
 from tests.simulation.broker import Broker
 from tests.simulation.gate import gate_limits
@@ -211,4 +211,13 @@ class _Run:
                     raise error
             if self._world.monotonic() > end:
                 raise BrokenError("a", "stuck: not all is terminal")
+            self._let_go()
             await asyncio.sleep(0.5)
+
+    def _let_go(self) -> None:
+        """A person lets go what is held: a clock step may put its deadline far ahead."""
+        for guard in self._guards:
+            first = guards.held_ids(HeldPlace(guard.source), 100)
+            held = [request_id for request_id, _ in self._redis.run("person", first)]
+            if held:
+                self._redis.run("person", guards.release(LIMITS, held, None))
