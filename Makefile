@@ -1,6 +1,7 @@
 # make demo   everything on this machine, with tasks that fail on purpose
 # make demo-console   the same without an end, for the console at http://127.0.0.1:8077/console/
 # make test   the whole test suite
+# make package   wheel and sdist, built and tried as installed; needs a package index; two minutes
 # make time-to-stop   from client.stop to the call, measured on this machine
 # make simulate SEEDS=10000   many random runs under every fault; SEED=42: one, with its log
 # make chaos   every fault on real processes, forty minutes; WRITE=1: the table to docs/
@@ -18,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo demo-console screenshots test simulate chaos bench bench-gateway bench-console care bench-smoke budget growth check time-to-stop format map constraints clean
+.PHONY: demo demo-console screenshots test package simulate chaos bench bench-gateway bench-console care bench-smoke budget growth check time-to-stop format map constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -33,6 +34,9 @@ screenshots: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist worksteal
+
+package: $(INSTALLED)
+	$(BIN)/pytest -p no:xdist -m package tests/package
 
 SEEDS ?= 1000
 simulate: $(INSTALLED)

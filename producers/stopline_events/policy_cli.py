@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,7 +12,7 @@ import typer
 
 from stopline.cli import output
 from stopline.cli.options import AsJson  # noqa: TC001  # typer reads it
-from stopline.errors import InvalidRequestError, InvalidSettingsError
+from stopline.errors import InvalidRequestError
 from stopline.exits import Exit
 from stopline_events.cli import app as bridge
 
@@ -136,11 +135,6 @@ app.add_typer(run, name="run")
 
 
 def _book(file: Path) -> RuleBook:
-    if find_spec("cel_expr_python") is None:
-        raise InvalidSettingsError(
-            "The packages for rules are not installed: install the extra 'events' (in a checkout: "
-            "pip install '.[events]')"
-        )
     from stopline_events.rules.rule_file import read_rules  # noqa: PLC0415  # --help needs none
 
     return read_rules(file)

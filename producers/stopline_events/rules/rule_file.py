@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import TypeAdapter
 
+from stopline.errors import InvalidSettingsError
 from stopline.policy_file import Entry, PolicyFile, PolicyFileError
 from stopline_events.rules.book import RuleBook, WrongRuleError
-from stopline_events.rules.cel import Cel
 from stopline_events.rules.documents import RULES_MAX, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from stopline_events.rules.cel import Cel
 
 
 _log = logging.getLogger(__name__)
@@ -28,7 +30,9 @@ def read_rules(path: Path) -> RuleBook:
 
     Raises:
         PolicyFileError: something is wrong with them; the message names file, line and field.
+        InvalidSettingsError: the packages for rules are not installed.
     """
+    cel = _cel()
     file = PolicyFile(path)
     if "rules" not in file.sections:
         raise PolicyFileError(f"{path}: it has no rules")
@@ -40,10 +44,22 @@ def read_rules(path: Path) -> RuleBook:
     rules = tuple(file.read(entry, _RULE) for entry in entries)
     _check_names(file, entries, rules)
     try:
-        return RuleBook(rules, Cel())
+        return RuleBook(rules, cel)
     except WrongRuleError as error:
         number = [one.name for one in rules].index(error.rule)
         raise _located(file, entries[number], error) from None
+
+
+def _cel() -> Cel:
+    try:
+        # A gateway without rules needs none of it.
+        from stopline_events.rules.cel import Cel  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise InvalidSettingsError(
+            "The packages for rules are not installed: install the extra 'events' (in a checkout: "
+            "pip install '.[events]')"
+        ) from None
+    return Cel()
 
 
 def unreachable(book: RuleBook) -> Iterator[tuple[str, str]]:
@@ -82,6 +98,7 @@ class RuleFile:
 
     Raises:
         PolicyFileError: the file is wrong at the beginning, when there are no others.
+        InvalidSettingsError: the packages for rules are not installed.
     """
 
     def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
