@@ -17,7 +17,7 @@ from stopline.contract import (
     Verdict,
     from_microseconds,
 )
-from stopline.ledger import commands, keys, queries, values
+from stopline.ledger import batches, commands, keys, queries, values
 from stopline.ledger.limits import Limits
 from stopline.ledger.values import (
     Answer,
@@ -132,7 +132,7 @@ class Desk:
         return found
 
     def batch(self, batch_id: str) -> Batch:
-        found = self.run(queries.batch(batch_id))
+        found = self.run(batches.batch(batch_id))
         assert found is not None
         return found
 

@@ -8,7 +8,7 @@ import pytest
 
 from stopline.contract import OutcomeKind, ReceiptKind
 from stopline.errors import IdempotencyConflictError
-from stopline.ledger import queries
+from stopline.ledger import batches
 
 if TYPE_CHECKING:
     from tests.ledger.desk import Desk
@@ -94,7 +94,7 @@ def test_the_same_requests_in_another_batch_count_there_too(desk: Desk) -> None:
 def test_all_its_requests_are_known_by_id(desk: Desk) -> None:
     ids = {desk.stop(str(n), batch_id="b", place=n).request_id for n in range(250)}
     ids.add(desk.stop("loose", batch_id="b").request_id)
-    chunks = desk.run(queries.batch_chunks("b"))
+    chunks = desk.run(batches.chunks("b"))
     assert len(chunks) == 4
-    found = [one for chunk in chunks for one in desk.run(queries.batch_ids(chunk))]
+    found = [one for chunk in chunks for one in desk.run(batches.ids(chunk))]
     assert set(found) == ids

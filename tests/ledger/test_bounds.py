@@ -8,7 +8,7 @@ import pytest
 
 from stopline.contract import OpenRequest, OutcomeKind, ReceiptKind, State
 from stopline.errors import InvalidRequestError
-from stopline.ledger import keys, queries
+from stopline.ledger import batches, keys
 
 if TYPE_CHECKING:
     from tests.ledger.desk import Desk
@@ -50,7 +50,7 @@ class TestManyBatches:
         desk.begin(first.request_id).succeed()
         assert desk.batch("b-7").outcomes[OutcomeKind.STOPPED] == 2
         assert desk.batch("b-999").outcomes[OutcomeKind.STOPPED] == 1
-        assert desk.run(queries.batch("b-1000")) is None
+        assert desk.run(batches.batch("b-1000")) is None
 
 
 class TestBounds:

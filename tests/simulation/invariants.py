@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from stopline.contract import Lane, Outcome, OutcomeKind, ReceiptKind, Refusal, parse_counts
-from stopline.ledger import keys, layouts, queries
+from stopline.ledger import batches, keys, layouts, queries
 from stopline.ledger.limits import GateLimits
 from tests.simulation.gate import GateChecks
 from tests.simulation.guards import GuardChecks
@@ -356,7 +356,7 @@ class Invariants:
 
     def check_batch(self, batch_id: str) -> None:
         """A batch counts each of its wishes once."""
-        command = queries.batch(batch_id)
+        command = batches.batch(batch_id)
         batch = command.parse(self._client.execute_command(command.name, *command.arguments))
         if batch is None:
             return  # its producer was refused before anything was accepted

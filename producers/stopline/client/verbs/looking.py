@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stopline.client.verbs.steps import Verb, await_outcome, run
 from stopline.contract import Batch, Gate, Guards, Heartbeat, Outcome, Status
 from stopline.errors import UnknownRequestError
-from stopline.ledger import commands, gates, queries
+from stopline.ledger import batches, commands, gates, queries
 from stopline.ledger import guards as ledger_guards
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def wait(request_id: str, timeout_s: float | None) -> Verb[Outcome | None]:
 
 def batch(batch_id: str) -> Verb[Batch]:
     """Progress and report of a batch."""
-    found = yield from run(queries.batch(batch_id))
+    found = yield from run(batches.batch(batch_id))
     if found is None:
         raise UnknownRequestError(
             f"The ledger knows no batch {batch_id}: the id is wrong, or the batch is older than "

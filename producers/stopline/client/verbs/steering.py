@@ -14,7 +14,7 @@ from stopline.contract import (
     ResumeResult,
     check_name,
 )
-from stopline.ledger import commands, queries
+from stopline.ledger import batches, commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,9 +53,9 @@ def cancel_batch(
         text = commands.audit_text(AuditAction.CANCEL, actor, batch_id=batch_id)
         yield from run(commands.note(limits, text))
     counts = dict.fromkeys(CancelResult, 0)
-    chunks = yield from run(queries.batch_chunks(batch_id))
+    chunks = yield from run(batches.chunks(batch_id))
     for chunk in chunks:
-        request_ids = yield from run(queries.batch_ids(chunk))
+        request_ids = yield from run(batches.ids(chunk))
         results = yield from cancel(limits, request_ids, by)
         for result in results.values():
             counts[result] += 1

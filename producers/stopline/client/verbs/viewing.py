@@ -21,7 +21,7 @@ from stopline.contract import (
     from_microseconds,
     to_microseconds,
 )
-from stopline.ledger import overviews, queries
+from stopline.ledger import batches, overviews
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -126,6 +126,6 @@ def recent_batches(
     """The last batches, and the moment before which to go on; None: there are no more."""
     before = None if until is None else to_microseconds(until)
     listed = yield from run(overviews.recent_batches(before, count))
-    found = yield from run(queries.batches([batch_id for batch_id, _ in listed]))
+    found = yield from run(batches.batches([batch_id for batch_id, _ in listed]))
     further = from_microseconds(listed[-1][1]) if len(listed) == count else None
     return found, further
