@@ -26,6 +26,7 @@ from stopline_gateway.routes import (
     metrics,
     outcomes,
     probes,
+    reports,
     resumes,
     stops,
 )
@@ -47,6 +48,7 @@ _DESCRIPTION: Final = (
 _NOUNS: Final = (
     stops,
     batches,
+    reports,
     resumes,
     lanes,
     guards,

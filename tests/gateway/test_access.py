@@ -71,6 +71,8 @@ def test_two_keys_in_one_call_are_none(keys: KeyRing) -> None:
         ("GET", "/v1/stops/x", {Scope.READ, Scope.STOP}),
         ("DELETE", "/v1/stops/x", {Scope.STOP, Scope.OPERATE}),
         ("GET", "/v1/batches/x", {Scope.READ, Scope.BULK}),
+        ("GET", "/v1/batches/x/report", {Scope.READ, Scope.BULK}),
+        ("GET", "/v1/batches/x/undo", {Scope.READ, Scope.BULK}),
         ("POST", "/v1/batches/x/cancel", {Scope.OPERATE}),
         ("GET", "/v1/outcomes", {Scope.READ}),
         ("GET", "/v1/dead-letters", {Scope.READ}),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from stopline.contract import Outcome, StopRequest
+from stopline.contract import BatchLine, Outcome, StopRequest
 from stopline_gateway import problems
 from stopline_gateway.documents import (
     BatchReply,
@@ -85,7 +85,15 @@ def test_docs_explain_every_problem_and_every_scope() -> None:
 
 
 def test_the_samples_of_the_docs_are_what_is_taken_and_given() -> None:
-    kinds = (ReceiptDocument, Outcome, ResumeRequest, BatchReply, Letters, ProblemDocument)
+    kinds = (
+        ReceiptDocument,
+        Outcome,
+        ResumeRequest,
+        BatchReply,
+        BatchLine,
+        Letters,
+        ProblemDocument,
+    )
     samples = re.findall(r"^```json\n(.*?)^```", _DOCS.read_text(), re.MULTILINE | re.DOTALL)
     for kind, sample in zip(kinds, samples, strict=True):
         given = orjson.loads(sample)

@@ -23,6 +23,7 @@ import orjson
 from stopline.contract import Lane, Outcome, OutcomeKind, ReceiptKind, Refusal, parse_counts
 from stopline.ledger import batches, keys, layouts, queries
 from stopline.ledger.limits import GateLimits
+from tests.simulation.batches import wrong_report
 from tests.simulation.gate import GateChecks
 from tests.simulation.guards import GuardChecks
 from tests.simulation.world import START_US
@@ -355,10 +356,13 @@ class Invariants:
             raise BrokenError("g", "some outcome is not once among the last")
 
     def check_batch(self, batch_id: str) -> None:
-        """A batch counts each of its wishes once."""
+        """A batch counts each of its wishes once, and its report has each with its outcome."""
         command = batches.batch(batch_id)
         batch = command.parse(self._client.execute_command(command.name, *command.arguments))
         if batch is None:
             return  # its producer was refused before anything was accepted
         if batch.pending or sum(batch.outcomes.values()) != batch.total or not batch.finished_at:
             raise BrokenError("a", f"the batch {batch_id} counts wrongly: {batch}")
+        wrong = wrong_report(lambda one: self._server.run(one, 0), batch)
+        if wrong is not None:
+            raise BrokenError("a", f"the batch {batch_id}: {wrong}")

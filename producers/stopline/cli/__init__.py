@@ -50,6 +50,10 @@ COMMANDS: Final = {
         "List open requests, those first that are due first; or the last that ended.",
     ),
     "batch": ("stopline.cli.requests:batch", "Show the progress and the report of a batch."),
+    "batches": (
+        "stopline.cli.batches:app",
+        "The last batches, what became of each line, and what one really stopped.",
+    ),
     "cancel": ("stopline.cli.requests:cancel", "Cancel a request, or every request of a batch."),
     "resumed": (
         "stopline.cli.requests:resumed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from stopline.client.batches import AsyncBatchReports, BatchReports
 from stopline.client.gates import AsyncGateControl, GateControl
 from stopline.client.guards import AsyncGuardControl, GuardControl
 from stopline.client.kept_events import AsyncKeptEvents, KeptEvents
@@ -32,6 +33,11 @@ class Areas:
     def view(self) -> Views:
         """What there is to see: counters, open requests, the last outcomes."""
         return Views(self._limits, self._take)
+
+    @property
+    def batches(self) -> BatchReports:
+        """What became of batches, line by line."""
+        return BatchReports(self._take)
 
     @property
     def gate(self) -> GateControl:
@@ -66,6 +72,11 @@ class AsyncAreas:
     def view(self) -> AsyncViews:
         """As `Areas.view`."""
         return AsyncViews(self._limits, self._take)
+
+    @property
+    def batches(self) -> AsyncBatchReports:
+        """As `Areas.batches`."""
+        return AsyncBatchReports(self._take)
 
     @property
     def gate(self) -> AsyncGateControl:

@@ -5,7 +5,7 @@ that is absent means null. Inside the ledger times are whole microseconds since 
 """
 
 from stopline.contract.audits import Actor, AuditAction, AuditEntry
-from stopline.contract.batches import Batch
+from stopline.contract.batches import Batch, BatchLine
 from stopline.contract.counts import (
     BEYOND,
     CALL_BUCKETS_S,
@@ -135,6 +135,7 @@ __all__ = [
     "AuditAction",
     "AuditEntry",
     "Batch",
+    "BatchLine",
     "Beat",
     "BreakerText",
     "BridgeState",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stopline.contract import Batch, OutcomeKind, ReceiptKind, from_microseconds
+from stopline.contract import Batch, OutcomeKind, ReceiptKind, Status, from_microseconds
 from stopline.ledger import keys
 from stopline.ledger.commands.encoding import options, pairs, text
+from stopline.ledger.queries import Alias, parse_status
 from stopline.ledger.values import Command
 
 if TYPE_CHECKING:
@@ -68,3 +69,26 @@ def ids(chunk_key: str) -> Command[tuple[str, ...]]:
         lambda reply: tuple(dict.fromkeys(text(value).split(" ")[0] for value in reply)),
         is_script=False,
     )
+
+
+def places(chunk_key: str) -> Command[tuple[tuple[int | None, str], ...]]:
+    """The places of one chunk of a batch with their request ids, in their order."""
+
+    def parse(reply: Sequence[bytes] | dict[bytes, bytes]) -> tuple[tuple[int | None, str], ...]:
+        found = [
+            (int(place) if place.isdecimal() else None, value.partition(" ")[0])
+            for place, value in pairs(reply).items()
+        ]
+        return tuple(sorted(found, key=lambda one: (one[0] is None, one)))
+
+    return Command("HGETALL", (chunk_key,), parse, is_script=False)
+
+
+def statuses(request_ids: Sequence[str]) -> Command[tuple[Status | Alias | None, ...]]:
+    """Outcome or state of some requests, in their order; None where one is kept no more."""
+    names = [key for one in request_ids for key in (keys.result(one), keys.record(one))]
+
+    def parse(reply: Sequence[bytes | None]) -> tuple[Status | Alias | None, ...]:
+        return tuple(map(parse_status, request_ids, reply[::2], reply[1::2]))
+
+    return Command("MGET", tuple(names), parse, is_script=False)

@@ -145,25 +145,37 @@ def outcomes(request_ids: Sequence[str]) -> Command[tuple[Outcome, ...]]:
 
 def target(wanted: Target) -> Command[TargetView | None]:
     """What is known of a target; None: nothing (any more)."""
+    return Command(
+        "GET", (keys.target(wanted),), lambda raw: _parse_target(wanted, raw), is_script=False
+    )
 
-    def parse(raw: bytes | None) -> TargetView | None:
-        if raw is None:
-            return None
-        fields = layouts.TARGET.parse(raw)
 
-        def moment(name: str) -> datetime | None:
-            return from_microseconds(int(fields[name])) if fields.get(name) else None
+def targets(wanted: Sequence[Target]) -> Command[tuple[TargetView | None, ...]]:
+    """The same of some, in their order."""
+    return Command(
+        "MGET",
+        tuple(keys.target(one) for one in wanted),
+        lambda reply: tuple(map(_parse_target, wanted, reply)),
+        is_script=False,
+    )
 
-        return TargetView(
-            wanted,
-            fields.get("active") or None,
-            fields.get("next") or None,
-            moment("succeeded_at"),
-            fields.get("succeeded_by") or None,
-            moment("resumed_at"),
-        )
 
-    return Command("GET", (keys.target(wanted),), parse, is_script=False)
+def _parse_target(wanted: Target, raw: bytes | None) -> TargetView | None:
+    if raw is None:
+        return None
+    fields = layouts.TARGET.parse(raw)
+
+    def moment(name: str) -> datetime | None:
+        return from_microseconds(int(fields[name])) if fields.get(name) else None
+
+    return TargetView(
+        wanted,
+        fields.get("active") or None,
+        fields.get("next") or None,
+        moment("succeeded_at"),
+        fields.get("succeeded_by") or None,
+        moment("resumed_at"),
+    )
 
 
 def recount(*, repair: bool = False) -> Command[Recount]:

@@ -87,21 +87,26 @@ class Alias:
 
 def status(request_id: str) -> Command[Status | Alias | None]:
     """Outcome or state of a request; None where the ledger does not know it."""
-
-    def parse(reply: Sequence[bytes | None]) -> Status | Alias | None:
-        raw_result, raw_record = reply
-        if raw_result is not None and (outcome := parse_result(raw_result)) is not None:
-            return outcome
-        if raw_record is None:
-            return None
-        record = layouts.RECORD.parse(raw_record)
-        if record["state"] == "alias":
-            return Alias(record["target"])
-        return parse_open(request_id, record)
-
     return Command(
-        "MGET", (keys.result(request_id), keys.record(request_id)), parse, is_script=False
+        "MGET",
+        (keys.result(request_id), keys.record(request_id)),
+        lambda reply: parse_status(request_id, *reply),
+        is_script=False,
     )
+
+
+def parse_status(
+    request_id: str, raw_result: bytes | None, raw_record: bytes | None
+) -> Status | Alias | None:
+    """The outcome where there is one, else the state; None where the ledger does not know it."""
+    if raw_result is not None and (outcome := parse_result(raw_result)) is not None:
+        return outcome
+    if raw_record is None:
+        return None
+    record = layouts.RECORD.parse(raw_record)
+    if record["state"] == "alias":
+        return Alias(record["target"])
+    return parse_open(request_id, record)
 
 
 def outcome(request_id: str) -> Command[Outcome | None]:

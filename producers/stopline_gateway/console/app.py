@@ -26,6 +26,7 @@ from stopline_gateway.console.holding import Holding
 from stopline_gateway.console.live import Live
 from stopline_gateway.console.looking import CHOICES, FILTERS, Looking
 from stopline_gateway.console.rendering import ASSETS, ASSETS_VERSION, render
+from stopline_gateway.console.reporting import Reporting
 from stopline_gateway.console.sessions import (
     SCOPES,
     Sessions,
@@ -60,11 +61,12 @@ class Console:
         self._looking = Looking(services)
         self._acting = Acting(services)
         self._holding = Holding(services)
+        self._reporting = Reporting(services)
         self._live = Live(services, self._sessions, self._looking)
 
     def routes(self) -> list[Route]:
         """All of them."""
-        look, act, hold = self._looking, self._acting, self._holding
+        look, act, hold, files = self._looking, self._acting, self._holding, self._reporting
         return [
             Route("/console", _to_home),
             Route("/console/assets/{name}", _asset),
@@ -80,6 +82,8 @@ class Console:
             *self._page("/targets/{user_id}/{task_id}/{sub_user_id}", "target", look.target),
             *self._page("/batches", "batches", look.batches),
             *self._page("/batches/{batch_id}", "batch", look.batch),
+            self._look("/batches/{batch_id}/report", files.report),
+            self._look("/batches/{batch_id}/undo", files.undo),
             *self._page("/dead", "dead", look.dead),
             self._look("/dead/act", act.preview_letters),
             *self._page("/dead/{letter_id}", "letter", look.letter),

@@ -13,6 +13,7 @@ from stopline.client.verbs.guards import (
 )
 from stopline.client.verbs.keeping import beat, leave, quarantine
 from stopline.client.verbs.looking import Heartbeats, batch, heartbeats, now, outcome, status, wait
+from stopline.client.verbs.reporting import batch_chunks, batch_lines, stopped_lines
 from stopline.client.verbs.steering import cancel, cancel_batch, resumed
 from stopline.client.verbs.steps import (
     Await,
@@ -75,6 +76,8 @@ __all__ = [
     "apply_guards",
     "audit_page",
     "batch",
+    "batch_chunks",
+    "batch_lines",
     "beat",
     "cancel",
     "cancel_batch",
@@ -113,6 +116,7 @@ __all__ = [
     "resumed",
     "spend",
     "status",
+    "stopped_lines",
     "submission",
     "submit",
     "submit_all",

@@ -1,0 +1,114 @@
+"""The commands `batches …`: the last ones, what became of each line, what one really stopped."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from stopline.bulk.reporting import REPORT, UNDO, ReportFormat, Sheet
+from stopline.cli import output
+from stopline.cli.options import AsJson
+from stopline.client.sync_client import StopClient
+from stopline.contract import OutcomeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from stopline.contract import Batch, BatchLine
+
+app = typer.Typer(
+    help="The last batches, what became of each line, and what one really stopped.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_BatchId = Annotated[str, typer.Argument(metavar="BATCH_ID", help="The id that 'bulk' printed.")]
+_AsLines = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of CSV.")]
+_PAGE = 250
+
+
+@app.command(name="list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many to show.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the last batches (STOPLINE_RECENT_MAX), the newest first."""
+    with StopClient() as client:
+        found = list(_last(client, limit))
+    if as_json:
+        for one in found:
+            output.print_json(one.to_json())
+    elif found:
+        output.console.print(_table(found))
+    else:
+        output.say("There are none.")
+
+
+@app.command()
+def report(
+    batch_id: _BatchId,
+    outcome: Annotated[OutcomeKind | None, typer.Option(help="Only lines that ended so.")] = None,
+    as_json: _AsLines = False,
+) -> None:
+    """Print every line of a batch with its outcome, or its state until there is one, as CSV."""
+    with StopClient() as client:
+        total = client.batch(batch_id).total
+        lines = _counted(client.batches.report(batch_id), total)
+        _print(REPORT, (one for one in lines if outcome in {None, one.outcome}), as_json=as_json)
+
+
+@app.command()
+def undo(batch_id: _BatchId, as_json: _AsLines = False) -> None:
+    """Print the targets that a batch really stopped, as CSV for whoever resumes them.
+
+    Stopped by a call of its own, and not resumed since; not what it shares with others.
+    """
+    with StopClient() as client:
+        pending = client.batch(batch_id).pending
+        _print(UNDO, client.batches.undo(batch_id), as_json=as_json)
+    if pending:
+        output.say(
+            f"{pending:,} are still open and may yet be stopped; to prevent that: "
+            f"stopline cancel --batch {batch_id}"
+        )
+
+
+def _last(client: StopClient, limit: int) -> Iterator[Batch]:
+    until: datetime | None = None
+    while limit > 0:
+        some, until = client.view.batches(until=until, limit=min(limit, _PAGE))
+        yield from some
+        limit -= len(some)
+        if until is None:
+            return
+
+
+def _table(batches: list[Batch]) -> Table:
+    table = Table("batch", "begun (UTC)", box=None, pad_edge=False)
+    for name in ("lines", "open", "stopped", "else"):
+        table.add_column(name, justify="right")
+    for one in batches:
+        stopped = one.outcomes[OutcomeKind.STOPPED]
+        counts = (one.total, one.pending, stopped, one.total - one.pending - stopped)
+        begun = f"{one.submitted_at:%m-%d %H:%M:%S}"
+        table.add_row(one.batch_id, begun, *(f"{count:,}" for count in counts))
+    return table
+
+
+def _counted(lines: Iterable[BatchLine], total: int) -> Iterator[BatchLine]:
+    with output.progress() as bars:
+        bar = bars.add_task("lines", total=total)
+        for one in lines:
+            yield one
+            bars.advance(bar)
+
+
+def _print(sheet: Sheet, lines: Iterable[BatchLine], *, as_json: bool) -> None:
+    form = ReportFormat.JSONL if as_json else ReportFormat.CSV
+    sys.stdout.write(sheet.head(form))
+    for one in lines:
+        sys.stdout.write(sheet.text(form, [one]))
