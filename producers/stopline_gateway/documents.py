@@ -242,7 +242,7 @@ class LanePauseRequest(Document):
         json_schema_extra={"example": {"lasts_s": 1800, "reason": "the vendor works on its API"}}
     )
 
-    lasts_s: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)]
+    lasts_s: Annotated[float, Field(strict=True, ge=1, le=86_400, allow_inf_nan=False)]
     reason: Annotated[str, Field(min_length=1, max_length=500)]
 
 

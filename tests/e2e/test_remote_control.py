@@ -109,7 +109,7 @@ def test_an_api_that_refuses_the_token_is_said_and_costs_no_request(stack: Stack
     """A revoked token once ended every request within twelve seconds, and nobody heard of it."""
     token = stack.directory / "token"
     token.write_text("revoked")
-    stack.settings |= {"api_token": None, "api_token_file": token}
+    stack.settings |= {"api_token": None, "api_token_file": token, "max_attempts": 1}
     stack.api.start()
     worker = stack.worker()
     receipts = [stack.client.stop("u", str(number)) for number in range(5)]
@@ -125,5 +125,5 @@ def test_an_api_that_refuses_the_token_is_said_and_costs_no_request(stack: Stack
     token.write_text("t0ken-that-nobody-may-see")
     outcomes = [stack.client.wait(one.request_id, 60) for one in receipts]
     assert {one.outcome for one in outcomes} == {OutcomeKind.STOPPED}
-    assert max(len(one.attempts) for one in outcomes) > 8
+    assert max(len(one.attempts) for one in outcomes) > 1  # a refused token uses none up
     wait_until(lambda: "api_back" in worker.log, what="the good news in the log")

@@ -42,11 +42,11 @@ def test_a_seed_is_one_run(redis_url: str) -> None:
 def test_a_crash_before_or_after_any_step_costs_nothing() -> None:
     """Not by chance: one run for each moment of a run in which nothing else goes wrong."""
     server = LedgerServer()
-    whole = simulate(5, server, faults=Faults.none())
+    whole = simulate(6, server, faults=Faults.none())
     assert whole.broken is None
     assert whole.boundaries > 100
     for moment in range(1, whole.boundaries + 1):
-        report = simulate(5, server, faults=Faults.none(), crash_at=moment)
+        report = simulate(6, server, faults=Faults.none(), crash_at=moment)
         if report.broken:
             pytest.fail(f"{report.story}\n{report.summary}\n  crash_at={moment}")
 

@@ -41,22 +41,22 @@ class GuardLimit(Document):
     Joined, duplicate and satisfied ones do not count: they cause no call.
     """
 
-    requests: Annotated[int, Field(ge=1, le=REQUESTS_MAX)]
-    window_s: Annotated[float, Field(ge=1, le=WINDOW_S_MAX, allow_inf_nan=False)]
+    requests: Annotated[int, Field(strict=True, ge=1, le=REQUESTS_MAX)]
+    window_s: Annotated[float, Field(strict=True, ge=1, le=WINDOW_S_MAX, allow_inf_nan=False)]
 
 
 class Canary(Document):
     """After a quiet window only the first requests go; at most so many of them may fail."""
 
-    first: Annotated[int, Field(ge=1, le=10_000)]
-    failed_max: Annotated[int, Field(ge=0, le=10_000)] = 0
+    first: Annotated[int, Field(strict=True, ge=1, le=10_000)]
+    failed_max: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
 
 
 class Halt(Document):
     """Such a share of failed ones among so many last outcomes trips the guard."""
 
-    failed_share: Annotated[float, Field(gt=0, le=1)]
-    of_last: Annotated[int, Field(ge=1, le=1_000)]
+    failed_share: Annotated[float, Field(strict=True, gt=0, le=1)]
+    of_last: Annotated[int, Field(strict=True, ge=1, le=1_000)]
 
 
 class Guard(Document):
@@ -75,8 +75,10 @@ class Guard(Document):
     limit: GuardLimit | None = None
     canary: Canary | None = None
     halt: Halt | None = None
-    auto_reset_s: Annotated[float, Field(ge=1, le=30 * 86_400, allow_inf_nan=False)] | None = None
-    dry_run: bool = False
+    auto_reset_s: (
+        Annotated[float, Field(strict=True, ge=1, le=30 * 86_400, allow_inf_nan=False)] | None
+    ) = None
+    dry_run: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:
