@@ -9,7 +9,7 @@ from starlette.responses import StreamingResponse
 from stopline.bulk.reporting import ReportFormat, Sheet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from stopline.contract import BatchLine
 
@@ -17,13 +17,12 @@ MEDIA_TYPES: Final = {
     ReportFormat.CSV: "text/csv",
     ReportFormat.JSONL: "application/x-ndjson",
 }
-_ROWS: Final = 100
 
 
 def report_reply(
     sheet: Sheet,
     form: ReportFormat,
-    lines: AsyncIterator[BatchLine],
+    pages: AsyncIterator[Sequence[BatchLine]],
     name: str,
     check: Callable[[], None],
 ) -> StreamingResponse:
@@ -32,12 +31,12 @@ def report_reply(
     Args:
         sheet: which fields.
         form: how.
-        lines: of the batch.
+        pages: of the batch's lines.
         name: of the file, for who keeps it; an id's characters.
         check: raises when its reader may read no further.
     """
     return StreamingResponse(
-        _rows(sheet, form, lines, check),
+        _rows(sheet, form, pages, check),
         media_type=MEDIA_TYPES[form],
         headers={
             "Cache-Control": "no-store",
@@ -48,14 +47,13 @@ def report_reply(
 
 
 async def _rows(
-    sheet: Sheet, form: ReportFormat, lines: AsyncIterator[BatchLine], check: Callable[[], None]
+    sheet: Sheet,
+    form: ReportFormat,
+    pages: AsyncIterator[Sequence[BatchLine]],
+    check: Callable[[], None],
 ) -> AsyncIterator[str]:
     yield sheet.head(form)
-    some: list[BatchLine] = []
-    async for line in lines:
-        some.append(line)
-        if len(some) == _ROWS:
-            check()
-            yield sheet.text(form, some)
-            some.clear()
-    yield sheet.text(form, some)
+    async for page in pages:
+        check()
+        if page:
+            yield sheet.text(form, page)

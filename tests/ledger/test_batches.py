@@ -8,7 +8,7 @@ import pytest
 
 from stopline.contract import OutcomeKind, ReceiptKind
 from stopline.errors import IdempotencyConflictError
-from stopline.ledger import batches
+from stopline.ledger import batches, keys
 
 if TYPE_CHECKING:
     from tests.ledger.desk import Desk
@@ -98,3 +98,11 @@ def test_all_its_requests_are_known_by_id(desk: Desk) -> None:
     assert len(chunks) == 4
     found = [one for chunk in chunks for one in desk.run(batches.ids(chunk))]
     assert set(found) == ids
+
+
+def test_places_are_kept_as_long_as_their_outcomes_may_be(desk: Desk) -> None:
+    """An outcome may come as late as `not_after`, and is kept for `result_ttl_s` from then on."""
+    desk.stop("late", batch_id="b", place=0, lasts_s=20 * 3_600)
+    desk.stop("soon", batch_id="b", place=1)
+    for key in (keys.batch_places("b", "0"), keys.batch_chunks("b")):
+        assert desk.ledger.client.ttl(key) > desk.limits.result_ttl_s + 19 * 3_600

@@ -11,7 +11,8 @@ from stopline.contract import OutcomeKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from stopline.contract import Batch
+    from stopline.client.batches import ReadPage
+    from stopline.contract import Batch, BatchLine
 
 T = TypeVar("T")
 
@@ -25,20 +26,24 @@ def wrong_report(run: Callable[[Any], Any], batch: Batch) -> str | None:
         run: runs a command of the ledger.
         batch: its counters.
     """
-    chunks = _take(run, verbs.batch_chunks(batch.batch_id))
-    lines = [
-        one for chunk in chunks for one in _take(run, verbs.batch_lines(batch.batch_id, chunk))
-    ]
+    lines = _all(run, batch.batch_id, verbs.batch_page)
     if len({one.place for one in lines}) != len(lines) or len(lines) != batch.total:
         return f"its report has {len(lines)} lines"
     counted = Counter(one.outcome for one in lines)
     if counted != Counter({kind: count for kind, count in batch.outcomes.items() if count}):
         return f"its report counts {counted}"
-    for chunk in chunks:
-        for one in _take(run, verbs.stopped_lines(batch.batch_id, chunk)):
-            if one.outcome is not OutcomeKind.STOPPED or one.joined or one.satisfied_by:
-                return f"undo names {one}"
+    for one in _all(run, batch.batch_id, verbs.undo_page):
+        if one.outcome is not OutcomeKind.STOPPED or one.joined or one.satisfied_by:
+            return f"undo names {one}"
     return None
+
+
+def _all(run: Callable[[Any], Any], batch_id: str, read: ReadPage) -> list[BatchLine]:
+    place, found = _take(run, verbs.batch_place(batch_id)), []
+    while place is not None:
+        lines, place = _take(run, read(batch_id, place))
+        found += lines
+    return found
 
 
 def _take(run: Callable[[Any], Any], verb: Generator[verbs.Step, Any, T]) -> T:

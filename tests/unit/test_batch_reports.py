@@ -94,6 +94,39 @@ def test_what_was_stopped_before_is_not_undone(client: FakeStopClient) -> None:
     assert list(client.batches.undo(batch_id)) == []
 
 
+def test_what_somebody_else_had_stopped_stays_stopped(client: FakeStopClient) -> None:
+    """Whoever resumes what undo names must not resume what another source wants stopped."""
+    other = client.stop("u", "theirs", source="policy")
+    client.world.work()
+    client.world.advance(3600)
+    batch_id = _batch(client, "theirs", "own")
+    client.world.work()
+    theirs, own = client.batches.report(batch_id)
+    assert (theirs.stopped_before, own.stopped_before) == (other.request_id, None)
+    assert _tasks(client.batches.undo(batch_id)) == ["own"]
+
+
+def test_what_was_resumed_in_between_was_really_stopped(client: FakeStopClient) -> None:
+    client.stop("u", "t")
+    client.world.work()
+    client.world.advance(1)
+    client.resumed("u", "t")
+    client.world.advance(1)
+    batch_id = _batch(client, "t")
+    client.world.work()
+    assert _tasks(client.batches.undo(batch_id)) == ["t"]
+
+
+def test_those_that_were_sent_alone_come_last_and_have_no_place(client: FakeStopClient) -> None:
+    for number in range(600):
+        client.stop("u", f"alone{number}", batch_id="b", request_id=str(number))
+    _batch(client, "first")
+    lines = list(client.batches.report("b"))
+    assert (lines[0].task_id, lines[0].place) == ("first", 0)
+    assert {line.place for line in lines[1:]} == {None}
+    assert {line.task_id for line in lines[1:]} == {f"alone{number}" for number in range(600)}
+
+
 def test_a_resume_before_the_call_undoes_nothing(client: FakeStopClient) -> None:
     client.resumed("u", "t")
     client.world.advance(1)

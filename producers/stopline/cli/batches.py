@@ -56,8 +56,7 @@ def report(
 ) -> None:
     """Print every line of a batch with its outcome, or its state until there is one, as CSV."""
     with StopClient() as client:
-        total = client.batch(batch_id).total
-        lines = _counted(client.batches.report(batch_id), total)
+        lines = _counted(client.batches.report(batch_id), client.batch(batch_id).total)
         _print(REPORT, (one for one in lines if outcome in {None, one.outcome}), as_json=as_json)
 
 
@@ -65,15 +64,34 @@ def report(
 def undo(batch_id: _BatchId, as_json: _AsLines = False) -> None:
     """Print the targets that a batch really stopped, as CSV for whoever resumes them.
 
-    Stopped by a call of its own, and not resumed since; not what it shares with others.
+    Stopped by a call of its own, not stopped before, not resumed since; not what it shares with
+    others. What it did not name, and why, is told on stderr.
     """
     with StopClient() as client:
-        pending = client.batch(batch_id).pending
+        batch = client.batch(batch_id)
         _print(UNDO, client.batches.undo(batch_id), as_json=as_json)
-    if pending:
-        output.say(
-            f"{pending:,} are still open and may yet be stopped; to prevent that: "
-            f"stopline cancel --batch {batch_id}"
+        notes = _not_named(client.batches.report(batch_id), batch)
+    for note in notes:
+        output.say(note)
+
+
+def _not_named(lines: Iterable[BatchLine], batch: Batch) -> Iterator[str]:
+    """What undo leaves out, and may be paused all the same, in sentences."""
+    earlier, unclear, kept = 0, 0, 0
+    for one in lines:
+        earlier += one.stopped_before is not None
+        unclear += bool(one.attempts) and one.outcome not in {None, OutcomeKind.STOPPED}
+        kept += one.state is not None or one.outcome is not None
+    if earlier:
+        yield f"{earlier:,} were stopped before, and nobody told of a resume (stopped_before)."
+    if unclear:
+        yield f"{unclear:,} were called for, and ended otherwise: some may be paused all the same."
+    if batch.total > kept:
+        yield f"Of {batch.total - kept:,} nothing is kept any more (STOPLINE_RESULT_TTL_S)."
+    if batch.pending:
+        yield (
+            f"{batch.pending:,} are still open and may yet be stopped; to prevent that: "
+            f"stopline cancel --batch {batch.batch_id}"
         )
 
 
@@ -100,11 +118,14 @@ def _table(batches: list[Batch]) -> Table:
 
 
 def _counted(lines: Iterable[BatchLine], total: int) -> Iterator[BatchLine]:
+    seen = 0
     with output.progress() as bars:
         bar = bars.add_task("lines", total=total)
-        for one in lines:
+        for seen, one in enumerate(lines, 1):  # noqa: B007  # the last one counts
             yield one
             bars.advance(bar)
+    if seen < total:
+        output.say(f"Of {total - seen:,} lines nothing is kept any more (STOPLINE_RESULT_TTL_S).")
 
 
 def _print(sheet: Sheet, lines: Iterable[BatchLine], *, as_json: bool) -> None:

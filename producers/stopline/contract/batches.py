@@ -36,6 +36,8 @@ class BatchLine(Document):
     outcome: OutcomeKind | None = None
     detail: str | None = None
     satisfied_by: str | None = None
+    stopped_before: str | None = None
+    """The request whose call had stopped the task already: this one changed nothing."""
     attempts: int = 0
     called_at: Moment | None = None
     """When the call of its own began that stopped the task."""
@@ -58,6 +60,7 @@ class BatchLine(Document):
             outcome=ended and ended.outcome,
             detail=ended and ended.detail,
             satisfied_by=ended and ended.satisfied_by,
+            stopped_before=ended and ended.stopped_before,
             attempts=len(found.attempts),
             called_at=_stopped_at(found),
             finished_at=ended and ended.finished_at,
@@ -66,7 +69,9 @@ class BatchLine(Document):
     @property
     def stopped_target(self) -> Target | None:
         """What this line itself stopped: by a call of its own, for its own batch."""
-        if self.called_at is None or self.joined or self.user_id is None or self.task_id is None:
+        if self.called_at is None or self.joined or self.stopped_before is not None:
+            return None
+        if self.user_id is None or self.task_id is None:
             return None
         return Target(self.user_id, self.task_id, self.sub_user_id)
 

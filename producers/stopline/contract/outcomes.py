@@ -140,6 +140,8 @@ class Outcome(RequestDocument):
     outcome: OutcomeKind
     detail: str
     satisfied_by: str | None = None
+    stopped_before: str | None = None
+    """The request whose call had stopped the task already, and nobody told of a resume since."""
     finished_at: Moment
     verified: Verified = Verified.NOT_CHECKED
     """Whether the task was seen to be paused after the call that stopped it (STOPLINE_VERIFY)."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from stopline.contract import Batch, OutcomeKind, ReceiptKind, Status, from_microseconds
+from stopline.contract import (
+    MESSAGE_IDS_MAX,
+    Batch,
+    OutcomeKind,
+    ReceiptKind,
+    Status,
+    from_microseconds,
+)
 from stopline.ledger import keys
 from stopline.ledger.commands.encoding import options, pairs, text
 from stopline.ledger.queries import Alias, parse_status
@@ -12,6 +19,10 @@ from stopline.ledger.values import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+_LOOSE: Final = ":loose"
+"""The chunk of those that were sent one by one (`scripts/_places.lua`)."""
 
 
 def batch(batch_id: str) -> Command[Batch | None]:
@@ -58,7 +69,7 @@ def chunks(batch_id: str) -> Command[tuple[str, ...]]:
 
 
 def _sorted_chunks(reply: Iterable[bytes]) -> list[str]:
-    return sorted((text(chunk) for chunk in reply), key=lambda chunk: (len(chunk), chunk))
+    return sorted((text(chunk) for chunk in reply), key=lambda one: (one == "loose", len(one), one))
 
 
 def ids(chunk_key: str) -> Command[tuple[str, ...]]:
@@ -71,17 +82,36 @@ def ids(chunk_key: str) -> Command[tuple[str, ...]]:
     )
 
 
-def places(chunk_key: str) -> Command[tuple[tuple[int | None, str], ...]]:
-    """The places of one chunk of a batch with their request ids, in their order."""
+class Places(NamedTuple):
+    """Some places of a batch with their request ids, and where the rest of their chunk begins."""
 
-    def parse(reply: Sequence[bytes] | dict[bytes, bytes]) -> tuple[tuple[int | None, str], ...]:
-        found = [
-            (int(place) if place.isdecimal() else None, value.partition(" ")[0])
-            for place, value in pairs(reply).items()
-        ]
-        return tuple(sorted(found, key=lambda one: (one[0] is None, one)))
+    found: tuple[tuple[int | None, str], ...]
+    cursor: int
+
+
+def places(chunk_key: str, cursor: int) -> Command[Places]:
+    """Places of one chunk of a batch from a cursor on (0: the first), in their order.
+
+    Those that have no place are all in one chunk, which is read in steps; one may be met twice.
+    """
+    if chunk_key.endswith(_LOOSE):
+        given = (chunk_key, cursor, "COUNT", MESSAGE_IDS_MAX)
+        return Command("HSCAN", given, _parse_loose, is_script=False)
+
+    def parse(reply: Sequence[bytes] | dict[bytes, bytes]) -> Places:
+        found = [(int(place), _request_of(value)) for place, value in pairs(reply).items()]
+        return Places(tuple(sorted(found)), 0)
 
     return Command("HGETALL", (chunk_key,), parse, is_script=False)
+
+
+def _parse_loose(reply: Any) -> Places:
+    cursor, fields = reply
+    return Places(tuple((None, _request_of(one)) for one in pairs(fields).values()), int(cursor))
+
+
+def _request_of(value: str) -> str:
+    return value.partition(" ")[0]
 
 
 def statuses(request_ids: Sequence[str]) -> Command[tuple[Status | Alias | None, ...]]:

@@ -10,7 +10,7 @@ from stopline_gateway.console.looking import known
 from stopline_gateway.reports import report_reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -32,13 +32,14 @@ class Reporting:
         """Every line with its outcome."""
         batch_id = await self._there(request)
         return self._reply(
-            REPORT, self._client.batches.report(batch_id), f"report-{batch_id}", session
+            REPORT, self._client.batches.report_pages(batch_id), f"report-{batch_id}", session
         )
 
     async def undo(self, request: Request, session: Session) -> Response:
         """The targets to resume if the batch was a mistake."""
         batch_id = await self._there(request)
-        return self._reply(UNDO, self._client.batches.undo(batch_id), f"undo-{batch_id}", session)
+        pages = self._client.batches.undo_pages(batch_id)
+        return self._reply(UNDO, pages, f"undo-{batch_id}", session)
 
     async def _there(self, request: Request) -> str:
         """The id in the path, of a batch that there is: once rows are sent it is too late."""
@@ -47,7 +48,7 @@ class Reporting:
         return batch_id
 
     def _reply(
-        self, sheet: Sheet, lines: AsyncIterator[BatchLine], name: str, session: Session
+        self, sheet: Sheet, pages: AsyncIterator[Sequence[BatchLine]], name: str, session: Session
     ) -> Response:
         still = partial(self._services.access.check_still, session.caller)
-        return report_reply(sheet, ReportFormat.CSV, lines, name, still)
+        return report_reply(sheet, ReportFormat.CSV, pages, name, still)

@@ -40,11 +40,11 @@ async def report_batch(
 ) -> Response:
     """In their order; a line that has no outcome has its state. A hundred are read at a time."""
     services = services_of(request)
-    caller = await services.admit(request, Scope.READ, Scope.BULK)
+    caller = await services.admit(request, Scope.READ)
     await services.client.batch(known_form(batch_id, "batch"))
-    lines = services.client.batches.report(batch_id)
+    pages = services.client.batches.report_pages(batch_id)
     still = partial(services.access.check_still, caller)
-    return report_reply(REPORT, form, lines, f"report-{batch_id}", still)
+    return report_reply(REPORT, form, pages, f"report-{batch_id}", still)
 
 
 @router.get(
@@ -57,13 +57,13 @@ async def report_batch(
 async def undo_batch(
     request: Request, batch_id: BatchId, form: _Form = ReportFormat.JSONL
 ) -> Response:
-    """By a call of its own, and not resumed since: what to resume if it was a mistake.
+    """By a call of its own, not stopped before, not resumed since: to resume after a mistake.
 
     Nothing is changed by it. What the batch shares with others is not there.
     """
     services = services_of(request)
-    caller = await services.admit(request, Scope.READ, Scope.BULK)
+    caller = await services.admit(request, Scope.READ)
     await services.client.batch(known_form(batch_id, "batch"))
-    lines = services.client.batches.undo(batch_id)
+    pages = services.client.batches.undo_pages(batch_id)
     still = partial(services.access.check_still, caller)
-    return report_reply(UNDO, form, lines, f"undo-{batch_id}", still)
+    return report_reply(UNDO, form, pages, f"undo-{batch_id}", still)

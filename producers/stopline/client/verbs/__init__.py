@@ -13,7 +13,13 @@ from stopline.client.verbs.guards import (
 )
 from stopline.client.verbs.keeping import beat, leave, quarantine
 from stopline.client.verbs.looking import Heartbeats, batch, heartbeats, now, outcome, status, wait
-from stopline.client.verbs.reporting import batch_chunks, batch_lines, stopped_lines
+from stopline.client.verbs.reporting import (
+    BatchPage,
+    BatchPlace,
+    batch_page,
+    batch_place,
+    undo_page,
+)
 from stopline.client.verbs.steering import cancel, cancel_batch, resumed
 from stopline.client.verbs.steps import (
     Await,
@@ -61,6 +67,8 @@ from stopline.client.verbs.viewing import (
 __all__ = [
     "AuditPlace",
     "Await",
+    "BatchPage",
+    "BatchPlace",
     "Begin",
     "Dispatch",
     "Finish",
@@ -76,8 +84,8 @@ __all__ = [
     "apply_guards",
     "audit_page",
     "batch",
-    "batch_chunks",
-    "batch_lines",
+    "batch_page",
+    "batch_place",
     "beat",
     "cancel",
     "cancel_batch",
@@ -116,12 +124,12 @@ __all__ = [
     "resumed",
     "spend",
     "status",
-    "stopped_lines",
     "submission",
     "submit",
     "submit_all",
     "submit_each",
     "submit_many",
     "target",
+    "undo_page",
     "wait",
 ]

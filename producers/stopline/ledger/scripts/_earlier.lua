@@ -53,6 +53,6 @@ local function remember(item, id)
   if item.batch_id then
     local key, field = place_of(item)
     redis.call('HSET', key, field, id .. ' ' .. string.sub(item.target_digest, 1, 6))
-    chunks[key] = item
+    touch_chunk(key, item)
   end
 end

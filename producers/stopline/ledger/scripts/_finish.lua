@@ -45,6 +45,7 @@ local function outcome_json(request, outcome, detail, satisfied_by)
     ',"accepted_at":"', rfc3339(request.accepted_at),
     '","outcome":"', outcome, '","detail":', detail,
     satisfied_by and ',"satisfied_by":"' .. satisfied_by .. '"' or '',
+    request.stopped_before and ',"stopped_before":"' .. request.stopped_before .. '"' or '',
     ',"finished_at":"', rfc3339(now), '"',
     request.held_for and ',"held_by":' .. json_string(request.guard) or '',
     request.verified and ',"verified":"' .. request.verified .. '"' or '',
@@ -142,6 +143,10 @@ end
 -- Ends a request and moves its target on: a success is remembered, and the next request is
 -- satisfied by it or takes the place of the ended one.
 local function finish_on_target(request, target, outcome, detail)
+  if outcome == 'stopped' and target.succeeded_at
+    and not (target.resumed_at and target.resumed_at >= target.succeeded_at) then
+    request.stopped_before = target.succeeded_by
+  end
   finish(request, outcome, detail)
   if target.next == request.id then
     target.next = nil
