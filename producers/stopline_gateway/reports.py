@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import StreamingResponse
 
-from stopline.bulk.reporting import ReportFormat, Sheet
+from stopline.bulk.reporting import REPORT, UNDO, ReportFormat
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator
 
-    from stopline.contract import BatchLine
+    from stopline_gateway.access import Caller
+    from stopline_gateway.services import Services
 
 MEDIA_TYPES: Final = {
     ReportFormat.CSV: "text/csv",
@@ -19,41 +21,43 @@ MEDIA_TYPES: Final = {
 }
 
 
-def report_reply(
-    sheet: Sheet,
-    form: ReportFormat,
-    pages: AsyncIterator[Sequence[BatchLine]],
-    name: str,
-    check: Callable[[], None],
+class Told(StrEnum):
+    """What is told of a batch, line by line."""
+
+    REPORT = "report"
+    UNDO = "undo"
+
+
+async def report_reply(
+    services: Services, caller: Caller, batch_id: str, what: Told, form: ReportFormat
 ) -> StreamingResponse:
     """Lines as they are read; a reply that breaks off ends without its last chunk, and is seen to.
 
-    Args:
-        sheet: which fields.
-        form: how.
-        pages: of the batch's lines.
-        name: of the file, for who keeps it; an id's characters.
-        check: raises when its reader may read no further.
+    Raises:
+        UnknownRequestError: there is no such batch; once rows are sent it is too late to say so.
     """
+    await services.client.batch(batch_id)
     return StreamingResponse(
-        _rows(sheet, form, pages, check),
+        _rows(services, caller, batch_id, what, form),
         media_type=MEDIA_TYPES[form],
         headers={
             "Cache-Control": "no-store",
-            "Content-Disposition": f'attachment; filename="{name}.{form}"',
+            "Content-Disposition": f'attachment; filename="{what}-{batch_id}.{form}"',
             "X-Content-Type-Options": "nosniff",
         },
     )
 
 
 async def _rows(
-    sheet: Sheet,
-    form: ReportFormat,
-    pages: AsyncIterator[Sequence[BatchLine]],
-    check: Callable[[], None],
+    services: Services, caller: Caller, batch_id: str, what: Told, form: ReportFormat
 ) -> AsyncIterator[str]:
+    batches = services.client.batches
+    sheet, read = {
+        Told.REPORT: (REPORT, batches.report_pages),
+        Told.UNDO: (UNDO, batches.undo_pages),
+    }[what]
     yield sheet.head(form)
-    async for page in pages:
-        check()
+    async for page in read(batch_id):
+        services.access.check_still(caller)
         if page:
             yield sheet.text(form, page)

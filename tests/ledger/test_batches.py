@@ -96,7 +96,7 @@ def test_all_its_requests_are_known_by_id(desk: Desk) -> None:
     ids.add(desk.stop("loose", batch_id="b").request_id)
     chunks = desk.run(batches.chunks("b"))
     assert len(chunks) == 4
-    found = [one for chunk in chunks for one in desk.run(batches.ids(chunk))]
+    found = [one for chunk in chunks for _, one in desk.run(batches.places(chunk, 0)).found]
     assert set(found) == ids
 
 

@@ -7,24 +7,34 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from stopline.client import verbs
 from stopline.contract import OutcomeKind
+from stopline.ledger import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from stopline.client.batches import ReadPage
-    from stopline.contract import Batch, BatchLine
+    from stopline.contract import Batch, BatchLine, Outcome
 
 T = TypeVar("T")
 
 
-def wrong_report(run: Callable[[Any], Any], batch: Batch) -> str | None:
+def wrong_report(
+    run: Callable[[Any], Any],
+    batch: Batch,
+    outcomes: Iterable[Outcome],
+    began: Mapping[str, int],
+    resumed: Mapping[str, int],
+) -> str | None:
     """What is wrong with the report of a batch that has ended.
 
-    Each line has its outcome, and `undo` names only what the batch stopped by calls of its own.
+    Each line has its outcome, and `undo` names exactly what calls of the batch's own stopped.
 
     Args:
         run: runs a command of the ledger.
         batch: its counters.
+        outcomes: all of the run.
+        began: when the last call of a request began, in microseconds.
+        resumed: when a target was last resumed, by its digest, in microseconds.
     """
     lines = _all(run, batch.batch_id, verbs.batch_page)
     if len({one.place for one in lines}) != len(lines) or len(lines) != batch.total:
@@ -32,10 +42,26 @@ def wrong_report(run: Callable[[Any], Any], batch: Batch) -> str | None:
     counted = Counter(one.outcome for one in lines)
     if counted != Counter({kind: count for kind, count in batch.outcomes.items() if count}):
         return f"its report counts {counted}"
-    for one in _all(run, batch.batch_id, verbs.undo_page):
-        if one.outcome is not OutcomeKind.STOPPED or one.joined or one.satisfied_by:
-            return f"undo names {one}"
-    return None
+    named = {str(one.stopped_target) for one in _all(run, batch.batch_id, verbs.undo_page)}
+    stopped = _stopped_by(batch.batch_id, outcomes, began, resumed)
+    return None if named == stopped else f"undo names {named}, and it stopped {stopped}"
+
+
+def _stopped_by(
+    batch_id: str,
+    outcomes: Iterable[Outcome],
+    began: Mapping[str, int],
+    resumed: Mapping[str, int],
+) -> set[str]:
+    """Targets that calls of a batch's own stopped: of the calls since the last resume the first."""
+    first: dict[str, Outcome] = {}
+    for one in sorted(outcomes, key=lambda one: began.get(one.request_id, 0)):
+        if one.outcome is not OutcomeKind.STOPPED or one.satisfied_by is not None:
+            continue
+        target = str(one.target)
+        if began[one.request_id] > resumed.get(keys.target_digest(target), 0):
+            first.setdefault(target, one)
+    return {target for target, one in first.items() if one.batch_id == batch_id}
 
 
 def _all(run: Callable[[Any], Any], batch_id: str, read: ReadPage) -> list[BatchLine]:

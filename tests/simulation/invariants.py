@@ -89,6 +89,7 @@ class Invariants:
         self.outcomes: dict[str, bytes] = {}
         self._aliases: dict[str, None] = {}
         self._resumed: dict[str, int] = {}
+        self._began: dict[str, int] = {}
         self._leases: dict[tuple[str, str], tuple[str, str]] = {}
         self._open: dict[str, dict[str, str]] = {}
         self._failures_max = limits.upstream_failures_max
@@ -184,6 +185,7 @@ class Invariants:
             )
             record = layouts.RECORD.parse(self._record(grant.request_id))
             self._leases[actor, str(grant.target)] = (grant.request_id, grant.token)
+            self._began[grant.request_id] = int(record["began_at"])
             resumed_us = self._resumed.get(record["target_digest"], 0)
             if resumed_us >= int(record["wish_at"]) and int(record["began_at"]) > resumed_us:
                 raise BrokenError("e", f"{grant.request_id} was granted after a resume")
@@ -363,6 +365,9 @@ class Invariants:
             return  # its producer was refused before anything was accepted
         if batch.pending or sum(batch.outcomes.values()) != batch.total or not batch.finished_at:
             raise BrokenError("a", f"the batch {batch_id} counts wrongly: {batch}")
-        wrong = wrong_report(lambda one: self._server.run(one, 0), batch)
+        outcomes = [one for raw in self.outcomes.values() if (one := queries.parse_result(raw))]
+        wrong = wrong_report(
+            lambda one: self._server.run(one, 0), batch, outcomes, self._began, self._resumed
+        )
         if wrong is not None:
             raise BrokenError("a", f"the batch {batch_id}: {wrong}")

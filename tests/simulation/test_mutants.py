@@ -250,6 +250,18 @@ SCRIPTS = [
         "busy = 'failed'}",
         "busy = 'failed', refused = 'failed'}",
     ),
+    Mutant(
+        "a batch is said to have stopped what others had",
+        "a",
+        "    request.stopped_before = target.succeeded_by\n",
+        "",
+    ),
+    Mutant(
+        "what was resumed counts as stopped before",
+        "a",
+        "target.resumed_at >= target.succeeded_at)",
+        "target.resumed_at < target.succeeded_at)",
+    ),
 ]
 
 

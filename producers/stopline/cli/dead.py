@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Final
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from stopline.cli import output
+from stopline.cli.agreement import is_agreed, tell_dry_run
 from stopline.cli.options import AsJson, By
 from stopline.client.sync_client import StopClient
 from stopline.contract import (
@@ -94,17 +94,7 @@ def list_(
     wanted = _filter(outcome, user_id, batch_id, since)
     with StopClient() as client:
         found = _found(client, wanted, newest_first=True)
-        shown = 0
-        for letter in islice(found, limit):
-            shown += 1
-            if as_json:
-                output.print_json(letter.to_json())
-            else:
-                output.print_letter(letter)
-        if not as_json and next(found, None) is not None:
-            output.say(f"There are more than {limit}; use --limit.")
-        elif not as_json and shown == 0:
-            output.say("There are none.")
+        output.print_some(found, limit, output.print_letter, as_json=as_json)
 
 
 @app.command()
@@ -138,7 +128,10 @@ def redrive(  # noqa: PLR0913, PLR0917  # each is an option
     report = _Redriven()
     with StopClient() as client:
         chosen = _Chosen(client, ids, wanted, everything)
-        if not chosen.is_agreed("sent again", dry_run=dry_run, yes=yes, as_json=as_json):
+        if dry_run:
+            tell_dry_run(chosen.count(), as_json=as_json)
+            return
+        if chosen.is_everything and not yes and not is_agreed("sent again", chosen.count()):
             return
         for letters in chosen.chunks("sending again"):
             sendable = [one for one in letters if isinstance(one, Outcome) or one.can_be_redriven]
@@ -165,7 +158,10 @@ def discard(  # noqa: PLR0913, PLR0917  # each is an option
     discarded = 0
     with StopClient() as client:
         chosen = _Chosen(client, ids, wanted, everything)
-        if not chosen.is_agreed("dropped", dry_run=dry_run, yes=yes, as_json=as_json):
+        if dry_run:
+            tell_dry_run(chosen.count(), as_json=as_json)
+            return
+        if chosen.is_everything and not yes and not is_agreed("dropped", chosen.count()):
             return
         for letters in chosen.chunks("dropping"):
             discarded += sum(client.discard([letter_id(one) for one in letters]).values())
@@ -191,31 +187,13 @@ class _Chosen:
         # What is counted and asked for is what is touched: nothing that dies from now on.
         self._until = client.now()
 
-    def is_agreed(self, what: str, *, dry_run: bool, yes: bool, as_json: bool) -> bool:
-        """Ask before all are touched; False where nothing is to be done.
+    @property
+    def is_everything(self) -> bool:
+        """Whether nobody said which."""
+        return not self._ids and self._wanted.is_empty
 
-        Raises:
-            InvalidRequestError: somebody would have to be asked, and nobody can be.
-        """
-        if dry_run:
-            count = self._count()
-            if as_json:
-                output.print_json({"matching": count, "dry_run": True})
-            else:
-                output.console.print(
-                    output.facts({"matching": count, "changed": "nothing (dry run)"})
-                )
-            return False
-        if self._ids or yes or not self._wanted.is_empty:
-            return True
-        count = self._count()
-        if not sys.stdin.isatty():
-            raise InvalidRequestError(
-                f"all {count} would be {what}: say --yes where nobody can be asked, or --dry-run"
-            )
-        return typer.confirm(f"All {count} will be {what}. Go on?", err=True)
-
-    def _count(self) -> int:
+    def count(self) -> int:
+        """How many there are."""
         if self._ids:
             return len(list(self._letters()))
         if self._wanted.is_empty:
@@ -232,7 +210,7 @@ class _Chosen:
         """As many at a time as one call takes, with a bar."""
         letters = self._letters()
         # Of those that a filter means, nobody knows how many there are before all were looked at.
-        total = self._count() if self._ids or self._wanted.is_empty else None
+        total = self.count() if self._ids or self._wanted.is_empty else None
         with output.progress() as bars:
             bar = bars.add_task(what, total=total)
             while chunk := list(islice(letters, _CHUNK)):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from stopline.cli import output
+from stopline.cli.agreement import is_agreed, tell_dry_run
 from stopline.cli.options import AsJson, By, operator
 from stopline.client.sync_client import StopClient
 from stopline.contract import HoldResult
@@ -46,18 +45,7 @@ def list_(
 ) -> None:
     """List held requests, the oldest of each guard first."""
     with StopClient() as client:
-        found = _held(client, guard)
-        shown = 0
-        for one in islice(found, limit):
-            shown += 1
-            if as_json:
-                output.print_json(one.to_json())
-            else:
-                output.print_request(one)
-        if not as_json and next(found, None) is not None:
-            output.say(f"There are more than {limit}; use --limit.")
-        elif not as_json and shown == 0:
-            output.say("There are none.")
+        output.print_some(_held(client, guard), limit, output.print_request, as_json=as_json)
 
 
 @app.command()
@@ -147,16 +135,10 @@ def _act(  # what is done, and how it is told
     as_json: bool,
 ) -> None:
     if dry_run:
-        _print({"matching": chosen.count(), "dry_run": True}, as_json=as_json)
+        tell_dry_run(chosen.count(), as_json=as_json)
         return
-    if chosen.needs_agreement and not yes:
-        count = chosen.count()
-        if not sys.stdin.isatty():
-            raise InvalidRequestError(
-                f"all {count} would be {what}: say --yes where nobody can be asked, or --dry-run"
-            )
-        if not typer.confirm(f"All {count:,} will be {what}. Go on?", err=True):
-            return
+    if chosen.needs_agreement and not yes and not is_agreed(what, chosen.count()):
+        return
     results: Counter[HoldResult] = Counter()
     ids = chosen.ids()
     with output.progress() as bars:

@@ -50,19 +50,7 @@ def list_(  # noqa: PLR0913, PLR0917  # each is an option
     with StopClient() as client:
         look = client.view.recent_page if ended or outcome else client.view.open_page
         found: Iterator[OpenRequest | Outcome] = _all(partial(look, wanted))
-        shown = 0
-        for one in found:
-            if shown == limit:
-                if not as_json:
-                    output.say(f"There are more than {limit}; use --limit.")
-                break
-            shown += 1
-            if as_json:
-                output.print_json(one.to_json())
-            else:
-                output.print_request(one)
-    if not shown and not as_json:
-        output.say("There are none.")
+        output.print_some(found, limit, output.print_request, as_json=as_json)
 
 
 def _filter(**fields: object) -> RequestFilter:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 from rich.console import Console
@@ -19,6 +20,7 @@ from rich.text import Text
 
 from stopline.contract import (
     DeadMessage,
+    Document,
     OpenRequest,
     Outcome,
     OutcomeKind,
@@ -29,10 +31,11 @@ from stopline.contract import (
 from stopline.texts import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from stopline.contract import Batch, DeadLetter, Receipt, Status
 
+T = TypeVar("T", bound=Document)
 _log = logging.getLogger("stopline")
 console = Console()
 messages = Console(stderr=True)
@@ -198,6 +201,23 @@ def print_batch(batch: Batch) -> None:
         cells = [side[row] if row < len(side) else ("", "") for side in (left, right)]
         table.add_row(*cells[0], *cells[1])
     console.print(table)
+
+
+def print_some(found: Iterator[T], limit: int, show: Callable[[T], None], *, as_json: bool) -> None:
+    """The first of a list, each as JSON or as `show` does; says whether there are more, or none."""
+    shown = 0
+    for one in islice(found, limit):
+        shown += 1
+        if as_json:
+            print_json(one.to_json())
+        else:
+            show(one)
+    if as_json:
+        return
+    if next(found, None) is not None:
+        say(f"There are more than {limit}; use --limit.")
+    elif shown == 0:
+        say("There are none.")
 
 
 def print_letter(letter: DeadLetter) -> None:

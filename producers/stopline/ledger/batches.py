@@ -72,16 +72,6 @@ def _sorted_chunks(reply: Iterable[bytes]) -> list[str]:
     return sorted((text(chunk) for chunk in reply), key=lambda one: (one == "loose", len(one), one))
 
 
-def ids(chunk_key: str) -> Command[tuple[str, ...]]:
-    """The request ids of one chunk of a batch."""
-    return Command(
-        "HVALS",
-        (chunk_key,),
-        lambda reply: tuple(dict.fromkeys(text(value).split(" ")[0] for value in reply)),
-        is_script=False,
-    )
-
-
 class Places(NamedTuple):
     """Some places of a batch with their request ids, and where the rest of their chunk begins."""
 

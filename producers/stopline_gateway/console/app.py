@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 import stopline
+from stopline.bulk.reporting import ReportFormat
 from stopline.contract import CancelResult
 from stopline_gateway.console.acting import Acting
 from stopline_gateway.console.admission import (
@@ -24,9 +25,8 @@ from stopline_gateway.console.admission import (
 )
 from stopline_gateway.console.holding import Holding
 from stopline_gateway.console.live import Live
-from stopline_gateway.console.looking import CHOICES, FILTERS, Looking
+from stopline_gateway.console.looking import CHOICES, FILTERS, Looking, known
 from stopline_gateway.console.rendering import ASSETS, ASSETS_VERSION, render
-from stopline_gateway.console.reporting import Reporting
 from stopline_gateway.console.sessions import (
     SCOPES,
     Sessions,
@@ -35,6 +35,7 @@ from stopline_gateway.console.sessions import (
     set_cookie,
 )
 from stopline_gateway.problems import Kind, Problem
+from stopline_gateway.reports import Told, report_reply
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -61,12 +62,11 @@ class Console:
         self._looking = Looking(services)
         self._acting = Acting(services)
         self._holding = Holding(services)
-        self._reporting = Reporting(services)
         self._live = Live(services, self._sessions, self._looking)
 
     def routes(self) -> list[Route]:
         """All of them."""
-        look, act, hold, files = self._looking, self._acting, self._holding, self._reporting
+        look, act, hold = self._looking, self._acting, self._holding
         return [
             Route("/console", _to_home),
             Route("/console/assets/{name}", _asset),
@@ -82,8 +82,8 @@ class Console:
             *self._page("/targets/{user_id}/{task_id}/{sub_user_id}", "target", look.target),
             *self._page("/batches", "batches", look.batches),
             *self._page("/batches/{batch_id}", "batch", look.batch),
-            self._look("/batches/{batch_id}/report", files.report),
-            self._look("/batches/{batch_id}/undo", files.undo),
+            self._file("/batches/{batch_id}", Told.REPORT),
+            self._file("/batches/{batch_id}", Told.UNDO),
             *self._page("/dead", "dead", look.dead),
             self._look("/dead/act", act.preview_letters),
             *self._page("/dead/{letter_id}", "letter", look.letter),
@@ -134,6 +134,16 @@ class Console:
 
     def _look(self, path: str, handler: Handler) -> Route:
         return Route(f"/console{path}", for_viewers(self._services, self._sessions, handler))
+
+    def _file(self, path: str, what: Told) -> Route:
+        """What a page of a batch hands out as CSV."""
+
+        async def file(request: Request, session: Session) -> Response:
+            batch_id = known(request, "batch_id")
+            services = self._services
+            return await report_reply(services, session.caller, batch_id, what, ReportFormat.CSV)
+
+        return self._look(f"{path}/{what}", file)
 
     def _form(self, path: str, act: Any) -> Route:
         endpoint = for_actions(self._services, self._sessions, act)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 
-from stopline.bulk.reporting import REPORT, UNDO, ReportFormat
+from stopline.bulk.reporting import ReportFormat
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind
 from stopline_gateway.replies import problems
-from stopline_gateway.reports import MEDIA_TYPES, report_reply
+from stopline_gateway.reports import MEDIA_TYPES, Told, report_reply
 from stopline_gateway.routes.direct import DirectRoute
 from stopline_gateway.routes.parameters import BatchId, known_form
 from stopline_gateway.services import services_of
@@ -39,12 +38,7 @@ async def report_batch(
     request: Request, batch_id: BatchId, form: _Form = ReportFormat.JSONL
 ) -> Response:
     """In their order; a line that has no outcome has its state. A hundred are read at a time."""
-    services = services_of(request)
-    caller = await services.admit(request, Scope.READ)
-    await services.client.batch(known_form(batch_id, "batch"))
-    pages = services.client.batches.report_pages(batch_id)
-    still = partial(services.access.check_still, caller)
-    return report_reply(REPORT, form, pages, f"report-{batch_id}", still)
+    return await _reply(request, batch_id, Told.REPORT, form)
 
 
 @router.get(
@@ -61,9 +55,10 @@ async def undo_batch(
 
     Nothing is changed by it. What the batch shares with others is not there.
     """
+    return await _reply(request, batch_id, Told.UNDO, form)
+
+
+async def _reply(request: Request, batch_id: str, what: Told, form: ReportFormat) -> Response:
     services = services_of(request)
     caller = await services.admit(request, Scope.READ)
-    await services.client.batch(known_form(batch_id, "batch"))
-    pages = services.client.batches.undo_pages(batch_id)
-    still = partial(services.access.check_still, caller)
-    return report_reply(UNDO, form, pages, f"undo-{batch_id}", still)
+    return await report_reply(services, caller, known_form(batch_id, "batch"), what, form)

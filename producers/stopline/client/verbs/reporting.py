@@ -41,9 +41,17 @@ def batch_place(batch_id: str) -> Verb[BatchPlace | None]:
     return BatchPlace(chunks) if chunks else None
 
 
+def batch_places(
+    place: BatchPlace,
+) -> Verb[tuple[tuple[tuple[int | None, str], ...], BatchPlace | None]]:
+    """Places with their request ids from a place on, and where the next ones are."""
+    found, cursor = yield from run(batches.places(place.chunks[0], place.cursor))
+    return found, place.after(cursor)
+
+
 def batch_page(batch_id: str, place: BatchPlace) -> Verb[BatchPage]:
     """The lines from a place on, in their order: a hundred or some more."""
-    places, cursor = yield from run(batches.places(place.chunks[0], place.cursor))
+    places, following = yield from batch_places(place)
     lines: list[BatchLine] = []
     for first in range(0, len(places), MESSAGE_IDS_MAX):
         some = places[first : first + MESSAGE_IDS_MAX]
@@ -52,7 +60,7 @@ def batch_page(batch_id: str, place: BatchPlace) -> Verb[BatchPage]:
             BatchLine.of(batch_id, at, request_id, one)
             for (at, request_id), one in zip(some, found, strict=True)
         )
-    return BatchPage(tuple(lines), place.after(cursor))
+    return BatchPage(tuple(lines), following)
 
 
 def _statuses(request_ids: Sequence[str]) -> Verb[list[Status | None]]:

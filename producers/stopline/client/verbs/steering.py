@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stopline.client.verbs.dispatching import dispatch_promoted
 from stopline.client.verbs.looking import batch
+from stopline.client.verbs.reporting import batch_place, batch_places
 from stopline.client.verbs.steps import Verb, run
 from stopline.contract import (
     MESSAGE_IDS_MAX,
@@ -14,7 +15,7 @@ from stopline.contract import (
     ResumeResult,
     check_name,
 )
-from stopline.ledger import batches, commands
+from stopline.ledger import commands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,14 +49,15 @@ def cancel_batch(
     limits: Limits, batch_id: str, by: str, actor: Actor | None = None
 ) -> Verb[dict[CancelResult, int]]:
     """Cancel every request of a batch; the reply counts what came of it."""
-    yield from batch(batch_id)
+    yield from batch(batch_id)  # nothing is noted of a batch that there is not
     if actor is not None:  # once for all of them, and before the first
         text = commands.audit_text(AuditAction.CANCEL, actor, batch_id=batch_id)
         yield from run(commands.note(limits, text))
     counts = dict.fromkeys(CancelResult, 0)
-    chunks = yield from run(batches.chunks(batch_id))
-    for chunk in chunks:
-        request_ids = yield from run(batches.ids(chunk))
+    place = yield from batch_place(batch_id)
+    while place is not None:
+        found, place = yield from batch_places(place)
+        request_ids = list(dict.fromkeys(request_id for _, request_id in found))
         results = yield from cancel(limits, request_ids, by)
         for result in results.values():
             counts[result] += 1
