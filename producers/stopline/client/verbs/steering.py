@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stopline.client.verbs.dispatching import dispatch_promoted
-from stopline.client.verbs.looking import batch
 from stopline.client.verbs.reporting import batch_place, batch_places
 from stopline.client.verbs.steps import Verb, run
 from stopline.contract import (
@@ -49,12 +48,11 @@ def cancel_batch(
     limits: Limits, batch_id: str, by: str, actor: Actor | None = None
 ) -> Verb[dict[CancelResult, int]]:
     """Cancel every request of a batch; the reply counts what came of it."""
-    yield from batch(batch_id)  # nothing is noted of a batch that there is not
+    place = yield from batch_place(batch_id)
     if actor is not None:  # once for all of them, and before the first
         text = commands.audit_text(AuditAction.CANCEL, actor, batch_id=batch_id)
         yield from run(commands.note(limits, text))
     counts = dict.fromkeys(CancelResult, 0)
-    place = yield from batch_place(batch_id)
     while place is not None:
         found, place = yield from batch_places(place)
         request_ids = list(dict.fromkeys(request_id for _, request_id in found))
