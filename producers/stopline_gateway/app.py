@@ -18,6 +18,7 @@ from stopline_gateway.console.app import Console
 from stopline_gateway.heads import Heads
 from stopline_gateway.routes import (
     adapters,
+    batch_verbs,
     batches,
     dead_letters,
     events,
@@ -47,6 +48,7 @@ _DESCRIPTION: Final = (
 
 _NOUNS: Final = (
     stops,
+    batch_verbs,
     batches,
     reports,
     resumes,

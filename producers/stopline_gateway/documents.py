@@ -21,6 +21,7 @@ from stopline.contract import (
     Moment,
     OpenRequest,
     Outcome,
+    OutcomeKind,
     ReceiptKind,
     Trip,
 )
@@ -105,7 +106,7 @@ class RefusedLine(BaseModel):
 class BatchReply(BaseModel):
     """What became of the lines of a batch: receipts by kind, and the first lines that were refused.
 
-    With `dry_run` nothing was sent, and `receipts` is empty.
+    With `dry_run` nothing was sent: they tell what would have become of them.
     """
 
     batch_id: str
@@ -244,6 +245,32 @@ class LanePauseRequest(Document):
 
     lasts_s: Annotated[float, Field(strict=True, ge=1, le=86_400, allow_inf_nan=False)]
     reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class BatchPauseRequest(Document):
+    """A batch is to be paused, and why."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"reason": "this was the wrong list"}})
+
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class BatchRedriveRequest(Document):
+    """Which dead letters of a batch are to be sent again: all, or those that ended so, and so."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"outcomes": ["exhausted"]}})
+
+    outcomes: Annotated[tuple[OutcomeKind, ...], Field(max_length=16)] = ()
+    reason: Annotated[str, Field(max_length=500)] | None = None
+    """Only where the outcome's detail has this text, in any case of letters."""
+
+
+class RedrivenBatch(BaseModel):
+    """How many dead letters of a batch were sent again: receipts of the new requests, counted."""
+
+    batch_id: str
+    redriven: int
+    receipts: dict[ReceiptKind, int]
 
 
 class GateReply(BaseModel):

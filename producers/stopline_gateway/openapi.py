@@ -10,6 +10,8 @@ from pydantic.json_schema import models_json_schema
 
 from stopline.contract import StopRequest
 from stopline_gateway.documents import (
+    BatchPauseRequest,
+    BatchRedriveRequest,
     GuardRules,
     Holds,
     LanePauseRequest,
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _READ_BY_ROUTES: Final[tuple[type[BaseModel], ...]] = (
     StopRequest,
     ResumeRequest,
+    BatchPauseRequest,
+    BatchRedriveRequest,
     LanePauseRequest,
     GuardRules,
     Holds,

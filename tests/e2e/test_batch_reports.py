@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import orjson
+
+from stopline.contract import OutcomeKind
+from tests.conftest import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +47,42 @@ def test_a_batch_by_mistake_is_seen_line_by_line_and_undone(stack: Stack, tmp_pa
     assert undone.stdout == b"user_id,task_id,sub_user_id\nu,1,\nu,2,\n"
     tried = stack.run("bulk", "-", "--format", "csv", "--dry-run", stdin=undone.stdout)
     assert tried.returncode == 0, tried.stderr
+    assert b"accepted" in tried.stdout  # it would be new: a call that began before cannot serve it
+    again = stack.run("batches", "redrive", batch_id, "--outcome", "rejected", "--json")
+    assert orjson.loads(again.stdout) == {"redriven": 1, "accepted": 1}
     unknown = stack.run("batches", "report", "none")
     assert unknown.returncode == 2
     assert b"no batch none" in unknown.stderr
+
+
+def test_a_batch_is_paused_in_its_middle_goes_on_and_is_cancelled(
+    stack: Stack, tmp_path: Path
+) -> None:
+    stack.api.start([], latency_ms=20)
+    stack.worker()
+    file = tmp_path / "targets.csv"
+    rows = "".join(f"u,{number}\n" for number in range(20_000))
+    file.write_text("user_id,task_id\n" + rows)
+    assert stack.run("bulk", str(file), "--batch-id", "b").returncode == 0
+    wait_until(lambda: stack.client.batch("b").outcomes[OutcomeKind.STOPPED] > 100)
+    paused = stack.run("batches", "pause", "b", "--reason", "the wrong list")
+    assert b"the wrong list" in paused.stdout
+    at_rest = _at_rest(stack)
+    assert 0 < at_rest < 20_000
+    assert b"(paused)" in stack.run("batches", "list").stdout
+    assert stack.run("batches", "resume", "b", "--json").returncode == 0
+    wait_until(lambda: stack.client.batch("b").outcomes[OutcomeKind.STOPPED] > at_rest)
+    assert stack.run("batches", "cancel", "b", "--json").returncode == 0
+    wait_until(lambda: stack.client.batch("b").pending == 0)
+    counts = Counter(one.outcome for one in stack.client.batches.report("b"))
+    assert set(counts) == {OutcomeKind.STOPPED, OutcomeKind.CANCELLED}
+    assert counts.total() == 20_000
+
+
+def _at_rest(stack: Stack) -> int:
+    """How many were called for when no more were for a second."""
+    seen = -1
+    while seen != (now := stack.api.total["calls"]):
+        seen = now
+        time.sleep(1)  # what must not happen is waited for as long as a person would
+    return seen

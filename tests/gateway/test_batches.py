@@ -92,7 +92,7 @@ def test_the_same_batch_again_doubles_nothing(desk: Desk) -> None:
 
 def test_a_dry_run_sends_nothing(desk: Desk) -> None:
     report = _send(desk, _BODIES[NDJSON] + b"{}\n", query="?batch_id=dry&dry_run=true").json()
-    assert (report["lines"], report["receipts"], report["refused"]) == (4, {}, 1)
+    assert (report["lines"], report["receipts"], report["refused"]) == (4, {"accepted": 3}, 1)
     assert report["dry_run"] is True
     assert desk.world.work() == 0
     assert_problem(desk.call("GET", "/v1/batches/dry"), 404, "not-found")

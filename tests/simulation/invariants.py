@@ -9,6 +9,7 @@
 (g) the counters say what is there, and the list of the last that ended has each once;
 (h) what goes through the gate: see `gate.py`;
 (i) what guards keep back: see `guards.py`;
+(j) what paused batches keep back: see `pauses.py`;
 and when all is over, nothing stays in Redis without a time to live.
 """
 
@@ -26,6 +27,7 @@ from stopline.ledger.limits import GateLimits
 from tests.simulation.batches import wrong_report
 from tests.simulation.gate import GateChecks
 from tests.simulation.guards import GuardChecks
+from tests.simulation.pauses import PauseChecks
 from tests.simulation.world import START_US
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ class Invariants:
         self._failures_max = limits.upstream_failures_max
         self._gate = GateChecks(limits.gate or GateLimits())
         self._guards = GuardChecks(guards)
+        self._pauses = PauseChecks()
         self._held = False
 
     def kind_of(self, request_id: str) -> OutcomeKind | None:
@@ -126,6 +129,8 @@ class Invariants:
                 target = str(command.arguments[1])
                 self._resumed[target] = ledger_us
                 self._world.tell(actor, f"resumes {target}: {reply[0]}")
+            case "pause_batch":
+                self._world.tell(actor, self._pauses.steered(command.arguments, reply))
             case "reset_guard":
                 self._guards.reset()
                 self._world.tell(actor, "resets the guard")
@@ -175,6 +180,8 @@ class Invariants:
             if reply.receipt.receipt in _NEW:
                 issued_us = min(int(issued), true_us) if issued else true_us
                 wishes.append(Wish(followed, target, issued_us))
+            if kind in _NEW or item[8]:
+                self._pauses.asked(followed, item[8])
             if alias:
                 self._aliases[own_id] = None
 
@@ -189,6 +196,9 @@ class Invariants:
             resumed_us = self._resumed.get(record["target_digest"], 0)
             if resumed_us >= int(record["wish_at"]) and int(record["began_at"]) > resumed_us:
                 raise BrokenError("e", f"{grant.request_id} was granted after a resume")
+            is_known = self._open.get(grant.request_id, {}).get("token") == grant.token
+            if not is_known and (wrong := self._pauses.granted(grant.request_id)):
+                raise BrokenError("j", wrong)
             self._check_gate(grant, Lane(record["lane"]), claimed, ledger_us)
 
     def _check_gate(self, grant: Grant, lane: Lane, claimed: Claimed, ledger_us: int) -> None:

@@ -48,7 +48,7 @@ class Producer:
     async def work(self) -> None:
         """Do all its actions, each again until it is through."""
         kinds = [self._stop, self._stop, self._batch, self._plain, self._cancel, self._resume]
-        kinds += [self._redrive, self._release]
+        kinds += [self._redrive, self._release, self._batch, self._steer_batch]
         for _ in range(self._actions):
             await self._world.pause(0.0, 1.2)
             await self._world.random.choice(kinds)()
@@ -82,6 +82,16 @@ class Producer:
 
         results = await self._until_through(submit)
         self._known += [one.request_id for one in results or () if hasattr(one, "receipt")]
+
+    async def _steer_batch(self) -> None:
+        """A person lets a batch wait, or go on: one that was sent, or one that is to come."""
+        batch_id = f"{self._name}-{self._world.random.randint(1, self._batches + 1)}"
+        if self._world.random.random() < 0.6:
+            await self._until_through(
+                lambda: verbs.pause_batch(LIMITS, batch_id, "simulated", self._name, None)
+            )
+        else:
+            await self._until_through(lambda: verbs.resume_batch(LIMITS, batch_id, None))
 
     async def _plain(self) -> None:
         submission = Submission(self._request(), alias=True)

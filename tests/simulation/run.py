@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from stopline.contract import HeldPlace, Lane
-from stopline.ledger import gates, guards
+from stopline.ledger import commands, gates, guards
 from tests.simulation.broker import Broker
 from tests.simulation.gate import gate_limits
 from tests.simulation.guards import guards_of
@@ -215,7 +215,9 @@ class _Run:
             await asyncio.sleep(0.5)
 
     def _let_go(self) -> None:
-        """A person lets go what is held: a clock step may put its deadline far ahead."""
+        """A person lets go what is held or paused: a clock step may put its deadline far ahead."""
+        for batch_id in (one for producer in self._producers for one in producer.batch_ids):
+            self._redis.run("person", commands.resume_batch(LIMITS, batch_id, None))
         for guard in self._guards:
             first = guards.held_ids(HeldPlace(guard.source), 100)
             held = [request_id for request_id, _ in self._redis.run("person", first)]

@@ -34,6 +34,7 @@ DURABLE = {
     for command in (
         commands.accept(_LIMITS, [_REQUEST]),
         commands.redrive(_LIMITS, [("r", _REQUEST)]),
+        commands.pause_batch(_LIMITS, "b", "me", "why", None),
         commands.cancel(_LIMITS, ["r"], "me"),
         commands.resume(_LIMITS, Target("u", "t"), None),
         commands.claim(_LIMITS, ["r"], "e:1"),
@@ -54,7 +55,8 @@ DURABLE = {
 """The verbs whose replies are promises; in their scripts there must be something to wait for."""
 TELLING = {"accept", "redrive"}
 """The verbs that put messages on the lanes' queues, and into the audit trail who sent what."""
-PARTS = [name for name in FILES if name.startswith("_")]
+PARTS = [name for name in FILES if name.startswith("_") and name != "_rehearsal"]
+"""That one stands in the place of `redis`, for all who come after it."""
 
 
 def _code(name: str) -> str:
@@ -158,7 +160,7 @@ def test_a_file_knows_no_key_and_no_global_of_its_own(name: str) -> None:
 def test_a_verb_that_gathers_changes_commits_them_last(name: str) -> None:
     text = scripts.read(name)
     commits = len(re.findall(r"^commit\(\)$", text, re.MULTILINE))
-    assert commits == ("commit" in scripts.parts_of(name))
+    assert commits == ("commit" in scripts.parts_of(name) and name != "rehearse")
     if commits:
         assert re.search(r"^commit\(\)\nreturn .*\n\Z", text, re.MULTILINE)
 

@@ -107,6 +107,11 @@ class BatchReader:
         self._batch_id = batch_id
         self._defaults = defaults
 
+    @property
+    def batch_id(self) -> str:
+        """Of the batch that the lines make."""
+        return self._batch_id
+
     def feed(self, block: bytes) -> Generator[Line | LineError]:
         """The lines that end in this block."""
         yield from self._read(self._splitter.feed(block))

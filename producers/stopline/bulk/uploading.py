@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from stopline.bulk.reading import BatchReader
     from stopline.client.async_client import AsyncStopClient
-    from stopline.contract import ReceiptKind
+    from stopline.contract import BatchHead, ReceiptKind
     from stopline.ledger.commands import Replies
 
 SHOWN_MAX: Final = 100
@@ -33,23 +33,30 @@ class Upload:
     """Reads a batch and sends it; counts what became of its lines.
 
     Args:
-        client: what accepts them; None: nothing is sent.
+        client: what accepts them.
         reader: reads them.
         source: whom all lines must speak for; None: anybody.
         own_key: the idempotency key that a line's own stands for.
+        head: what the batch is, written down before its first line is sent.
+        dry_run: learn what would become of the lines, and send nothing.
     """
 
     def __init__(
         self,
-        client: AsyncStopClient | None,
+        client: AsyncStopClient,
         reader: BatchReader,
         source: str | None,
         own_key: Callable[[str], str] = lambda key: key,
+        *,
+        head: BatchHead | None = None,
+        dry_run: bool = False,
     ) -> None:
+        self._head = head
         self._own_key = own_key
         self._client = client
         self._reader = reader
         self._source = source
+        self._rehearsal = client.batches.rehearsal() if dry_run else None
         self._sending: deque[asyncio.Task[None]] = deque()
         self._waiting: list[Line] = []
         self.receipts: Counter[ReceiptKind] = Counter()
@@ -113,12 +120,25 @@ class Upload:
 
     async def _send(self) -> None:
         """Send what waits, while what follows is read."""
-        while len(self._sending) >= _UNDER_WAY_MAX:
+        while len(self._sending) >= (_UNDER_WAY_MAX if self._rehearsal is None else 1):
             await self._sending.popleft()
         some, self._waiting = self._waiting, []
-        if some and self._client is not None:
-            sent = self._client.submit_all(some, _submission, self._learn)
+        if some:
+            sent = self._rehearse(some) if self._rehearsal else self._submit(some)
             self._sending.append(asyncio.create_task(sent))
+
+    async def _submit(self, lines: Sequence[Line]) -> None:
+        head, self._head = self._head, None
+        if head is not None:
+            await self._client.batches.open(self._reader.batch_id, head)
+        await self._client.submit_all(lines, _submission, self._learn)
+
+    async def _rehearse(self, lines: Sequence[Line]) -> None:
+        assert self._rehearsal is not None  # noqa: S101  # it is what this is called for
+        for first in range(0, len(lines), REQUESTS_A_CALL):
+            some = lines[first : first + REQUESTS_A_CALL]
+            submissions = list(map(_submission, some))
+            self._learn(some, await self._client.batches.rehearse(self._rehearsal, submissions))
 
     def _learn(self, lines: Sequence[Line], replies: Replies) -> None:
         for line, reply in zip(lines, replies, strict=True):

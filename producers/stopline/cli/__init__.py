@@ -52,7 +52,7 @@ COMMANDS: Final = {
     "batch": ("stopline.cli.requests:batch", "Show the progress and the report of a batch."),
     "batches": (
         "stopline.cli.batches:app",
-        "The last batches, what became of each line, and what one really stopped.",
+        "See the last batches; pause, cancel or undo one; what became of each line.",
     ),
     "cancel": ("stopline.cli.requests:cancel", "Cancel a request, or every request of a batch."),
     "resumed": (

@@ -1,8 +1,9 @@
-"""The commands `batches …`: the last ones, what became of each line, what one really stopped."""
+"""The commands `batches …`: see, pause, let go on, cancel, send again, report, undo."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from stopline.bulk.reporting import REPORT, UNDO, ReportFormat, Sheet
 from stopline.cli import output
-from stopline.cli.options import AsJson
+from stopline.cli.options import AsJson, By, operator
 from stopline.client.sync_client import StopClient
 from stopline.contract import OutcomeKind
 
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from stopline.contract import Batch, BatchLine
 
 app = typer.Typer(
-    help="The last batches, what became of each line, and what one really stopped.",
+    help="See the last batches; pause, cancel or undo one; what became of each line.",
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _BatchId = Annotated[str, typer.Argument(metavar="BATCH_ID", help="The id that 'bulk' printed.")]
 _AsLines = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of CSV.")]
+_By = Annotated[str | None, typer.Option(help="Who does this; you if left out.")]
 _PAGE = 250
 
 
@@ -46,6 +48,67 @@ def list_(
         output.console.print(_table(found))
     else:
         output.say("There are none.")
+
+
+@app.command()
+def pause(
+    batch_id: _BatchId,
+    reason: Annotated[str, typer.Option(help="Why, for all who look.")],
+    by: _By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a batch wait, what of it is still to be sent too; calls under way finish.
+
+    What somebody else asked for, too, goes on. Requests expire as ever.
+    """
+    with StopClient() as client:
+        found = client.batches.pause(
+            batch_id, reason=reason, by=by or operator().name, actor=operator()
+        )
+    output.show_batch(found, as_json=as_json)
+
+
+@app.command()
+def resume(batch_id: _BatchId, as_json: AsJson = False) -> None:
+    """Let a paused batch go on."""
+    with StopClient() as client:
+        if client.batch(batch_id).paused is None and not as_json:
+            output.say(f"batch {batch_id} was not paused")
+        found = client.batches.resume(batch_id, actor=operator())
+    output.show_batch(found, as_json=as_json)
+
+
+@app.command()
+def cancel(batch_id: _BatchId, by: By = "cli", as_json: AsJson = False) -> None:
+    """Cancel every request of a batch that is open, for those who joined them too."""
+    with StopClient() as client:
+        counts = client.cancel_batch(batch_id, by=by)
+    output.print_counts(counts, as_json=as_json)
+
+
+@app.command()
+def redrive(
+    batch_id: _BatchId,
+    outcome: Annotated[
+        list[OutcomeKind] | None, typer.Option(help="Only what ended so; may be repeated.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Only where the outcome's detail has this text.")
+    ] = None,
+    by: _By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send again what of a batch is among the dead letters, each as a new request of yours."""
+    with StopClient() as client:
+        receipts = client.batches.redrive(
+            batch_id,
+            by=by or operator().name,
+            outcomes=outcome or (),
+            reason=reason,
+            actor=operator(),
+        )
+    counts = Counter(str(one.receipt) for one in receipts.values())
+    output.print_counts({"redriven": len(receipts), **counts}, as_json=as_json)
 
 
 @app.command()
@@ -91,7 +154,7 @@ def _not_named(lines: Iterable[BatchLine], batch: Batch) -> Iterator[str]:
     if batch.pending:
         yield (
             f"{batch.pending:,} are still open and may yet be stopped; to prevent that: "
-            f"stopline cancel --batch {batch.batch_id}"
+            f"stopline batches cancel {batch.batch_id}"
         )
 
 
@@ -113,7 +176,9 @@ def _table(batches: list[Batch]) -> Table:
         stopped = one.outcomes[OutcomeKind.STOPPED]
         counts = (one.total, one.pending, stopped, one.total - one.pending - stopped)
         begun = f"{one.submitted_at:%m-%d %H:%M:%S}"
-        table.add_row(one.batch_id, begun, *(f"{count:,}" for count in counts))
+        words = [one.batch_id, *(["(paused)"] if one.paused else [])]
+        named = " ".join(words) + (f"\n  {one.name}" if one.name else "")
+        table.add_row(named, begun, *(f"{count:,}" for count in counts))
     return table
 
 

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +16,12 @@ from stopline.bulk import reading
 from stopline.bulk.lines import Line, LineError
 from stopline.bulk.reading import Format, Scan
 from stopline.bulk.rejected import RejectedFile
-from stopline.bulk.sending import Report, send
+from stopline.bulk.sending import Report, rehearse, send
 from stopline.cli import output
 from stopline.cli.options import AsJson, TimeoutS
 from stopline.cli.watching import watch_batch
 from stopline.client.sync_client import StopClient
-from stopline.contract import Batch, Lane, OutcomeKind, is_identifier
+from stopline.contract import Batch, BatchHead, Lane, OutcomeKind, ReceiptKind, is_identifier
 from stopline.errors import InvalidRequestError, LedgerFullError, UnavailableError
 from stopline.exits import Exit
 
@@ -42,8 +43,13 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
     lane: Annotated[Lane, typer.Option(help="For lines that name none.")] = Lane.BULK,
     source: Annotated[str, typer.Option(help="For lines that name none.")] = "bulk",
     reason: Annotated[str | None, typer.Option(help="For lines that name none.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What people call the batch; FILE's name if left out.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="One bad line: send nothing.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check only.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing: tell what would become of each line.")
+    ] = False,
     rejected: Annotated[
         Path | None,
         typer.Option(
@@ -60,20 +66,19 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
     if reason is not None:
         defaults["reason"] = reason
     with _opened(file) as opened, reading.seekable(opened) as stream:
-        try:
-            scanned = reading.scan(stream)
-        except OSError as error:
-            raise InvalidRequestError(f"cannot read {file}: {error.strerror}") from None
+        scanned = _scan(file, stream)
         job = _Job(
             stream,
             scanned,
             how or reading.guess_format(file, scanned),
             Report(batch_id or scanned.batch_id),
+            BatchHead(name or _name_of(file), source, reason),
             defaults,
         )
-        if strict or dry_run:
-            job.check(as_json=as_json, dry_run=dry_run)
+        if strict:
+            job.check()
         if dry_run:
+            job.rehearse(as_json=as_json)
             return
         place = rejected or _beside(file, job.batch_id)
         input_ = None if file == _STDIN else Path(file)
@@ -90,6 +95,12 @@ def _check_options(
         raise InvalidRequestError("--timeout goes with --wait")
     if rejected is not None and str(rejected) == _STDIN:
         raise InvalidRequestError("--rejected names a file; - is for FILE alone")
+
+
+def _name_of(file: str) -> str | None:
+    """The name of the file, as far as a name of a batch can be it."""
+    name = "".join(one for one in Path(file).name if one.isprintable())[:200]
+    return name if file != _STDIN else None
 
 
 def _beside(name: str, batch_id: str) -> Path:
@@ -114,6 +125,13 @@ def _opened(name: str) -> Iterator[IO[bytes]]:
         yield stream
 
 
+def _scan(name: str, stream: IO[bytes]) -> Scan:
+    try:
+        return reading.scan(stream)
+    except OSError as error:
+        raise InvalidRequestError(f"cannot read {name}: {error.strerror}") from None
+
+
 class _Job:
     """One run of the command."""
 
@@ -123,8 +141,10 @@ class _Job:
         scanned: Scan,
         how: Format,
         report: Report,
+        head: BatchHead,
         defaults: dict[str, Any],
     ) -> None:
+        self._head = head
         self._stream = stream
         self._scanned = scanned
         self._how = how
@@ -136,36 +156,63 @@ class _Job:
         """The batch that the lines make."""
         return self._report.batch_id
 
+    @property
+    def _count(self) -> int | None:
+        """How many lines there are, where that is known without reading them."""
+        if self._how is Format.JSON:
+            return None
+        return max(0, self._scanned.lines - (self._how is Format.CSV))
+
     def _lines(self) -> Iterator[Line | LineError]:
         self._stream.seek(0)
         return reading.read(self._stream, self._how, self._report.batch_id, self._defaults)
 
-    def check(self, *, as_json: bool, dry_run: bool) -> None:
+    def check(self) -> None:
         """Read every line and send nothing; bad lines end the command."""
-        good, errors, shown = 0, 0, []
+        lines, errors, shown = 0, 0, []
         for line in self._lines():
-            if isinstance(line, Line):
-                good += 1
-                continue
-            errors += 1
-            if errors <= _SHOWN_ERRORS:
-                shown.append(str(line))
+            lines += 1
+            if isinstance(line, LineError):
+                errors += 1
+                if errors <= _SHOWN_ERRORS:
+                    shown.append(str(line))
         if errors:
             more = f"\n… and {errors - len(shown)} more" if errors > len(shown) else ""
             raise InvalidRequestError(
-                f"{errors} of {good + errors} lines are bad; nothing was sent.\n"
-                + "\n".join(shown)
-                + more
+                f"{errors} of {lines} lines are bad; nothing was sent.\n" + "\n".join(shown) + more
             )
-        if dry_run:
-            self._print_check(good, as_json=as_json)
 
-    def _print_check(self, good: int, *, as_json: bool) -> None:
-        document = {"batch_id": self._report.batch_id, "lines": good, "sent": 0}
+    def rehearse(self, *, as_json: bool) -> None:
+        """Tell what would become of the lines now, and send nothing."""
+        shown: list[LineError] = []
+
+        def reject(line: LineError) -> None:
+            if len(shown) < _SHOWN_ERRORS:
+                shown.append(line)
+
+        with StopClient() as client, output.progress() as progress:
+            bar = progress.add_task("looking", total=self._count)
+            rehearse(
+                client,
+                self._lines(),
+                self._report,
+                reject=reject,
+                advance=lambda count: progress.advance(bar, count),
+            )
+        report = self._report
+        counts = {str(kind): report.receipts[kind] for kind in ReceiptKind}
         if as_json:
-            output.print_json(document)
+            lines = report.receipts.total() + report.rejected
+            known = {"batch_id": report.batch_id, "dry_run": True, "lines": lines, "sent": 0}
+            output.print_json({**known, "receipts": counts, "refused": report.rejected})
         else:
-            output.console.print(output.facts({**document, "sent": "nothing (dry run)"}))
+            output.console.print(f"Batch {report.batch_id}, a dry run: nothing was sent. Now it")
+            output.console.print("would come to:")
+            output.print_counts({**counts, "refused lines": report.rejected}, as_json=False)
+        for line in shown:
+            output.say(str(line))
+        if report.rejected:
+            raise typer.Exit(Exit.NOT_ALL_STOPPED)
 
     def run(
         self, refused: RejectedFile, *, wait: bool, timeout_s: float | None, as_json: bool
@@ -181,14 +228,16 @@ class _Job:
             raise typer.Exit(Exit.NOT_ALL_STOPPED)
 
     def _send(self, client: StopClient, progress: Progress, refused: RejectedFile) -> None:
-        lines = None if self._how is Format.JSON else self._scanned.lines
-        if lines is not None and self._how is Format.CSV:
-            lines = max(0, lines - 1)
-        bar = progress.add_task("sending", total=lines)
+        bar = progress.add_task("sending", total=self._count)
         try:
+            lines = self._lines()
+            first = next(lines, None)  # before it a file may turn out to be none
+            if first is None:
+                return
+            client.batches.open(self.batch_id, self._head)
             send(
                 client,
-                self._lines(),
+                chain([first], lines),
                 self._report,
                 reject=refused.write,
                 advance=lambda count: progress.advance(bar, count),

@@ -189,10 +189,29 @@ def print_advice(advice: str) -> None:
     console.print(Padding(text, (0, 0, 0, 12)), highlight=False)
 
 
-def print_batch(batch: Batch) -> None:
+def print_counts(counts: Mapping[Any, int], *, as_json: bool) -> None:
+    """How many of each kind; those of which there are none are left out for people."""
+    if as_json:
+        print_json(counts)
+    else:
+        console.print(facts({kind: count or None for kind, count in counts.items()}))
+
+
+def show_batch(batch: Batch, *, as_json: bool) -> None:
     """Progress and report of a batch."""
+    if as_json:
+        print_json(batch.to_json())
+    else:
+        print_batch(batch)
+
+
+def print_batch(batch: Batch) -> None:
+    """Progress and report of a batch, for people."""
     document = batch.to_json()
     outcomes, receipts = document.pop("outcomes"), document.pop("receipts")
+    if batch.paused is not None:
+        paused = batch.paused
+        document["paused"] = f"{paused.at:%Y-%m-%d %H:%M:%S}Z by {paused.by}: {paused.reason}"
     console.print(facts(document))
     table = Table("receipts", "", "outcomes", " ")
     left = [(styled(kind), str(count)) for kind, count in receipts.items() if count]

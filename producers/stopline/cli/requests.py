@@ -101,10 +101,7 @@ def batch(
                 found = watch_batch(client, batch_id, progress, timeout_s)
         else:
             found = client.batch(batch_id)
-    if as_json:
-        output.print_json(found.to_json())
-    else:
-        output.print_batch(found)
+    output.show_batch(found, as_json=as_json)
 
 
 def watch(
@@ -117,10 +114,7 @@ def watch(
     """Watch a batch until all of it has ended; exit 1 if not all was stopped."""
     with StopClient() as client, output.progress() as progress:
         found = watch_batch(client, batch_id, progress, timeout_s)
-    if as_json:
-        output.print_json(found.to_json())
-    else:
-        output.print_batch(found)
+    output.show_batch(found, as_json=as_json)
     if found.outcomes[OutcomeKind.STOPPED] != found.total:
         raise typer.Exit(Exit.NOT_ALL_STOPPED)
 
@@ -144,10 +138,7 @@ def cancel(
             if result is CancelResult.UNKNOWN:
                 raise InvalidRequestError(f"the ledger knows no request {request_id}")
             counts = {kind: int(kind is result) for kind in CancelResult}
-    if as_json:
-        output.print_json(counts)
-    else:
-        output.console.print(output.facts({kind: count or None for kind, count in counts.items()}))
+    output.print_counts(counts, as_json=as_json)
 
 
 def resumed(

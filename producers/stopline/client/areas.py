@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stopline.client.batches import AsyncBatchReports, BatchReports
+from stopline.client.batches import AsyncBatches, Batches
 from stopline.client.gates import AsyncGateControl, GateControl
 from stopline.client.guards import AsyncGuardControl, GuardControl
 from stopline.client.kept_events import AsyncKeptEvents, KeptEvents
@@ -35,9 +35,9 @@ class Areas:
         return Views(self._limits, self._take)
 
     @property
-    def batches(self) -> BatchReports:
-        """What became of batches, line by line."""
-        return BatchReports(self._take)
+    def batches(self) -> Batches:
+        """Batches: what became of each line; pausing, going on, sending again."""
+        return Batches(self._limits, self._take)
 
     @property
     def gate(self) -> GateControl:
@@ -74,9 +74,9 @@ class AsyncAreas:
         return AsyncViews(self._limits, self._take)
 
     @property
-    def batches(self) -> AsyncBatchReports:
+    def batches(self) -> AsyncBatches:
         """As `Areas.batches`."""
-        return AsyncBatchReports(self._take)
+        return AsyncBatches(self._limits, self._take)
 
     @property
     def gate(self) -> AsyncGateControl:

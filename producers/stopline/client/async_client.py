@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         AuditAction,
         AuditEntry,
         Batch,
+        BatchHead,
         Beat,
         CancelResult,
         DeadLetter,
@@ -134,10 +135,13 @@ class AsyncStopClient(AsyncAreas):
         requests: Iterable[StopRequest | Mapping[str, Any]],
         *,
         batch_id: str | None = None,
+        head: BatchHead | None = None,
     ) -> Submitted:
         """As `StopClient.stop_many`."""
         batch_id = batch_id_of(batch_id)
         verb = verbs.submit_many(self._limits, requests_of(requests), batch_id)
+        if head is not None:
+            await self.batches.open(batch_id, head)
         with telemetry.sending_many():
             return Submitted(batch_id, await self._take(verb))
 

@@ -1,4 +1,4 @@
-"""Batches line by line: `client.batches`, for both clients."""
+"""Batches as a whole and line by line: `client.batches`, for both clients."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING
 from stopline.client import verbs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 
     from stopline.client.verbs import BatchPage, BatchPlace, Verb
     from stopline.client.views import AsyncTake, Take
-    from stopline.contract import BatchLine
+    from stopline.contract import Actor, Batch, BatchHead, BatchLine, OutcomeKind, Receipt
+    from stopline.ledger.commands import Replies
+    from stopline.ledger.limits import Limits
+    from stopline.ledger.values import Submission
 
     ReadPage = Callable[[str, BatchPlace], Verb[BatchPage]]
 
 
-class BatchReports:
-    """What became of batches, by a `StopClient`."""
+class Batches:
+    """Batches, by a `StopClient`."""
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, limits: Limits, take: Take) -> None:
+        self._limits = limits
         self._take = take
 
     def report(self, batch_id: str) -> Iterator[BatchLine]:
@@ -49,6 +53,78 @@ class BatchReports:
         for page in self._pages(batch_id, verbs.undo_page):
             yield from once.of(page)
 
+    def open(self, batch_id: str, head: BatchHead) -> None:
+        """Say what a batch is, best before its first request; what was said before stays.
+
+        Raises:
+            InvalidRequestError: a name or the reason cannot be meant.
+        """
+        self._take(verbs.open_batch(self._limits, batch_id, head))
+
+    def pause(self, batch_id: str, *, reason: str, by: str, actor: Actor | None = None) -> Batch:
+        """Let the requests of a batch wait, those that are still to come too.
+
+        Calls that are under way finish. A request that somebody else asked for, too, goes on. They
+        expire, are cancelled and superseded as ever; meanwhile they hold no worker.
+
+        Raises:
+            UnknownRequestError: there is no such batch (any more).
+            InvalidRequestError: the reason or the name cannot be meant.
+        """
+        return self._take(verbs.pause_batch(self._limits, batch_id, reason, by, actor))
+
+    def resume(self, batch_id: str, *, actor: Actor | None = None) -> Batch:
+        """Let a paused batch go on; one that is not paused does so anyway.
+
+        Raises:
+            UnknownRequestError: there is no such batch (any more).
+        """
+        return self._take(verbs.resume_batch(self._limits, batch_id, actor))
+
+    def redrive(
+        self,
+        batch_id: str,
+        *,
+        by: str,
+        outcomes: Collection[OutcomeKind] = (),
+        reason: str | None = None,
+        actor: Actor | None = None,
+    ) -> dict[str, Receipt]:
+        """Send again what of a batch ended as a dead letter, each as a new request of `by`.
+
+        Args:
+            batch_id: which.
+            by: who does it.
+            outcomes: only what ended so; empty: every kind of dead letter.
+            reason: only where the outcome's detail has this text, in any case of letters.
+            actor: for the audit trail.
+
+        Returns:
+            The receipt of each new request by the id of the one before.
+
+        Raises:
+            UnknownRequestError: there is no such batch (any more).
+            InvalidRequestError: an outcome is none of a dead letter.
+            LedgerFullError: Redis is close to its maxmemory.
+        """
+        verb = verbs.redrive_batch(
+            self._limits, batch_id, by, outcomes=outcomes, reason=reason, actor=actor
+        )
+        return self._take(verb)
+
+    def rehearsal(self) -> verbs.Rehearsal:
+        """A new rehearsal of a batch: see `rehearse`."""
+        return verbs.Rehearsal(self._limits)
+
+    def rehearse(self, rehearsal: verbs.Rehearsal, submissions: Sequence[Submission]) -> Replies:
+        """Learn what sending some requests would come to now; nothing is sent.
+
+        Args:
+            rehearsal: the same for all pieces of a batch, in their order: `rehearsal()`.
+            submissions: the next ones, at most `REQUESTS_A_CALL`.
+        """
+        return self._take(rehearsal.learn(submissions))
+
     def _pages(self, batch_id: str, read: ReadPage) -> Iterator[Sequence[BatchLine]]:
         place = self._take(verbs.batch_place(batch_id))
         while place is not None:
@@ -56,20 +132,21 @@ class BatchReports:
             yield lines
 
 
-class AsyncBatchReports:
+class AsyncBatches:
     """The same for an `AsyncStopClient`."""
 
-    def __init__(self, take: AsyncTake) -> None:
+    def __init__(self, limits: Limits, take: AsyncTake) -> None:
+        self._limits = limits
         self._take = take
 
     async def report(self, batch_id: str) -> AsyncIterator[BatchLine]:
-        """As `BatchReports.report`."""
+        """As `Batches.report`."""
         async for page in self.report_pages(batch_id):
             for line in page:
                 yield line
 
     async def undo(self, batch_id: str) -> AsyncIterator[BatchLine]:
-        """As `BatchReports.undo`."""
+        """As `Batches.undo`."""
         async for page in self.undo_pages(batch_id):
             for line in page:
                 yield line
@@ -83,6 +160,45 @@ class AsyncBatchReports:
         once = _Once()
         async for page in self._pages(batch_id, verbs.undo_page):
             yield once.of(page)
+
+    async def open(self, batch_id: str, head: BatchHead) -> None:
+        """As `Batches.open`."""
+        await self._take(verbs.open_batch(self._limits, batch_id, head))
+
+    async def pause(
+        self, batch_id: str, *, reason: str, by: str, actor: Actor | None = None
+    ) -> Batch:
+        """As `Batches.pause`."""
+        return await self._take(verbs.pause_batch(self._limits, batch_id, reason, by, actor))
+
+    async def resume(self, batch_id: str, *, actor: Actor | None = None) -> Batch:
+        """As `Batches.resume`."""
+        return await self._take(verbs.resume_batch(self._limits, batch_id, actor))
+
+    async def redrive(
+        self,
+        batch_id: str,
+        *,
+        by: str,
+        outcomes: Collection[OutcomeKind] = (),
+        reason: str | None = None,
+        actor: Actor | None = None,
+    ) -> dict[str, Receipt]:
+        """As `Batches.redrive`."""
+        verb = verbs.redrive_batch(
+            self._limits, batch_id, by, outcomes=outcomes, reason=reason, actor=actor
+        )
+        return await self._take(verb)
+
+    def rehearsal(self) -> verbs.Rehearsal:
+        """As `Batches.rehearsal`."""
+        return verbs.Rehearsal(self._limits)
+
+    async def rehearse(
+        self, rehearsal: verbs.Rehearsal, submissions: Sequence[Submission]
+    ) -> Replies:
+        """As `Batches.rehearse`."""
+        return await self._take(rehearsal.learn(submissions))
 
     async def _pages(self, batch_id: str, read: ReadPage) -> AsyncIterator[Sequence[BatchLine]]:
         place = await self._take(verbs.batch_place(batch_id))

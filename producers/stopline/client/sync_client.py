@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         AuditAction,
         AuditEntry,
         Batch,
+        BatchHead,
         Beat,
         CancelResult,
         DeadLetter,
@@ -129,17 +130,20 @@ class StopClient(Areas):
         requests: Iterable[StopRequest | Mapping[str, Any]],
         *,
         batch_id: str | None = None,
+        head: BatchHead | None = None,
     ) -> Submitted:
         """Ask for many targets to be stopped, as one batch.
 
         The same batch id with the same requests in the same order resumes what was interrupted
-        and doubles nothing.
+        and doubles nothing. `head` says what the batch is, for people.
 
         Raises:
             InvalidRequestError: one of them is wrong; none was accepted.
         """
         batch_id = batch_id_of(batch_id)
         verb = verbs.submit_many(self._limits, requests_of(requests), batch_id)
+        if head is not None:
+            self.batches.open(batch_id, head)
         with telemetry.sending_many():
             return Submitted(batch_id, self._take(verb))
 

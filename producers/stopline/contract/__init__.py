@@ -5,7 +5,7 @@ that is absent means null. Inside the ledger times are whole microseconds since 
 """
 
 from stopline.contract.audits import Actor, AuditAction, AuditEntry
-from stopline.contract.batches import Batch, BatchLine
+from stopline.contract.batches import Batch, BatchHead, BatchLine, BatchPause
 from stopline.contract.counts import (
     BEYOND,
     CALL_BUCKETS_S,
@@ -135,7 +135,9 @@ __all__ = [
     "AuditAction",
     "AuditEntry",
     "Batch",
+    "BatchHead",
     "BatchLine",
+    "BatchPause",
     "Beat",
     "BreakerText",
     "BridgeState",

@@ -29,6 +29,8 @@ class AuditAction(StrEnum):
     RELEASE = "release"
     LANE_PAUSE = "lane_pause"
     LANE_RESUME = "lane_resume"
+    BATCH_PAUSE = "batch_pause"
+    BATCH_RESUME = "batch_resume"
 
 
 class Actor(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from stopline.contract.document import Document
 from stopline.contract.outcomes import Outcome, OutcomeKind, RequestDocument, State, Verdict
 from stopline.contract.receipts import ReceiptKind
@@ -9,10 +11,30 @@ from stopline.contract.targets import Target
 from stopline.contract.times import Moment
 
 
+class BatchHead(NamedTuple):
+    """What is known of a batch as a whole: a name for people, who sent it, and why."""
+
+    name: str | None = None
+    source: str | None = None
+    reason: str | None = None
+
+
+class BatchPause(Document):
+    """Who paused a batch, why, and when."""
+
+    by: str
+    reason: str
+    at: Moment
+
+
 class Batch(Document):
     """Progress and report of a batch."""
 
     batch_id: str
+    name: str | None = None
+    source: str | None = None
+    reason: str | None = None
+    paused: BatchPause | None = None
     total: int
     pending: int
     outcomes: dict[OutcomeKind, int]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from stopline.contract import (
     MESSAGE_IDS_MAX,
     Batch,
+    BatchPause,
     OutcomeKind,
     ReceiptKind,
     Status,
@@ -46,9 +47,13 @@ def batches(batch_ids: Sequence[str]) -> Command[tuple[Batch, ...]]:
 
 
 def _parse_batch(batch_id: str, fields: dict[str, str]) -> Batch:
-    finished_at = fields.get("finished_at")
+    finished_at, paused = fields.get("finished_at"), fields.get("paused")
     return Batch(
         batch_id=batch_id,
+        name=fields.get("name"),
+        source=fields.get("source"),
+        reason=fields.get("reason"),
+        paused=BatchPause.model_validate_json(paused) if paused else None,
         total=int(fields.get("total", 0)),
         pending=int(fields.get("pending", 0)),
         outcomes={kind: int(fields.get(f"outcome:{kind}", 0)) for kind in OutcomeKind},

@@ -13,6 +13,9 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:b:<batch_id>` | hash | counters of a batch |
 | `{stopline}:b:<batch_id>:<n>` | hash | its n-th hundred: place → request id, digest |
 | `{stopline}:b:<batch_id>:chunks` | set | the n of these hundreds |
+| `{stopline}:turns:<lane>` | list | whose requests wait for their turn (`scripts/_backlog.lua`) |
+| `{stopline}:backlog:<lane>:<whose>` | list | those that wait, of a batch or of a user |
+| `{stopline}:paused` | set | batches that are paused |
 | `{stopline}:dead` | sorted set | ids of dead letters and messages by when they died |
 | `{stopline}:s:<engine>` | string | an engine's last sweep: its token, and what it granted |
 | `{stopline}:m:<message_id>` | string | a quarantined message (`scripts/_quarantine.lua`) |
@@ -60,6 +63,9 @@ TARGET: Final = "{stopline}:t:"
 DUE: Final = "{stopline}:due:"
 IDEMPOTENCY: Final = "{stopline}:i:"
 BATCH: Final = "{stopline}:b:"
+TURNS: Final = "{stopline}:turns:"
+BACKLOG: Final = "{stopline}:backlog:"
+PAUSED: Final = "{stopline}:paused"
 DEAD: Final = "{stopline}:dead"
 MESSAGE: Final = "{stopline}:m:"
 SWEEP: Final = "{stopline}:s:"
@@ -98,6 +104,9 @@ LUA_NAMES: Final = {
     "DUE": DUE,
     "IDEMPOTENCY": IDEMPOTENCY,
     "BATCH": BATCH,
+    "TURNS": TURNS,
+    "BACKLOG": BACKLOG,
+    "PAUSED": PAUSED,
     "DEAD": DEAD,
     "MESSAGE": MESSAGE,
     "SWEEP": SWEEP,

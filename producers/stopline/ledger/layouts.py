@@ -133,8 +133,13 @@ RECORD: Final = Layout(
         Field("guard", Kind.OPTIONAL_TEXT, "the source of the guard that holds it, or let it go"),
         Field("held_for", Kind.OPTIONAL_TEXT, "why it is held: canary | tripped | turn"),
         Field("canary", Kind.OPTIONAL_NUMBER, "the run of the guard's canary that it is one of"),
+        Field(
+            "joined_alone",
+            Kind.OPTIONAL_NUMBER,
+            "1 where somebody joined it outside any batch: no pause of a batch keeps it",
+        ),
     ),
-    rare=11,
+    rare=12,
 )
 """An open request."""
 

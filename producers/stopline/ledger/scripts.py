@@ -3,7 +3,8 @@
 A verb's file and each part (a file that begins with an underscore) name in their first line the
 parts whose names they use (`-- requires: clock record`); a script is the parts that its verb needs,
 each after those that it needs itself, and the verb. The parts `layouts` and `queues` are made, of
-`layouts.py` and the contract. A second line may name flags (`-- flags: allow-oom`).
+`layouts.py` and the contract. A second line may name flags (`-- flags: allow-oom`), and a third a
+part that all others come after (`-- first: rehearsal`).
 
 What settles open requests may write although Redis is full; what takes in something new may not
 (https://redis.io/docs/latest/develop/programmability/eval-intro/).
@@ -22,6 +23,8 @@ from stopline.ledger import layouts
 from stopline.ledger.keys import LUA_NAMES
 
 _REQUIRES: Final = re.compile(r"\A-- requires: (?P<parts>[a-z ]+)$", re.MULTILINE)
+_NAME: Final = re.compile(r"\b[A-Z]+\b")
+_FIRST: Final = re.compile(r"^-- first: (?P<part>[a-z]+)$", re.MULTILINE)
 _FLAGS: Final = re.compile(r"^-- flags: (?P<flags>[a-z,-]+)$", re.MULTILINE)
 
 
@@ -81,6 +84,15 @@ def parts_of(name: str) -> list[str]:
     return list(TopologicalSorter({part: needs[part] for part in sorted(needs)}).static_order())
 
 
+def with_keys(text: str) -> str:
+    """The text with keys in the place of their names: a script has room for 200 names of Lua."""
+    return _NAME.sub(lambda found: _literal(found[0]), text)
+
+
+def _literal(name: str) -> str:
+    return f"'{LUA_NAMES[name]}'" if name in LUA_NAMES else name
+
+
 @cache
 def source(name: str, *, flags: bool = True) -> str:
     """The whole text of the script for a verb.
@@ -90,9 +102,11 @@ def source(name: str, *, flags: bool = True) -> str:
         flags: whether the server knows script flags (Redis 7 and later, Valkey).
     """
     verb = read(name)
-    names = [f"local {name} = '{prefix}'" for name, prefix in LUA_NAMES.items()]
     options = "local options = cjson.decode(ARGV[1])"
-    body = "\n".join([*names, options, *(read(f"_{part}") for part in parts_of(name)), verb])
+    first = [read(f"_{found['part']}")] if (found := _FIRST.search(verb)) else []
+    rest = [read(f"_{part}") for part in parts_of(name)]
+    parts = "\n".join([options, *first, *rest, verb])
+    body = with_keys(parts)
     return f"{_first_line(verb)}\n{body}" if flags else body
 
 

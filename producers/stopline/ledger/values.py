@@ -100,9 +100,10 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What claiming gave; `next_due` is known only after `claim_due`.
+    """What claiming gave.
 
-    `shut` is why the gate is: what does not go through waits.
+    `next_due` is when it is worth to claim what is due; after `claim` only where others of a batch
+    wait for their turn, now. `shut` is why the gate is: what does not go through waits.
     """
 
     now: int

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlencode
-
-from starlette.responses import RedirectResponse, Response
+from urllib.parse import quote
 
 from stopline.contract import CancelResult, Lane
 from stopline_gateway.console import choosing
 from stopline_gateway.console.admission import html
 from stopline_gateway.console.looking import filter_of, known
 from stopline_gateway.console.rendering import render
+from stopline_gateway.console.replies import back
 from stopline_gateway.keys import Scope
 from stopline_gateway.problems import Kind, Problem
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from stopline_gateway.console.admission import Form
     from stopline_gateway.console.sessions import Session
@@ -41,7 +41,7 @@ class Acting:
         self._client = services.client
         self._sight = services.sight
 
-    # --- requests and batches -------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------
 
     async def cancel_one(self, request: Request, session: Session, _form: Form) -> Response:
         """Cancel a request."""
@@ -51,7 +51,7 @@ class Acting:
         result = await self._client.cancel(request_id, by=caller.name, actor=caller.actor)
         if result is CancelResult.UNKNOWN:
             raise Problem(Kind.NOT_FOUND, f"The ledger knows no request {request_id}.")
-        return _back(f"/console/requests/{quote(request_id, safe='')}", cancelled=result)
+        return back(f"/console/requests/{quote(request_id, safe='')}", cancelled=result)
 
     async def preview_cancel(self, request: Request, session: Session) -> Response:
         """How many open requests a filter means, before they are cancelled."""
@@ -85,16 +85,7 @@ class Acting:
             "in_flight": results[CancelResult.NO_FURTHER_ATTEMPT],
             **({"more": 1} if has_more else {}),
         }
-        return _back("/console/requests", **shown, **told)
-
-    async def cancel_batch(self, request: Request, session: Session, _form: Form) -> Response:
-        """Cancel all of a batch that is open."""
-        session.require(Scope.OPERATE)
-        batch_id = known(request, "batch_id")
-        caller = session.caller
-        results = await self._client.cancel_batch(batch_id, by=caller.name, actor=caller.actor)
-        place = f"/console/batches/{quote(batch_id, safe='')}"
-        return _back(place, cancelled=results[CancelResult.CANCELLED])
+        return back("/console/requests", **shown, **told)
 
     # --- lanes ----------------------------------------------------------------------------------
 
@@ -113,14 +104,14 @@ class Acting:
             actor=caller.actor,
         )
         self._sight.forget()
-        return _back("/console/workers", paused=1)
+        return back("/console/workers", paused=1)
 
     async def resume_lane(self, _request: Request, session: Session, form: Form) -> Response:
         """Let a paused lane go on."""
         session.require(Scope.OPERATE)
         await self._client.gate.resume_lane(_lane(form), actor=session.caller.actor)
         self._sight.forget()
-        return _back("/console/workers", paused=0)
+        return back("/console/workers", paused=0)
 
     # --- dead letters ---------------------------------------------------------------------------
 
@@ -156,10 +147,10 @@ class Acting:
         letters = choosing.read_letters(form.one("chosen"))
         if form.one("act") == Act.REDRIVE:
             sent, kept = await choosing.redrive(self._client, letters, session.caller)
-            return _back("/console/dead", redriven=sent, kept=kept)
+            return back("/console/dead", redriven=sent, kept=kept)
         if form.one("act") == Act.DISCARD:
             dropped = await choosing.discard(self._client, letters, session.caller)
-            return _back("/console/dead", discarded=dropped)
+            return back("/console/dead", discarded=dropped)
         raise Problem(Kind.INVALID, "act: redrive or discard.", field="act")
 
 
@@ -168,9 +159,3 @@ def _lane(form: Form) -> Lane:
         return Lane(form.one("lane"))
     except ValueError:
         raise Problem(Kind.INVALID, "lane: there is no such lane.", field="lane") from None
-
-
-def _back(place: str, **told: object) -> Response:
-    """To a page that says what was done."""
-    query = urlencode({name: str(value) for name, value in told.items()})
-    return RedirectResponse(f"{place}?{query}" if query else place, 303)

@@ -23,6 +23,7 @@ from stopline_gateway.console.admission import (
     html,
     read_form,
 )
+from stopline_gateway.console.batch_acts import BatchActs
 from stopline_gateway.console.holding import Holding
 from stopline_gateway.console.live import Live
 from stopline_gateway.console.looking import CHOICES, FILTERS, Looking, known
@@ -61,12 +62,14 @@ class Console:
         self._sessions = Sessions(services.client, services.access)
         self._looking = Looking(services)
         self._acting = Acting(services)
+        self._of_batch = BatchActs(services)
         self._holding = Holding(services)
         self._live = Live(services, self._sessions, self._looking)
 
     def routes(self) -> list[Route]:
         """All of them."""
         look, act, hold = self._looking, self._acting, self._holding
+        of_batch = self._of_batch
         return [
             Route("/console", _to_home),
             Route("/console/assets/{name}", _asset),
@@ -97,7 +100,10 @@ class Console:
             self._form("/lanes/resume", act.resume_lane),
             self._form("/requests/cancel", act.cancel_some),
             self._form("/requests/{request_id}/cancel", act.cancel_one),
-            self._form("/batches/{batch_id}/cancel", act.cancel_batch),
+            self._form("/batches/{batch_id}/pause", of_batch.pause),
+            self._form("/batches/{batch_id}/resume", of_batch.resume),
+            self._form("/batches/{batch_id}/cancel", of_batch.cancel),
+            self._form("/batches/{batch_id}/redrive", of_batch.redrive),
             self._form("/dead/act", act.act_on_letters),
             self._look("/{elsewhere:path}", _nothing),
         ]

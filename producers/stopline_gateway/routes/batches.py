@@ -13,13 +13,14 @@ from stopline.contract import (
     REASON_CHARACTERS_MAX,
     AuditAction,
     Batch,
+    BatchHead,
     Lane,
     is_identifier,
     new_request_id,
 )
 from stopline.errors import InvalidRequestError, StoplineError
-from stopline_gateway.bodies import blocks, media_type, read_none, require
-from stopline_gateway.documents import BatchPage, BatchReply, CancelledBatch
+from stopline_gateway.bodies import blocks, media_type, require
+from stopline_gateway.documents import BatchPage, BatchReply
 from stopline_gateway.keys import Scope
 from stopline_gateway.pages import BATCH_CURSOR, batch_cursor, read_batch_cursor
 from stopline_gateway.problems import Kind, Problem
@@ -57,13 +58,18 @@ BatchName = Annotated[
     str | None,
     Query(description="An id of your own: the same body again resumes what was interrupted."),
 ]
+BatchTitle = Annotated[
+    str | None, Query(max_length=200, min_length=1, description="What people call the batch.")
+]
 Source = Annotated[
     str | None, Query(max_length=200, min_length=1, description="For lines that name none.")
 ]
 Reason = Annotated[
     str | None, Query(max_length=REASON_CHARACTERS_MAX, description="For lines that name none.")
 ]
-DryRun = Annotated[bool, Query(description="Check every line, and send nothing.")]
+DryRun = Annotated[
+    bool, Query(description="Tell what would become of each line now, and send nothing.")
+]
 
 
 @router.post(
@@ -82,6 +88,7 @@ async def create_batch(  # each is a parameter of the query
     request: Request,
     batch_id: BatchName = None,
     lane: Annotated[Lane, Query(description="For lines that name none.")] = Lane.BULK,
+    name: BatchTitle = None,
     source: Source = None,
     reason: Reason = None,
     dry_run: DryRun = False,
@@ -95,15 +102,23 @@ async def create_batch(  # each is a parameter of the query
     found = media_type(request)
     require(found, *_FORMATS)
     batch_id = _batch_id(batch_id)
-    defaults = {"lane": lane, "source": caller.speak_for(source) or "unknown", "reason": reason}
+    speaks_for = caller.speak_for(source)
+    defaults = {"lane": lane, "source": speaks_for or "unknown", "reason": reason}
     reader = BatchReader(_FORMATS[found], batch_id, defaults)
-    upload = Upload(None if dry_run else services.client, reader, caller.source, caller.own_key)
+    upload = Upload(
+        services.client,
+        reader,
+        caller.source,
+        caller.own_key,
+        head=BatchHead(name, speaks_for, reason),
+        dry_run=dry_run,
+    )
     if dry_run:
         await _run(upload, request, services, batch_id, caller)
     else:
         await _run_noted(upload, request, services, batch_id, caller)
     document = {"batch_id": batch_id, **upload.counts(), "dry_run": dry_run}
-    is_there = upload.receipts.total() > 0
+    is_there = upload.receipts.total() > 0 and not dry_run
     location = {"Location": f"/v1/batches/{batch_id}"} if is_there else {}
     return json_reply(document, 202, location)
 
@@ -208,24 +223,3 @@ async def get_batch(request: Request, batch_id: BatchId) -> Response:
     await services.admit(request, Scope.READ, Scope.BULK)
     found = await services.client.batch(known_form(batch_id, "batch"))
     return json_reply(found.to_json())
-
-
-@router.post(
-    "/{batch_id}/cancel",
-    operation_id="cancelBatch",
-    summary="Cancel every request of a batch",
-    response_model=None,
-    responses={
-        200: {"description": "What came of it, counted.", "model": CancelledBatch},
-        **problems(Kind.NOT_FOUND, Kind.TOO_LARGE, Kind.FULL),
-    },
-)
-async def cancel_batch(request: Request, batch_id: BatchId) -> Response:
-    """For everybody who joined them, too."""
-    services = services_of(request)
-    caller = await services.admit(request, Scope.OPERATE)
-    known_form(batch_id, "batch")
-    await read_none(request)
-    client = services.client
-    results = await client.cancel_batch(batch_id, by=caller.name, actor=caller.actor)
-    return json_reply({"batch_id": batch_id, "results": results})

@@ -160,7 +160,9 @@ class Engine:
                         suspect_room=suspects,
                         traces=telemetry.is_on(),
                     )
-                    await self._claim(room, suspects, command)
+                    claimed = await self._claim(room, suspects, command)
+                    if claimed.next_due is not None:
+                        self._look_now.set()  # the rest of its batch waits for its turn
         except TimeoutError:
             _log.debug(
                 "no room for a message, left to the sweep",
@@ -280,7 +282,7 @@ class Engine:
         if not self._lanes.consumed:  # somebody paused them all
             self._swept_at = self._clock.monotonic()
             return _SWEEP_INTERVAL_S
-        room = await self._slots.take(min(self._max_in_flight, REQUESTS_A_CALL))
+        room = await self._take_room(self._max_in_flight)
         self._look_now.clear()
         # After a failure the same again: the ledger may have granted what no reply told of.
         token = self._sweep_token = self._sweep_token or self._next_token()

@@ -1,5 +1,6 @@
 """What a client can do, written once for both clients."""
 
+from stopline.client.verbs.batches import open_batch, pause_batch, redrive_batch, resume_batch
 from stopline.client.verbs.dead_letters import dead_count, dead_letter, dead_page, discard, redrive
 from stopline.client.verbs.gates import gate, pause_lane, resume_lane
 from stopline.client.verbs.guards import (
@@ -13,6 +14,7 @@ from stopline.client.verbs.guards import (
 )
 from stopline.client.verbs.keeping import beat, leave, quarantine
 from stopline.client.verbs.looking import Heartbeats, batch, heartbeats, now, outcome, status, wait
+from stopline.client.verbs.rehearsing import Rehearsal
 from stopline.client.verbs.reporting import (
     BatchPage,
     BatchPlace,
@@ -76,6 +78,7 @@ __all__ = [
     "HeldPage",
     "OutcomePage",
     "RecentPage",
+    "Rehearsal",
     "Republish",
     "Run",
     "Step",
@@ -108,18 +111,22 @@ __all__ = [
     "leave",
     "note",
     "now",
+    "open_batch",
     "open_page",
     "outcome",
     "outcomes",
     "overview",
+    "pause_batch",
     "pause_lane",
     "quarantine",
     "recent_batches",
     "recent_page",
     "recount",
     "redrive",
+    "redrive_batch",
     "release",
     "reset_guard",
+    "resume_batch",
     "resume_lane",
     "resumed",
     "spend",

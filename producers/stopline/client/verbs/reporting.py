@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stopline.client.verbs.looking import batch
 from stopline.client.verbs.steps import Verb, run
-from stopline.contract import MESSAGE_IDS_MAX, BatchLine, Status, TargetView
+from stopline.contract import MESSAGE_IDS_MAX, BatchLine, Outcome, Status, TargetView
 from stopline.ledger import batches, overviews
 from stopline.ledger.queries import Alias
 
@@ -73,6 +73,15 @@ def _statuses(request_ids: Sequence[str]) -> Verb[list[Status | None]]:
         followed = dict(zip(following, hosts, strict=True))
     all_ = [followed.get(at, one) for at, one in enumerate(found)]
     return [None if isinstance(one, Alias) else one for one in all_]
+
+
+def outcomes_of(request_ids: Sequence[str]) -> Verb[list[Outcome]]:
+    """The outcomes that there are of some requests."""
+    ended: list[Outcome] = []
+    for first in range(0, len(request_ids), MESSAGE_IDS_MAX):
+        found = yield from _statuses(request_ids[first : first + MESSAGE_IDS_MAX])
+        ended += (one for one in found if isinstance(one, Outcome))
+    return ended
 
 
 def undo_page(batch_id: str, place: BatchPlace) -> Verb[BatchPage]:

@@ -163,6 +163,23 @@ def accept(
     )
 
 
+def rehearse(
+    limits: Limits, submissions: Sequence[Submission], before: str
+) -> Command[tuple[Replies, str]]:
+    """Learn what accepting some requests would come to now; the ledger stays as it is.
+
+    Args:
+        limits: the limits.
+        submissions: at most `MESSAGE_IDS_MAX`.
+        before: what this gave for those before, so that guards count them; "" for the first.
+    """
+    return Command(
+        "rehearse",
+        (options(limits), before, *map(_item, submissions)),
+        lambda reply: (_parse_accepted(submissions, reply), text(reply[2])),
+    )
+
+
 def _audit(limits: Limits, submissions: Sequence[Submission]) -> dict[str, object]:
     return audit_options(limits, [one.audit for one in submissions])
 

@@ -1,4 +1,4 @@
--- requires: text clock record target batch finish replies outcome earlier aliases guards lanes
+-- requires: text clock record target batch finish replies outcome earlier aliases guards lanes backlog pausing
 -- The rules of causal dedup: taking one request into the ledger, or finding the one that already
 -- serves its wish (docs/semantics.md).
 local JOINED_MAX = 20
@@ -13,6 +13,11 @@ local function count_wish(item, kind)
   end
 end
 
+-- Whoever joins what waits for the turn of a batch does not wait for that.
+local function waits_for_turn(request)
+  return request.state == 'queued' and is_of_batch(request)
+end
+
 local function join(item, request, kind)
   request.not_after = math.max(request.not_after, item.not_after)
   request.wish_at = math.max(request.wish_at, item.issued_at)
@@ -22,8 +27,12 @@ local function join(item, request, kind)
     local entry = '{' .. item.wish .. trace .. ',"at":"' .. rfc3339(now) .. '"}'
     request.joined = request.joined and request.joined .. ',' .. entry or entry
   end
-  if item.batch_id then request.batches = add_wish(request.batches, item.batch_id) end
-  local dispatch = promote_lane(request, item.lane)
+  if item.batch_id then
+    request.batches = add_wish(request.batches, item.batch_id)
+  else
+    request.joined_alone = 1
+  end
+  local dispatch = promote_lane(request, item.lane) or waits_for_turn(request)
   add_alias(item, request)
   save_record(request)
   remember(item, request.id)
@@ -211,4 +220,10 @@ local function accept(item)
   save_target(target)
   local at = math.max(now + options.look_again_us, active.due_at)
   create(item, math.min(at, item.not_after), false)
+end
+
+-- Takes it in, and lines it up where workers are not told at once.
+local function take_in(item)
+  accept(item)
+  line_up_item(item)
 end

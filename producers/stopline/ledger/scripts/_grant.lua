@@ -1,4 +1,4 @@
--- requires: text clock record target finish attempt tally passing release
+-- requires: text clock record target finish attempt tally passing release pausing
 -- May an attempt begin: what claim and claim_due share.
 local grants = {}
 local GRANT_FIELDS = options.traces and 8 or 7
@@ -112,6 +112,8 @@ local function consider(request)
   local outcome, detail = ending(request, target)
   if outcome then
     finish_on_target(request, target, outcome, detail)
+  elseif is_paused(request) then
+    park(request)
   elseif request.stands_behind or room_at_gate(request.lane) == 0 then
     if request.due_at > now or request.state ~= request.was then wait_at_gate(request) end
   elseif has_retry(request) and take_suspect_room(request) then

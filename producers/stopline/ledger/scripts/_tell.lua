@@ -1,4 +1,4 @@
--- requires: commit replies queues
+-- requires: clock commit replies queues backlog
 -- Tells workers at once what is to be called for, where the queues are in the ledger's database: in
 -- the step that accepts it, and in the client's one round trip.
 local function message(lane, ids)
@@ -6,6 +6,13 @@ local function message(lane, ids)
     ID = 'dispatch-' .. ids[1], COUNT = #ids, QUEUE = QUEUES[lane],
     IDS = '\\"' .. table.concat(ids, '\\", \\"') .. '\\"',
   }))
+end
+
+-- Where the queue is long, they wait their turn in the ledger.
+local function line_up_single(lane, ids)
+  for _, id in ipairs(ids) do
+    line_up(line_of(lane, 'u:' .. (user_of[id] or '')), nil, id, last_of[id] or now)
+  end
 end
 
 at_commit(function()
@@ -24,6 +31,10 @@ at_commit(function()
     end
   end
   for lane, some in pairs(ids) do
-    redis.call('LPUSH', QUEUES[lane], message(lane, some))
+    if redis.call('LPUSH', QUEUES[lane], message(lane, some)) > QUEUE_MAX then
+      redis.call('LPOP', QUEUES[lane])
+      line_up_single(lane, some)
+    end
   end
+  write_lines()
 end)

@@ -13,7 +13,7 @@
 --         conflict what the earlier request is known by: id, place, key), ''
 local short = memory_is_short()
 for index = 2, #ARGV do
-  if short then refuse('memory') else accept(read_item(ARGV[index])) end
+  if short then refuse('memory') else take_in(read_item(ARGV[index])) end
 end
 commit()
 return {whole(now), replies}

@@ -1,4 +1,4 @@
--- requires: text clock record commit finish grant gate passing
+-- requires: text clock record commit finish grant gate passing pausing turns
 -- flags: allow-oom
 -- Claims requests by id, for those that a dispatch message names.
 --
@@ -10,13 +10,18 @@
 --         2… request ids
 -- returns now, grants (id, target, attempt, not_after, lease's end, claims lost, token, and with
 --         `traces` the contexts of its traces; flat),
---         promoted (id, lane; flat), why the gate is shut, or ''
+--         promoted (id, lane; flat), why the gate is shut, or '', and now where others of a batch
+--         wait for their turn, or ''
+local lanes_of_batches = {}
 for index = 2, #ARGV do
   local request = load_record(ARGV[index])
   if request and request.state ~= 'alias' then
     request.stands_behind = has_others_before(request)
+    if is_of_batch(request) then lanes_of_batches[request.lane] = true end
     consider(request)
   end
 end
+local more_wait = false
+for lane in pairs(lanes_of_batches) do more_wait = more_wait or has_turns(lane) end
 commit()
-return {whole(now), grants, promoted, gate.cause or ''}
+return {whole(now), grants, promoted, gate.cause or '', more_wait and whole(now) or ''}

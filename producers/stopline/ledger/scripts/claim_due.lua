@@ -1,4 +1,4 @@
--- requires: text clock record commit finish grant gate passing
+-- requires: text clock record commit finish grant gate passing turns
 -- flags: allow-oom
 -- Claims what is due in some lanes, the most urgent lane and the longest due first.
 --
@@ -22,7 +22,11 @@ local function granted_before()
   return token == options.token and ids or ''
 end
 
+-- Each once: what is due may wait for its turn as well, or twice, and a second look would grant it again.
+local looked_at = {}
 local function look_at(key, id)
+  if looked_at[id] then return end
+  looked_at[id] = true
   local request = load_record(id)
   if request and request.state ~= 'alias' then
     consider(request)
@@ -38,10 +42,29 @@ local function due_in(key, room)
 end
 
 local room = options.limit
+-- Pieces of what waits for its turn, as far as there is room; whether more waits. Of what has ended
+-- meanwhile so many are looked at.
+local LOOKS_MAX = 1000
+local function take_turns(lane)
+  local looks = 0
+  while has_turns(lane) do
+    local most = math.min(room, room_at_gate(lane))
+    if most <= 0 or looks >= LOOKS_MAX then return true end
+    for _, id in ipairs(next_piece(lane, most)) do
+      local before = #grants
+      look_at(DUE .. lane, id)
+      looks = looks + 1
+      if #grants > before then room = room - 1 end
+    end
+  end
+  return false
+end
+
 for id in string.gmatch(granted_before(), '[^\n]+') do
   local request = load_record(id)
   if request and call_in_flight(request) and request.token == lease_token(request) then
     take_suspect_room(request)
+    looked_at[id] = true
     add_grant(request)
     room = room - 1
   end
@@ -52,12 +75,15 @@ for index = 2, #ARGV do
   local lane = ARGV[index]
   local key = DUE .. lane
   -- Those that end take no room of the gate's.
-  for _, id in ipairs(room_at_gate(lane) > 0 and due_in(key, room) or {}) do
+  local share = has_turns(lane) and math.ceil(room / 2) or room
+  for _, id in ipairs(room_at_gate(lane) > 0 and due_in(key, share) or {}) do
     if room_at_gate(lane) == 0 then break end
     look_at(key, id)
     room = room - 1
   end
+  local more_wait = take_turns(lane)
   local first = tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or nil)
+  if more_wait then first = math.min(first or now, now) end
   local left, again_at = room_at_gate(lane)
   if left == 0 and first then
     first = math.max(first, again_at)

@@ -17,7 +17,7 @@ for first = 2, #ARGV, 2 do
   elseif redis.call('ZREM', DEAD, ARGV[first]) == 0 and not find_by_id(item.id) then
     refuse('not_dead')
   else
-    accept(item)
+    take_in(item)
   end
 end
 commit()
