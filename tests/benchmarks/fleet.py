@@ -77,7 +77,7 @@ class Fleet:
     def __exit__(self, *_: object) -> None:
         everyone = self.processes
         for process in self._processes:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)  # nothing happens to one that has ended
         _, alive = psutil.wait_procs(everyone, timeout=_STOP_S)
         for process in alive:
             with suppress(psutil.NoSuchProcess):
@@ -94,6 +94,12 @@ class Fleet:
                 root = psutil.Process(process.pid)
                 found += [root, *root.children(recursive=True)]
         return found
+
+    def kill(self) -> None:
+        """End every process of it at once, with SIGKILL."""
+        for process in self.processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def check_alive(self) -> None:
         """Raises `RuntimeError` with the end of the log where a command ended by itself."""

@@ -3,8 +3,9 @@
     make growth              1,000,000 requests, about five minutes
     python -m tests.benchmarks.growth 100000
 
-The bulk command is killed half way and started again; then workers drain the queue, while somebody
-looks at statuses, the batch and the dead letters.
+The bulk command is killed half way and started again; then workers call for all of it, while
+somebody looks at statuses, the batch and the dead letters, sends another batch, pauses this one,
+lets it go on, and kills a worker.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,7 @@ from stopline import Lane, OutcomeKind, Settings, StopClient
 from stopline.ledger import keys
 from tests.benchmarks.contestants import CONTESTANTS
 from tests.benchmarks.rounds import Bench, Conditions
+from tests.benchmarks.steering import SMALL, QueueMemory, Steering, tell_report
 from tests.benchmarks.target import Target
 from tests.support.valkey import Valkey
 
@@ -170,10 +172,11 @@ class _Onlooker:
             )
 
 
-def _drain(bench: Bench, fleet: Fleet, onlooker: _Onlooker, count: int) -> None:
+def _drain(bench: Bench, fleet: Fleet, onlooker: _Onlooker, steering: Steering, count: int) -> None:
     while _accepted(bench.server):
         fleet.check_alive()
         onlooker.look()
+        steering.look(bench.target.stats.calls / count)
         if console.is_terminal:
             console.print(f"  {bench.target.stats.calls:,} of {count:,} calls", end="\r")
         time.sleep(_LOOK_S)
@@ -181,7 +184,7 @@ def _drain(bench: Bench, fleet: Fleet, onlooker: _Onlooker, count: int) -> None:
 
 def _tell_rates(bench: Bench, count: int, report: Report) -> None:
     arrivals = bench.target.arrivals()
-    targets = {task for task, _ in arrivals}
+    targets = {task for task, _ in arrivals if not str(task).startswith(SMALL)}
     report.tell("calls", f"{len(arrivals):,}", good=len(targets) == count)
     at = [moment for _, moment in arrivals]
     tenth = len(at) // 10
@@ -218,13 +221,21 @@ def run(count: int) -> Report:
             started = time.monotonic()
             with StopClient(Settings.load(redis_url=server.url)) as client:
                 onlooker = _Onlooker(client, batch_id, ids)
-                with bench.fleet(CONTESTANTS["stopline-bulk"], _CONDITIONS) as fleet:
-                    _drain(bench, fleet, onlooker, count)
+                stopline = CONTESTANTS["stopline-bulk"]
+                with (
+                    bench.fleet(stopline, _CONDITIONS) as fleet,
+                    bench.fleet(stopline, replace(_CONDITIONS, processes=1)) as doomed,
+                    QueueMemory(bench.server) as queue,
+                ):
+                    steering = Steering(client, batch_id, target, report, doomed)
+                    _drain(bench, fleet, onlooker, steering, count)
+                queue.tell(report)
                 took_s = time.monotonic() - started
                 report.tell("from the workers' start to the last outcome", f"{took_s:.0f} s")
                 onlooker.tell(report)
                 _tell_rates(bench, count, report)
                 _tell_outcomes(client, batch_id, report)
+                tell_report(client, batch_id, count, report)
             settled = (bench.server.info("memory")["used_memory"] - memory) / count
             report.tell("Redis bytes per settled request", f"{settled:.0f}", good=settled <= 1000)
         finally:
