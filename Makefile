@@ -85,7 +85,7 @@ map: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stopline needs Python 3.11 or later; set PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,gateway,events,test,check]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[worker,gateway,events,outcomes,test,check]'
 	touch $(INSTALLED)
 
 time-to-stop: $(INSTALLED)
@@ -94,7 +94,7 @@ time-to-stop: $(INSTALLED)
 # Renews constraints.txt with the newest releases that pyproject.toml allows.
 constraints:
 	$(PYTHON) -m venv $(VENV)-constraints
-	$(VENV)-constraints/bin/python -m pip install --quiet '.[worker,gateway,events,test,check]'
+	$(VENV)-constraints/bin/python -m pip install --quiet '.[worker,gateway,events,outcomes,test,check]'
 	{ head -1 constraints.txt; $(VENV)-constraints/bin/python -m pip freeze --exclude stopline; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf $(VENV)-constraints

@@ -214,7 +214,7 @@ def test_a_submission_has_as_many_fields_as_the_script_reads() -> None:
     *fields, key = accepting._item(values.Submission(request)).split("\n", 11)
     assert key == "two\nlines"
     source = scripts.source("accept")
-    read = re.search(r"local function read_item\(.*?\n  local (.*?) =\s", source, re.DOTALL)
+    read = re.search(r"function read_item\(.*?\n  local (.*?) =\s", source, re.DOTALL)
     assert read is not None
     assert len(re.findall(r"\w+", read[1])) == len(fields) + 1
     assert f"string.rep('([^\\n]*)\\n', {len(fields)})" in source

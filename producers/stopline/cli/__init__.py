@@ -73,6 +73,14 @@ COMMANDS: Final = {
         "stopline.cli.dead:app",
         "Look at what was not stopped, send it again, or drop it.",
     ),
+    "history": (
+        "stopline_archive.cli:history",
+        "Show what became of requests, from the archive: who stopped a task, when and why.",
+    ),
+    "outcomes": (
+        "stopline_outcomes.cli:app",
+        "What leaves: outcomes go into the archive, and to who wants to be told.",
+    ),
     "audit": (
         "stopline.cli.audit:audit",
         "Show who changed what through a service, the newest first.",

@@ -9,6 +9,7 @@ from stopline.client.batches import AsyncBatches, Batches
 from stopline.client.gates import AsyncGateControl, GateControl
 from stopline.client.guards import AsyncGuardControl, GuardControl
 from stopline.client.kept_events import AsyncKeptEvents, KeptEvents
+from stopline.client.sinks import AsyncSinks, SinkViews
 from stopline.client.values import AsyncValues, Values
 from stopline.client.views import AsyncViews, Views
 
@@ -55,6 +56,11 @@ class Areas:
         return KeptEvents(self._limits, self._take)
 
     @property
+    def sinks(self) -> SinkViews:
+        """How far those are who keep outcomes elsewhere."""
+        return SinkViews(self._limits, self._take)
+
+    @property
     def values(self) -> Values:
         """What a service keeps for a while, for all its processes."""
         return Values(self._take)
@@ -92,6 +98,11 @@ class AsyncAreas:
     def events(self) -> AsyncKeptEvents:
         """As `Areas.events`."""
         return AsyncKeptEvents(self._limits, self._take)
+
+    @property
+    def sinks(self) -> AsyncSinks:
+        """As `Areas.sinks`, and what a sink reads."""
+        return AsyncSinks(self._limits, self._take)
 
     @property
     def values(self) -> AsyncValues:

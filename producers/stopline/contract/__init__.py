@@ -106,6 +106,7 @@ from stopline.contract.requests import (
     StopRequest,
     check_reason,
 )
+from stopline.contract.sinks import SINK_LATE_S, Sinks, SinkView
 from stopline.contract.targets import Target
 from stopline.contract.times import (
     Moment,
@@ -127,6 +128,7 @@ __all__ = [
     "REASON_CHARACTERS_MAX",
     "REQUESTS_A_CALL",
     "REQUEST_BYTES_MAX",
+    "SINK_LATE_S",
     "STOP_BUCKETS_S",
     "STOP_TASK",
     "Actor",
@@ -187,6 +189,8 @@ __all__ = [
     "RequestFilter",
     "ResumeResult",
     "ServerMemory",
+    "SinkView",
+    "Sinks",
     "Snapshot",
     "Spent",
     "State",

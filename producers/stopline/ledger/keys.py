@@ -27,6 +27,7 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:processes` | sorted set | ids of worker processes by their last heartbeat |
 | `{stopline}:h:<process_id>` | string | a heartbeat, JSON |
 | `{stopline}:outcomes` | stream | outcomes as they come, JSON; where they are wanted |
+| `{stopline}:sinks` | string | who must have all outcomes: groups of their stream, a line each |
 | `{stopline}:audit` | stream | who changed what, JSON (`contract.AuditEntry`) |
 | `{stopline}:counts` | hash | counters (`scripts/_tally.lua`), and of what leaves no record |
 | `{stopline}:ages` | hash | open requests by lane and the second in which they were accepted |
@@ -77,6 +78,7 @@ DURABLE: Final = "{stopline}:durable"
 PROCESSES: Final = "{stopline}:processes"
 HEARTBEAT: Final = "{stopline}:h:"
 OUTCOMES: Final = "{stopline}:outcomes"
+SINKS: Final = "{stopline}:sinks"
 COUNTS: Final = "{stopline}:counts"
 AGES: Final = "{stopline}:ages"
 AGE: Final = "{stopline}:age:"
@@ -118,6 +120,7 @@ LUA_NAMES: Final = {
     "PROCESSES": PROCESSES,
     "HEARTBEAT": HEARTBEAT,
     "OUTCOMES": OUTCOMES,
+    "SINKS": SINKS,
     "COUNTS": COUNTS,
     "AGES": AGES,
     "AGE": AGE,

@@ -24,6 +24,11 @@ from stopline.ledger.keys import LUA_NAMES
 
 _REQUIRES: Final = re.compile(r"\A-- requires: (?P<parts>[a-z ]+)$", re.MULTILINE)
 _NAME: Final = re.compile(r"\b[A-Z]+\b")
+_TOP: Final = re.compile(
+    r"^local (?P<function>function )?(?P<names>\w+(?:, \w+)*)(?P<assigns>(?= =)|(?=\())?",
+    re.MULTILINE,
+)
+"""What gives a name of Lua to all that follows in a script: a variable, or a function."""
 _FIRST: Final = re.compile(r"^-- first: (?P<part>[a-z]+)$", re.MULTILINE)
 _FLAGS: Final = re.compile(r"^-- flags: (?P<flags>[a-z,-]+)$", re.MULTILINE)
 
@@ -93,6 +98,25 @@ def _literal(name: str) -> str:
     return f"'{LUA_NAMES[name]}'" if name in LUA_NAMES else name
 
 
+def _enclosed(part: str, others: str) -> str:
+    """A part whose own names stay in it: a script has room for 200 names of Lua at its top."""
+    found = [name for one in _TOP.finditer(part) for name in re.findall(r"\w+", one["names"])]
+    shared = [name for name in found if re.search(rf"\b{name}\b", others)]
+    if not shared:
+        return f"do\n{part}\nend"
+
+    def without_local(one: re.Match[str]) -> str:
+        names = re.findall(r"\w+", one["names"])
+        own = [name for name in names if name not in shared]
+        if own == names:
+            return one[0]
+        declared = f"local {', '.join(own)}; " if own else ""
+        is_only_named = one["function"] is None and one["assigns"] is None
+        return declared + ("" if is_only_named else (one["function"] or "") + one["names"])
+
+    return f"local {', '.join(shared)}\ndo\n{_TOP.sub(without_local, part)}\nend"
+
+
 @cache
 def source(name: str, *, flags: bool = True) -> str:
     """The whole text of the script for a verb.
@@ -104,9 +128,12 @@ def source(name: str, *, flags: bool = True) -> str:
     verb = read(name)
     options = "local options = cjson.decode(ARGV[1])"
     first = [read(f"_{found['part']}")] if (found := _FIRST.search(verb)) else []
-    rest = [read(f"_{part}") for part in parts_of(name)]
-    parts = "\n".join([options, *first, *rest, verb])
-    body = with_keys(parts)
+    parts = [read(f"_{part}") for part in parts_of(name)]
+    enclosed = [
+        _enclosed(part, "\n".join([*parts[:at], *parts[at + 1 :], verb]))
+        for at, part in enumerate(parts)
+    ]
+    body = with_keys("\n".join([options, *first, *enclosed, verb]))
     return f"{_first_line(verb)}\n{body}" if flags else body
 
 

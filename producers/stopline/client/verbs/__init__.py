@@ -22,6 +22,15 @@ from stopline.client.verbs.reporting import (
     batch_place,
     undo_page,
 )
+from stopline.client.verbs.sinking import (
+    forget_sink,
+    open_sink,
+    sink_acknowledge,
+    sink_leave,
+    sink_read,
+    sink_take_over,
+    view_sinks,
+)
 from stopline.client.verbs.steering import cancel, cancel_batch, resumed
 from stopline.client.verbs.steps import (
     Await,
@@ -100,6 +109,7 @@ __all__ = [
     "discard",
     "discard_held",
     "events_since",
+    "forget_sink",
     "gate",
     "guards",
     "heartbeats",
@@ -113,6 +123,7 @@ __all__ = [
     "now",
     "open_batch",
     "open_page",
+    "open_sink",
     "outcome",
     "outcomes",
     "overview",
@@ -129,6 +140,10 @@ __all__ = [
     "resume_batch",
     "resume_lane",
     "resumed",
+    "sink_acknowledge",
+    "sink_leave",
+    "sink_read",
+    "sink_take_over",
     "spend",
     "status",
     "submission",
@@ -138,5 +153,6 @@ __all__ = [
     "submit_many",
     "target",
     "undo_page",
+    "view_sinks",
     "wait",
 ]

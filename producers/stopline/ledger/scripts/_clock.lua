@@ -8,14 +8,16 @@
 -- there was no step).
 
 local server_now, now, stepped, caught_up
--- Read with it, so that it costs nothing where there is none: the guards (`_guards.lua`).
-local guards_text
+-- Read with it, so that it costs nothing where there is none: the guards (`_guards.lua`), and who must
+-- have all outcomes (`_stream.lua`).
+local guards_text, sinks_text
 do
   local time = redis.call('TIME')
   server_now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-  local clock_and_guards = redis.call('MGET', CLOCK, GUARDS)
-  guards_text = clock_and_guards[2] or nil
-  local given, at, by, whole_again = string.match(clock_and_guards[1] or '',
+  local clock
+  clock, guards_text, sinks_text = unpack(redis.call('MGET', CLOCK, GUARDS, SINKS))
+  guards_text, sinks_text = guards_text or nil, sinks_text or nil
+  local given, at, by, whole_again = string.match(clock or '',
     '^(%d+) (%d+) (%d+) (%d+)$')
   local passed = server_now - (tonumber(at) or server_now)
   -- Rounded up: `by_ledger` may take a moment as later than it was, never as earlier.

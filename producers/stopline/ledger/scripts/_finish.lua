@@ -1,4 +1,4 @@
--- requires: clock json record target batch dead tally commit buckets guards
+-- requires: clock json record target batch dead tally commit buckets guards stream
 -- How a request ends. The outcome is one JSON text in the format of Celery's results backend
 -- (celery/backends/base.py, _get_result_meta), so AsyncResult reads it; PUBLISH wakes its get().
 -- Left out, as Celery reads them as null anyway: traceback and children.
@@ -100,10 +100,7 @@ local function finish(request, outcome, detail, satisfied_by)
     wake_held(request.guard)
   end
   if dead then bury(request.id) end
-  if options.outcomes_max then
-    redis.call('XADD', OUTCOMES, 'MAXLEN', '~', options.outcomes_max, '*', 'outcome', document)
-    redis.call('EXPIRE', OUTCOMES, math.max(options.result_ttl_s, options.dead_letter_ttl_s))
-  end
+  stream(document)
   if options.counts then tally_outcome(request, outcome, satisfied_by) end
   if options.recent_max then ended[#ended + 1] = request.id end
   forget_record(request)

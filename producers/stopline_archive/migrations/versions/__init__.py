@@ -1,0 +1,1 @@
+"""One file a step; what was released is not changed any more."""

@@ -1,0 +1,50 @@
+"""Outcomes as rows of CSV, for who takes them elsewhere. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stopline.contract import Outcome
+
+COLUMNS: Final = (
+    "finished_at",
+    "request_id",
+    "user_id",
+    "task_id",
+    "sub_user_id",
+    "outcome",
+    "detail",
+    "source",
+    "reason",
+    "lane",
+    "batch_id",
+    "accepted_at",
+    "issued_at",
+    "attempts",
+    "satisfied_by",
+    "stopped_before",
+    "redrive_of",
+    "verified",
+)
+
+
+def head() -> str:
+    """The first line."""
+    return _line(COLUMNS)
+
+
+def row(one: Outcome) -> str:
+    """An outcome; an empty cell is null, and `attempts` says how many there were."""
+    document = {**one.to_json(), "attempts": len(one.attempts)}
+    return _line("" if document.get(name) is None else str(document[name]) for name in COLUMNS)
+
+
+def _line(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
