@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from stopline.contract import Gate, Guards, Heartbeat
+    from stopline.contract import Gate, Guards, Heartbeat, Sinks
 
 BEAT_INTERVAL_S: Final = 5.0
 SILENT_S: Final = 20.0
@@ -78,6 +78,8 @@ class Health:
     """Whether calls are made; None: nobody looked."""
     guards: Guards | None = None
     """What keeps back sources that go wild; None: nobody looked."""
+    sinks: Sinks | None = None
+    """Who keeps outcomes elsewhere; None: nobody looked."""
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -88,6 +90,7 @@ class Health:
         )
         gate = [Notice(*one) for one in self.gate.notices()] if self.gate else []
         held = [Notice(*one) for one in self.guards.notices()] if self.guards else []
+        behind = [Notice(*one) for one in self.sinks.notices()] if self.sinks else []
         is_shut = self.gate is not None and self.gate.cause is not None
         api = (Notice("API", self.api.sentence),) if self.api and not is_shut else ()
         said = (Notice("API", self.gate.said),) if self.gate and is_shut and self.gate.said else ()
@@ -96,7 +99,7 @@ class Health:
             for beat in self.processes
             if beat.bridge is not None and beat.bridge.problem
         )
-        return (*gate, *said, *held, *paused, *api, *bridges)
+        return (*gate, *said, *held, *paused, *api, *bridges, *behind)
 
     @property
     def is_healthy(self) -> bool:
@@ -114,6 +117,7 @@ def examine(
     is_gone: Callable[[Heartbeat], bool] = lambda _beat: False,
     gate: Gate | None = None,
     guards: Guards | None = None,
+    sinks: Sinks | None = None,
 ) -> Health:
     """Judge heartbeats.
 
@@ -125,6 +129,7 @@ def examine(
         is_gone: whether a process is known to have ended, so that its heartbeat means nothing.
         gate: whether calls are made.
         guards: what keeps back sources that go wild.
+        sinks: who keeps outcomes elsewhere.
     """
     processes = tuple(_current(heartbeats, now, is_gone))
     fresh = [beat for beat in processes if not _is_silent(beat, now)]
@@ -139,7 +144,13 @@ def examine(
         *_unserved(fresh, lanes),
     ]
     return Health(
-        processes, tuple(standstills), tuple(_paused(fresh)), _api_trouble(fresh), gate, guards
+        processes,
+        tuple(standstills),
+        tuple(_paused(fresh)),
+        _api_trouble(fresh),
+        gate,
+        guards,
+        sinks,
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from stopline.contract import Outcome, OutcomeKind, to_microseconds
-from stopline.errors import InvalidRequestError
+from stopline.contract import Outcome, to_microseconds
 from stopline_archive.database import connect, is_current, migrate, translated
+from stopline_archive.places import HistoryFilter, Place
 from stopline_archive.tables import outcomes
 
 if TYPE_CHECKING:
@@ -23,43 +23,6 @@ if TYPE_CHECKING:
 _INSERTS: Final = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 _PAGE: Final = 500
 _DELETED_AT_ONCE: Final = 5_000
-
-
-class HistoryFilter(NamedTuple):
-    """Which outcomes are meant; None: any.
-
-    Attributes:
-        since: ended at or after this moment.
-        until: ended before this moment.
-    """
-
-    user_id: str | None = None
-    task_id: str | None = None
-    source: str | None = None
-    batch_id: str | None = None
-    outcome: OutcomeKind | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-class Place(NamedTuple):
-    """Where a reader is, who reads the newest first: behind this row."""
-
-    finished_at: int
-    request_id: str
-
-    def __str__(self) -> str:
-        return f"{self.finished_at}:{self.request_id}"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """The place that `str` gave; raises `InvalidRequestError`."""
-        moment, separator, request_id = text.partition(":")
-        if not (separator and request_id and moment.isascii() and moment.isdigit()):
-            raise InvalidRequestError(
-                "cursor: this is none of a page of the archive", field="cursor"
-            )
-        return cls(int(moment), request_id)
 
 
 class Archive:

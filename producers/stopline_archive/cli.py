@@ -35,12 +35,12 @@ def history(  # noqa: PLR0913, PLR0917  # each is an option
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what became of requests, the newest first: who stopped a task, when and why."""
+    """Show what became of requests, from the archive: who stopped a task, when and why."""
     if as_csv and as_json:
         raise InvalidRequestError("give either --csv or --json")
     _require()
-    from stopline_archive.archive import HistoryFilter  # noqa: PLC0415  # --help needs none of it
-    from stopline_archive.opening import open_archive  # noqa: PLC0415
+    from stopline_archive.opening import open_archive  # noqa: PLC0415  # --help needs none of it
+    from stopline_archive.places import HistoryFilter  # noqa: PLC0415
 
     wanted = HistoryFilter(
         user_id,

@@ -273,6 +273,13 @@ class RedrivenBatch(BaseModel):
     receipts: dict[ReceiptKind, int]
 
 
+class HistoryPage(BaseModel):
+    """Outcomes from the archive, the newest first; `next` is the `cursor` of those that follow."""
+
+    outcomes: list[Outcome]
+    next: str | None
+
+
 class GateReply(BaseModel):
     """Whether calls are made: `cause` says why not (null: they are), `pauses` where not."""
 

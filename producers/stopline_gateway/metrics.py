@@ -26,7 +26,7 @@ from stopline_events.rules.tally import FAILED, FIRED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stopline.contract import Counts, Gate, Guards
+    from stopline.contract import Counts, Gate, Guards, Sinks
     from stopline.health import Health
     from stopline_gateway.sight import Seen
 
@@ -73,6 +73,7 @@ class _Collector(Collector):
             yield from _workers(self._seen.health, self._seen)
             yield from _gate(self._seen.health.gate)
             yield from _guards(self._seen.guards)
+            yield from _sinks(self._seen.health.sinks)
             yield from _memory(self._seen)
 
 
@@ -250,6 +251,30 @@ def _guards(guards: Guards) -> Iterator[Metric]:
         held.add_metric((one.source,), one.held)
     yield tripped
     yield held
+
+
+def _sinks(sinks: Sinks | None) -> Iterator[Metric]:
+    if sinks is None:
+        return
+    waiting = GaugeMetricFamily(
+        f"{_PREFIX}_sink_waiting_outcomes", "Outcomes that wait for a sink.", labels=("sink",)
+    )
+    oldest = GaugeMetricFamily(
+        f"{_PREFIX}_sink_oldest_seconds",
+        "How long the first of them has waited; 0: none does.",
+        labels=("sink",),
+    )
+    for one in sinks.views:
+        if one.waiting is not None:
+            waiting.add_metric((one.name,), one.waiting)
+        oldest.add_metric((one.name,), one.oldest_s or 0.0)
+    yield waiting
+    yield oldest
+    dropped = CounterMetricFamily(
+        f"{_PREFIX}_outcomes_dropped", "Outcomes that went before every sink had them."
+    )
+    dropped.add_metric([], sinks.dropped)
+    yield dropped
 
 
 def _memory(seen: Seen) -> Iterator[Metric]:

@@ -51,6 +51,7 @@ class Kind(_Told, Enum):
         "idempotency-conflict", 409, "The idempotency key was used for another target."
     )
     OUTCOMES_OFF = _Told("outcomes-off", 409, "Outcomes are not kept as a stream.")
+    NO_ARCHIVE = _Told("no-archive", 404, "There is no archive to look into.")
     CHANGED = _Told("changed-meanwhile", 409, "Somebody else has changed it.")
     TOO_LARGE = _Told("too-large", 413, "The body is too large.")
     MEDIA_TYPE = _Told(

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, cast
 
 from stopline.errors import StoplineError
+from stopline.settings.model import Settings
 from stopline_events.policy import Policy, PolicySettings
 from stopline_events.rules.tally import FLUSH_S
 from stopline_gateway.access import Access
 from stopline_gateway.bodies import BodyLimits
 from stopline_gateway.feed import Feed
+from stopline_gateway.history import History
 from stopline_gateway.keys_file import KeysFile
 from stopline_gateway.rates import Rates
 from stopline_gateway.readiness import Readiness
@@ -45,6 +47,7 @@ class Services:
     """Of one that is read line by line."""
     keeps_outcomes: bool
     policy: Policy
+    history: History
 
     @classmethod
     def of(
@@ -55,6 +58,7 @@ class Services:
         keeps_outcomes: bool,
         call_timeout_s: float,
         policy: PolicySettings | None = None,
+        library: Settings | None = None,
     ) -> Self:
         """Those that settings describe.
 
@@ -77,6 +81,7 @@ class Services:
             streamed=BodyLimits(settings.batch_bytes_max, settings.silence_s),
             keeps_outcomes=keeps_outcomes,
             policy=Policy(client, policy or PolicySettings.load()),
+            history=History(library or Settings.load()),
         )
 
     async def admit(self, request: Request, *scopes: Scope) -> Caller:
@@ -96,6 +101,7 @@ class Services:
         """Close what is open."""
         with suppress(StoplineError):
             await self.policy.flush()
+        self.history.close()
         await self.feed.close()
         await self.client.close()
 

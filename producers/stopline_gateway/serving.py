@@ -82,6 +82,7 @@ def serve(listener: socket.socket, settings: GatewaySettings) -> None:
         settings,
         keeps_outcomes=library.outcomes,
         call_timeout_s=library.call_timeout_s,
+        library=library,
     )
     server = GatewayServer(_config(make_app(services), settings), services)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what begins and ends is told already

@@ -74,6 +74,10 @@ class Sight:
     async def _examine(self) -> tuple[Health, Guards]:
         beats = await self._client.heartbeats()
         health = examine(
-            beats.processes, beats.now, call_timeout_s=self._call_timeout_s, gate=beats.gate
+            beats.processes,
+            beats.now,
+            call_timeout_s=self._call_timeout_s,
+            gate=beats.gate,
+            sinks=beats.sinks,
         )
         return health, beats.guards

@@ -72,6 +72,7 @@ def test_two_keys_in_one_call_are_none(keys: KeyRing) -> None:
         ("DELETE", "/v1/stops/x", {Scope.STOP, Scope.OPERATE}),
         ("GET", "/v1/batches/x", {Scope.READ, Scope.BULK}),
         ("GET", "/v1/batches/x/report", {Scope.READ}),
+        ("GET", "/v1/history", {Scope.READ}),
         ("GET", "/v1/batches/x/undo", {Scope.READ}),
         ("POST", "/v1/batches/x/cancel", {Scope.OPERATE}),
         ("POST", "/v1/batches/x/pause", {Scope.OPERATE}),

@@ -16,8 +16,9 @@ from sqlalchemy.engine import make_url
 from stopline import Settings
 from stopline.contract import OutcomeKind
 from stopline.errors import InvalidRequestError, InvalidSettingsError, UnavailableError
-from stopline_archive.archive import Archive, HistoryFilter, Place
+from stopline_archive.archive import Archive
 from stopline_archive.opening import open_archive
+from stopline_archive.places import HistoryFilter, Place
 from stopline_archive.settings import ArchiveSettings
 from stopline_archive.tables import metadata
 from tests.conftest import free_port

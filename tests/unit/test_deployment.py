@@ -12,8 +12,10 @@ from stopline.cli import COMMANDS
 from stopline.cli.supervisor import stopline_command
 from stopline.cli.workers import start_gateway, start_workers
 from stopline.settings.model import Settings
+from stopline_archive.settings import ArchiveSettings
 from stopline_events.settings import BridgeSettings
 from stopline_gateway.settings import GatewaySettings
+from stopline_outcomes.settings import SinkSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,6 +118,8 @@ def test_readme_and_docs_list_every_command_and_setting() -> None:
     bridge = (ROOT / "docs" / "events.md").read_text()
     for fields, text in (
         (Settings.model_fields, library),
+        (ArchiveSettings.model_fields, library),
+        (SinkSettings.model_fields, library),
         (GatewaySettings.model_fields, gateway),
         (BridgeSettings.model_fields, bridge),
     ):

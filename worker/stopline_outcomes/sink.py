@@ -26,7 +26,7 @@ _TOGETHER: Final = 500
 _IDLE_S: Final = 0.25
 _AGAIN_S: Final = 1.0
 _AGAIN_MOST_S: Final = 30.0
-_SILENT_S: Final = 30.0
+_SILENT_S: Final = 10.0
 """Entries of a reader that has not acknowledged them for so long are taken over."""
 _LOOK_AFTER_S: Final = 10.0
 

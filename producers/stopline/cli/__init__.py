@@ -19,7 +19,7 @@ COMMANDS: Final = {
     ),
     "up": (
         "stopline.cli.workers:up",
-        "Run everything in the foreground: embedded server, workers, and the gateway.",
+        "Run everything in the foreground: embedded server, workers, the gateway, the archive.",
     ),
     "worker": (
         "stopline.cli.workers:worker",

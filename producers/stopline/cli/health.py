@@ -46,6 +46,7 @@ def health(
         is_gone=lambda beat: beat.host == host and not _is_alive(beat.pid),
         gate=found.gate,
         guards=found.guards,
+        sinks=found.sinks,
     )
     if as_json:
         output.print_json(_document(health))

@@ -119,9 +119,10 @@ def up(
     concurrency: Concurrency = None,
     log_level: LogLevel = Level.INFO,
 ) -> None:
-    """Run everything in the foreground: embedded server, workers, and the gateway.
+    """Run everything in the foreground: embedded server, workers, the gateway, the archive.
 
-    With STOPLINE_REDIS_URL set, no server is started; the gateway needs the extra `gateway`.
+    With STOPLINE_REDIS_URL set, no server is started; the gateway needs the extra `gateway`, the
+    archive the extra `outcomes`.
     Ctrl-C lets calls in flight finish.
     """
     require_worker()
@@ -142,6 +143,7 @@ def up(
         stack.callback(supervisor.stop)
         start_workers(supervisor, concurrency, log_level)
         start_gateway(supervisor)
+        start_outcomes(supervisor)
         output.announce(
             "workers are starting for all lanes; Ctrl-C drains and stops them", "workers_starting"
         )
@@ -220,6 +222,12 @@ def start_gateway(supervisor: Supervisor) -> None:
     """Start the gateway where its extra is installed; it says itself where it listens."""
     if all(find_spec(name) is not None for name in ("fastapi", "uvicorn", "httptools")):
         supervisor.add("gateway", stopline_command("gateway"), is_optional=True)
+
+
+def start_outcomes(supervisor: Supervisor) -> None:
+    """Start what leaves, the archive in SQLite, where its extra is installed."""
+    if all(find_spec(name) is not None for name in ("sqlalchemy", "alembic")):
+        supervisor.add("outcomes", stopline_command("outcomes", "run"), is_optional=True)
 
 
 def simulate_api(

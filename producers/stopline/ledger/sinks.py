@@ -56,6 +56,12 @@ def sinks() -> Command[tuple[str, ...]]:
     return Command("GET", (keys.SINKS,), _parse_names, is_script=False)
 
 
+def dropped() -> Command[int]:
+    """How many outcomes went before every sink had them."""
+    given = (keys.COUNTS, "outcomes_dropped")
+    return Command("HGET", given, lambda reply: int(reply or 0), is_script=False)
+
+
 def groups() -> Command[tuple[Group, ...]]:
     """How far the readers of outcomes are; raises where there is no stream."""
     given = ("GROUPS", keys.OUTCOMES)

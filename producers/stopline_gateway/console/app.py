@@ -27,6 +27,7 @@ from stopline_gateway.console.batch_acts import BatchActs
 from stopline_gateway.console.holding import Holding
 from stopline_gateway.console.live import Live
 from stopline_gateway.console.looking import CHOICES, FILTERS, Looking, known
+from stopline_gateway.console.past import Past
 from stopline_gateway.console.rendering import ASSETS, ASSETS_VERSION, render
 from stopline_gateway.console.sessions import (
     SCOPES,
@@ -64,6 +65,7 @@ class Console:
         self._acting = Acting(services)
         self._of_batch = BatchActs(services)
         self._holding = Holding(services)
+        self._past = Past(services)
         self._live = Live(services, self._sessions, self._looking)
 
     def routes(self) -> list[Route]:
@@ -93,6 +95,7 @@ class Console:
             *self._page("/guards", "guards", look.guards),
             self._look("/guards/act", hold.preview),
             *self._page("/workers", "workers", look.workers),
+            *self._page("/history", "history", self._past.page, is_live=False),
             *self._page("/audit", "audit", look.audit),
             self._form("/guards/act", hold.act),
             self._form("/guards/reset", hold.reset),
@@ -108,7 +111,7 @@ class Console:
             self._look("/{elsewhere:path}", _nothing),
         ]
 
-    def _page(self, path: str, name: str, body: Body) -> list[Route]:
+    def _page(self, path: str, name: str, body: Body, *, is_live: bool = True) -> list[Route]:
         """A page, and the same as it changes."""
 
         async def page(request: Request, session: Session) -> Response:
@@ -119,7 +122,7 @@ class Console:
                 body=await body(request, session),
                 session=session,
                 here=name,
-                live=f"{live}?{query}" if query else live,
+                live=(f"{live}?{query}" if query else live) if is_live else None,
                 query=request.query_params,
                 path=request.path_params,
                 choices=CHOICES,
@@ -133,10 +136,8 @@ class Console:
         async def stream(request: Request, session: Session) -> Response:
             return await self._live.stream(request, session, body)
 
-        return [
-            self._look(path, page),
-            self._look(f"/live{path}", stream),
-        ]
+        pages = [self._look(path, page)]
+        return [*pages, self._look(f"/live{path}", stream)] if is_live else pages
 
     def _look(self, path: str, handler: Handler) -> Route:
         return Route(f"/console{path}", for_viewers(self._services, self._sessions, handler))

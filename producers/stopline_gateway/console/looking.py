@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from stopline import AsyncStopClient
-    from stopline.contract import DeadLetter, RequestFilter
+    from stopline.contract import DeadLetter, RequestFilter, Status
     from stopline_gateway.console.sessions import Session
     from stopline_gateway.services import Services
     from stopline_gateway.sight import Seen
@@ -124,7 +124,7 @@ class Looking:
 
     async def request(self, request: Request, session: Session) -> Markup:
         """One request's life."""
-        status = await self._client.status(known(request, "request_id"))
+        status = await self._status(known(request, "request_id"))
         is_dead = False
         if isinstance(status, Outcome) and status.outcome in DEAD_OUTCOMES:
             try:
@@ -140,6 +140,16 @@ class Looking:
             is_dead=is_dead,
             session=session,
         )
+
+    async def _status(self, request_id: str) -> Status:
+        """What the ledger has of a request; else the archive, which keeps it longer."""
+        try:
+            return await self._client.status(request_id)
+        except UnknownRequestError:
+            found = await self._services.history.find(request_id)
+            if found is None:
+                raise
+            return found
 
     async def target(self, request: Request, session: Session) -> Markup:
         """What is known of a target."""

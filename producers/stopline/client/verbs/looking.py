@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stopline.client.verbs.sinking import view_sinks
 from stopline.client.verbs.steps import Verb, await_outcome, run
-from stopline.contract import Batch, Gate, Guards, Heartbeat, Outcome, Status
+from stopline.contract import Batch, Gate, Guards, Heartbeat, Outcome, Sinks, Status
 from stopline.errors import UnknownRequestError
 from stopline.ledger import batches, commands, gates, queries
 from stopline.ledger import guards as ledger_guards
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeats:
-    """Heartbeats, the ledger's time to compare them with, whether calls are made, what is held."""
+    """Heartbeats, the ledger's time to compare them with, and what else a deployment waits for."""
 
     now: datetime
     processes: tuple[Heartbeat, ...]
     gate: Gate
     guards: Guards
+    sinks: Sinks
 
 
 def status(request_id: str) -> Verb[Status]:
@@ -75,7 +77,8 @@ def heartbeats(limits: Limits) -> Verb[Heartbeats]:
     found = (yield from run(queries.heartbeats(ids))) if ids else ()
     gate = yield from run(gates.gate(limits))
     guards = yield from run(ledger_guards.guards(limits))
-    return Heartbeats(gate.at, found, gate, guards)
+    sinks = yield from view_sinks(limits)
+    return Heartbeats(gate.at, found, gate, guards, sinks)
 
 
 def now(limits: Limits) -> Verb[int]:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from stopline.client.verbs.steps import Verb, run
 from stopline.contract import Sinks, SinkView
-from stopline.ledger import commands, sinks, trails
+from stopline.ledger import commands, sinks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stopline.ledger.limits import Limits
-
-_DROPPED = "outcomes_dropped"
 
 
 def open_sink(limits: Limits, name: str, most: int) -> Verb[bool]:
@@ -49,9 +47,9 @@ def sink_leave(name: str, reader: str) -> Verb[None]:
 def view_sinks(limits: Limits) -> Verb[Sinks]:
     """How far each sink is."""
     names = yield from run(sinks.sinks())
-    counted = yield from run(trails.counts())
+    dropped = yield from run(sinks.dropped())
     if not names:
-        return Sinks(dropped=counted.get(_DROPPED, 0))
+        return Sinks(dropped=dropped)
     clock = yield from run(commands.read_clock(limits))
     found = yield from run(sinks.groups())
     views = []
@@ -59,7 +57,7 @@ def view_sinks(limits: Limits) -> Verb[Sinks]:
         if group.name in names:
             first = yield from _first(group)
             views.append(_view(group, first, clock.server_now))
-    return Sinks(tuple(sorted(views, key=lambda one: one.name)), counted.get(_DROPPED, 0))
+    return Sinks(tuple(sorted(views, key=lambda one: one.name)), dropped)
 
 
 def _first(group: sinks.Group) -> Verb[str | None]:

@@ -118,7 +118,7 @@ function follow() {
 
 // --- the keyboard --------------------------------------------------------------------------------
 
-const PLACES = { o: "", r: "requests", b: "batches", d: "dead", h: "guards", w: "workers", a: "audit" };
+const PLACES = { o: "", r: "requests", b: "batches", d: "dead", h: "guards", w: "workers", i: "history", a: "audit" };
 let leader = 0;
 
 function isTyping(element) {
