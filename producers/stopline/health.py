@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stopline.contract import ApiState, Lane, ProcessRole, rfc3339, worker_of
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from stopline.contract import Gate, Guards, Heartbeat, Sinks
+    from stopline.contract import Callbacks, Gate, Guards, Heartbeat, Sinks
 
 BEAT_INTERVAL_S: Final = 5.0
 SILENT_S: Final = 20.0
@@ -65,6 +65,39 @@ class ApiTrouble:
         )
 
 
+class Around(NamedTuple):
+    """What else a deployment waits for; None: nobody looked.
+
+    Attributes:
+        gate: whether calls are made.
+        guards: what keeps back sources that go wild.
+        sinks: who keeps outcomes elsewhere.
+        callbacks: who is told of outcomes.
+    """
+
+    gate: Gate | None = None
+    guards: Guards | None = None
+    sinks: Sinks | None = None
+    callbacks: Callbacks | None = None
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether calls wait for the API."""
+        return self.gate is not None and self.gate.cause is not None
+
+    def notices(self) -> Iterator[Notice]:
+        """What people should know of it."""
+        parts = (self.gate, self.guards, self.sinks, self.callbacks)
+        for one in parts:
+            if one is not None:
+                yield from (Notice(*told) for told in one.notices())
+        if self.gate is not None and self.is_shut and self.gate.said:
+            yield Notice("API", self.gate.said)
+
+
+_NOTHING: Final = Around()
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """What the heartbeats say."""
@@ -74,12 +107,7 @@ class Health:
     paused: tuple[Lane, ...] = ()
     """Lanes whose messages nobody takes, because somebody told the workers so."""
     api: ApiTrouble | None = None
-    gate: Gate | None = None
-    """Whether calls are made; None: nobody looked."""
-    guards: Guards | None = None
-    """What keeps back sources that go wild; None: nobody looked."""
-    sinks: Sinks | None = None
-    """Who keeps outcomes elsewhere; None: nobody looked."""
+    around: Around = _NOTHING
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -88,18 +116,13 @@ class Health:
             Notice(f"lane {lane}", "paused: its consumers were told to take nothing (add_consumer)")
             for lane in self.paused
         )
-        gate = [Notice(*one) for one in self.gate.notices()] if self.gate else []
-        held = [Notice(*one) for one in self.guards.notices()] if self.guards else []
-        behind = [Notice(*one) for one in self.sinks.notices()] if self.sinks else []
-        is_shut = self.gate is not None and self.gate.cause is not None
-        api = (Notice("API", self.api.sentence),) if self.api and not is_shut else ()
-        said = (Notice("API", self.gate.said),) if self.gate and is_shut and self.gate.said else ()
+        api = (Notice("API", self.api.sentence),) if self.api and not self.around.is_shut else ()
         bridges = (
             Notice(_part(beat), f"waits: {beat.bridge.problem}")
             for beat in self.processes
             if beat.bridge is not None and beat.bridge.problem
         )
-        return (*gate, *said, *held, *paused, *api, *bridges, *behind)
+        return (*self.around.notices(), *paused, *api, *bridges)
 
     @property
     def is_healthy(self) -> bool:
@@ -115,9 +138,7 @@ def examine(
     call_timeout_s: float,
     lanes: Iterable[Lane] = Lane,
     is_gone: Callable[[Heartbeat], bool] = lambda _beat: False,
-    gate: Gate | None = None,
-    guards: Guards | None = None,
-    sinks: Sinks | None = None,
+    around: Around = _NOTHING,
 ) -> Health:
     """Judge heartbeats.
 
@@ -127,9 +148,7 @@ def examine(
         call_timeout_s: how long a call may last.
         lanes: those that somebody must serve.
         is_gone: whether a process is known to have ended, so that its heartbeat means nothing.
-        gate: whether calls are made.
-        guards: what keeps back sources that go wild.
-        sinks: who keeps outcomes elsewhere.
+        around: what else the deployment waits for.
     """
     processes = tuple(_current(heartbeats, now, is_gone))
     fresh = [beat for beat in processes if not _is_silent(beat, now)]
@@ -148,9 +167,7 @@ def examine(
         tuple(standstills),
         tuple(_paused(fresh)),
         _api_trouble(fresh),
-        gate,
-        guards,
-        sinks,
+        around,
     )
 
 

@@ -26,7 +26,7 @@ from stopline_events.rules.tally import FAILED, FIRED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stopline.contract import Counts, Gate, Guards, Sinks
+    from stopline.contract import Callbacks, Counts, Gate, Guards, Sinks
     from stopline.health import Health
     from stopline_gateway.sight import Seen
 
@@ -71,9 +71,10 @@ class _Collector(Collector):
                 yield from _counters(self._seen.overview.counts)
                 yield from _durations(self._seen.overview.counts)
             yield from _workers(self._seen.health, self._seen)
-            yield from _gate(self._seen.health.gate)
+            yield from _gate(self._seen.health.around.gate)
             yield from _guards(self._seen.guards)
-            yield from _sinks(self._seen.health.sinks)
+            yield from _sinks(self._seen.health.around.sinks)
+            yield from _callbacks(self._seen.health.around.callbacks)
             yield from _memory(self._seen)
 
 
@@ -275,6 +276,22 @@ def _sinks(sinks: Sinks | None) -> Iterator[Metric]:
     )
     dropped.add_metric([], sinks.dropped)
     yield dropped
+
+
+def _callbacks(callbacks: Callbacks | None) -> Iterator[Metric]:
+    if callbacks is None:
+        return
+    waiting = GaugeMetricFamily(f"{_PREFIX}_callbacks_waiting", "Callbacks that are to be sent.")
+    waiting.add_metric([], callbacks.waiting)
+    yield waiting
+    late = GaugeMetricFamily(
+        f"{_PREFIX}_callbacks_late_seconds", "By how much the first of them is late."
+    )
+    late.add_metric([], callbacks.oldest_s or 0.0)
+    yield late
+    dead = GaugeMetricFamily(f"{_PREFIX}_callbacks_given_up", "Callbacks that were given up.")
+    dead.add_metric([], callbacks.dead)
+    yield dead
 
 
 def _memory(seen: Seen) -> Iterator[Metric]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import threading
+import zlib
+from typing import TYPE_CHECKING, Self
 
 import orjson
 import pytest
@@ -17,6 +20,7 @@ from stopline_archive.archive import Archive
 from stopline_archive.places import HistoryFilter
 from tests.conftest import wait_until
 from tests.outcomes.conftest import postgres
+from tests.outcomes.receiver import OK, SECRET, Receiver, status
 from tests.support.postgres import Postgres, needs_postgres
 
 if TYPE_CHECKING:
@@ -147,3 +151,81 @@ def test_history_tells_who_stopped_a_task_and_why(stack: Stack) -> None:
     assert orjson.loads(listed.stdout)["sinks"][0]["name"] == "archive"
     assert stack.run("outcomes", "forget", "archive").returncode == 0
     assert stack.run("outcomes", "forget", "archive").returncode == 2
+
+
+class _ReceiverThread:
+    """A receiver of callbacks on a loop of its own: it fails, hangs and redirects now and then."""
+
+    def __init__(self) -> None:
+        self._trap = Receiver()
+        self.receiver = Receiver(self._answer)
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._over = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _answer(self, callback_id: str, before: int) -> bytes | None:
+        """By the id, so that it is the same in each run: of ten, six come well the first time."""
+        number = zlib.crc32(callback_id.encode())
+        if before >= 2:
+            return OK
+        if number % 500 == 3:
+            return None
+        moved = status(302, f"Location: {self._trap.url}")
+        return {0: status(500), 1: moved, 2: b""}.get(number % 10, OK)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        async def main() -> None:
+            async with self._trap.serving(), self.receiver.serving():
+                self._ready.set()
+                await self._over.wait()
+
+        self._loop.run_until_complete(main())
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nobody followed a redirect."""
+        return self._trap.connections == 0
+
+
+@pytest.mark.chaos
+def test_each_of_ten_thousand_is_told_whoever_is_killed(stack: Stack) -> None:
+    stack.api.start()
+    stack.worker()
+    with _ReceiverThread() as thread:
+        receiver = thread.receiver
+        file = stack.directory / "callbacks.yaml"
+        file.write_text(
+            f"secrets: ['{SECRET}']\nallow: [127.0.0.0/8]\n"
+            f"sources: [{{source: '*', url: '{receiver.url}'}}]\n"
+        )
+        variables = {"FILE": str(file), "TIMEOUT_S": "2", "BACKOFF_BASE_S": "0.1"}
+        variables |= {"BACKOFF_CAP_S": "1"}
+        named = {f"STOPLINE_CALLBACKS_{name}": value for name, value in variables.items()}
+        sink = Outcomes(stack, **named)
+        sink.start()
+        try:
+            wait_until(lambda: len(stack.client.sinks.view().views) == 2, what="the sinks")
+            requests = [{"user_id": "u", "task_id": f"t{n}", "lane": "bulk"} for n in range(_COUNT)]
+            stack.client.stop_many(requests, batch_id="b")
+            for share in (0.2, 0.5, 0.8):
+                wait_until(lambda: len(receiver.delivered) > share * _COUNT, limit_s=120)  # noqa: B023
+                sink.kill()
+                sink.start()
+            wait_until(lambda: len(receiver.delivered) == _COUNT, limit_s=180)
+            wait_until(lambda: stack.client.callbacks.count().waiting == 0, limit_s=60)
+        finally:
+            sink.kill()
+        told = {str(one["data"]["request_id"]) for one in receiver.bodies}  # type: ignore[index]
+        assert told == {one.request_id for one in stack.client.batches.report("b")}
+        assert thread.is_clean
+        assert stack.client.callbacks.count().dead == 0

@@ -15,7 +15,7 @@ from stopline.settings.model import Settings
 from stopline_archive.settings import ArchiveSettings
 from stopline_events.settings import BridgeSettings
 from stopline_gateway.settings import GatewaySettings
-from stopline_outcomes.settings import SinkSettings
+from stopline_outcomes.settings import CallbackSettings, SinkSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,6 +120,7 @@ def test_readme_and_docs_list_every_command_and_setting() -> None:
         (Settings.model_fields, library),
         (ArchiveSettings.model_fields, library),
         (SinkSettings.model_fields, library),
+        (CallbackSettings.model_fields, library),
         (GatewaySettings.model_fields, gateway),
         (BridgeSettings.model_fields, bridge),
     ):

@@ -23,8 +23,12 @@ from stopline.supervised import drain_with_supervisor
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from stopline import AsyncStopClient
     from stopline.contract import SinkView
-    from stopline_outcomes.sink import Sink
+    from stopline_outcomes.sending import Sending
+    from stopline_outcomes.settings import CallbackSettings
+    from stopline_outcomes.sink import Keep, Sink
+    from stopline_outcomes.telling import Telling
 
 app = typer.Typer(
     help="What leaves: outcomes go into the archive, and to who wants to be told.",
@@ -95,26 +99,25 @@ async def _run() -> None:
     from stopline_archive.archive import Archive  # noqa: PLC0415
     from stopline_archive.settings import ArchiveSettings  # noqa: PLC0415
     from stopline_outcomes.archiving import Archiving, take_out_for_ever  # noqa: PLC0415
-    from stopline_outcomes.settings import SinkSettings  # noqa: PLC0415
-    from stopline_outcomes.sink import Sink  # noqa: PLC0415
+    from stopline_outcomes.settings import CallbackSettings, SinkSettings  # noqa: PLC0415
 
     library, settings = Settings.load(), ArchiveSettings.load()
-    most = SinkSettings.load().most
+    callbacks, most = CallbackSettings.load(), SinkSettings.load().most
     archive = Archive(settings.address(library))
     library.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncStopClient(library) as client:
-        sinks = [Sink(client.sinks, Archiving(archive), _reader(), most)]
-        loop = asyncio.get_running_loop()
+        kept: list[Keep] = [Archiving(archive)]
+        told = _told(client, callbacks)
+        if told is not None:
+            kept.append(told[0])
+        jobs: list[Sink | Sending] = [*_sinks(client, kept, most), *([told[1]] if told else [])]
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _end, sinks)
-        output.announce(f"outcomes: {', '.join(one.name for one in sinks)}", "outcomes_started")
-        retention = (
-            loop.create_task(take_out_for_ever(archive, settings.keep_days))
-            if settings.keep_days
-            else None
-        )
+            asyncio.get_running_loop().add_signal_handler(number, _end, jobs)
+        output.announce(f"outcomes: {', '.join(one.name for one in kept)}", "outcomes_started")
+        old = take_out_for_ever(archive, settings.keep_days) if settings.keep_days else None
+        retention = None if old is None else asyncio.create_task(old)
         try:
-            await asyncio.gather(*(one.run() for one in sinks))
+            await asyncio.gather(*(one.run() for one in jobs))
         finally:
             if retention is not None:
                 retention.cancel()
@@ -123,8 +126,26 @@ async def _run() -> None:
             archive.close()
 
 
-def _end(sinks: Sequence[Sink]) -> None:
-    for one in sinks:
+def _sinks(client: AsyncStopClient, kept: Sequence[Keep], most: int) -> list[Sink]:
+    from stopline_outcomes.sink import Sink  # noqa: PLC0415
+
+    return [Sink(client.sinks, one, _reader(), most) for one in kept]
+
+
+def _told(client: AsyncStopClient, settings: CallbackSettings) -> tuple[Telling, Sending] | None:
+    """What makes callbacks, and what sends them; None where no file says who is told."""
+    if settings.file is None:
+        return None
+    from stopline_outcomes.callback_file import read  # noqa: PLC0415
+    from stopline_outcomes.sending import Sending  # noqa: PLC0415
+    from stopline_outcomes.telling import Telling  # noqa: PLC0415
+
+    file = read(settings.file)
+    return Telling(client.callbacks, file), Sending(client.callbacks, file, settings)
+
+
+def _end(jobs: Sequence[Sink | Sending]) -> None:
+    for one in jobs:
         one.end()
 
 

@@ -81,6 +81,10 @@ COMMANDS: Final = {
         "stopline_outcomes.cli:app",
         "What leaves: outcomes go into the archive, and to who wants to be told.",
     ),
+    "callbacks": (
+        "stopline.cli.callbacks:app",
+        "Callbacks: how many wait, which were given up; send them again, or drop them.",
+    ),
     "audit": (
         "stopline.cli.audit:audit",
         "Show who changed what through a service, the newest first.",

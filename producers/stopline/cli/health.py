@@ -44,9 +44,7 @@ def health(
         call_timeout_s=settings.call_timeout_s,
         lanes=lanes or ([] if here and found.processes else Lane),
         is_gone=lambda beat: beat.host == host and not _is_alive(beat.pid),
-        gate=found.gate,
-        guards=found.guards,
-        sinks=found.sinks,
+        around=found.around,
     )
     if as_json:
         output.print_json(_document(health))
@@ -71,7 +69,7 @@ def _document(health: heartbeats.Health) -> dict[str, object]:
         "healthy": health.is_healthy,
         "processes": [beat.to_json() for beat in health.processes],
         "standstills": [{"part": one.part, "problem": one.problem} for one in health.standstills],
-        "gate": health.gate.to_json() if health.gate else None,
+        "gate": health.around.gate.to_json() if health.around.gate else None,
         "notices": [{"part": one.part, "text": one.text} for one in health.notices],
     }
 

@@ -71,8 +71,7 @@ class _Watched:
             beats.processes,
             beats.now,
             call_timeout_s=self._call_timeout_s,
-            gate=beats.gate,
-            guards=beats.guards,
+            around=beats.around,
         )
         return self._recorder.add(self._client.view.overview()), found
 
@@ -204,5 +203,5 @@ def _document(pulse: Pulse, found: Health) -> dict[str, Any]:
         "processes": len(found.processes),
         "healthy": found.is_healthy,
         "standstills": [{"part": one.part, "problem": one.problem} for one in found.standstills],
-        "gate": found.gate.to_json() if found.gate else None,
+        "gate": found.around.gate.to_json() if found.around.gate else None,
     }

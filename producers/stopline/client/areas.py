@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from stopline.client.batches import AsyncBatches, Batches
+from stopline.client.callbacks import AsyncCallbackControl, CallbackControl
 from stopline.client.gates import AsyncGateControl, GateControl
 from stopline.client.guards import AsyncGuardControl, GuardControl
 from stopline.client.kept_events import AsyncKeptEvents, KeptEvents
@@ -39,6 +40,11 @@ class Areas:
     def batches(self) -> Batches:
         """Batches: what became of each line; pausing, going on, sending again."""
         return Batches(self._limits, self._take)
+
+    @property
+    def callbacks(self) -> CallbackControl:
+        """Who is told of outcomes, and who could not be."""
+        return CallbackControl(self._limits, self._take)
 
     @property
     def gate(self) -> GateControl:
@@ -83,6 +89,11 @@ class AsyncAreas:
     def batches(self) -> AsyncBatches:
         """As `Areas.batches`."""
         return AsyncBatches(self._limits, self._take)
+
+    @property
+    def callbacks(self) -> AsyncCallbackControl:
+        """What a process that sends them needs."""
+        return AsyncCallbackControl(self._limits, self._take)
 
     @property
     def gate(self) -> AsyncGateControl:

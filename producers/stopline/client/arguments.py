@@ -37,6 +37,7 @@ class StopFields(TypedDict, total=False):
     not_after: datetime | str | None
     idempotency_key: str | None
     batch_id: str | None
+    callback_url: str | None
     request_id: str
 
 

@@ -98,6 +98,7 @@ class StopClient(Areas):
                 idempotency_key: the same key for the same target is accepted once
                     (STOPLINE_IDEMPOTENCY_TTL_S);
                 batch_id: a batch to count it in;
+                callback_url: where the outcome is told, too (docs/outcomes.md);
                 request_id: an id of your own, to ask again with after a lost reply.
 
         Returns:

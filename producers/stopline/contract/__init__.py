@@ -6,6 +6,12 @@ that is absent means null. Inside the ledger times are whole microseconds since 
 
 from stopline.contract.audits import Actor, AuditAction, AuditEntry
 from stopline.contract.batches import Batch, BatchHead, BatchLine, BatchPause
+from stopline.contract.callbacks import (
+    Callback,
+    Callbacks,
+    CallbackUrl,
+    CallbackView,
+)
 from stopline.contract.counts import (
     BEYOND,
     CALL_BUCKETS_S,
@@ -143,6 +149,10 @@ __all__ = [
     "Beat",
     "BreakerText",
     "BridgeState",
+    "Callback",
+    "CallbackUrl",
+    "CallbackView",
+    "Callbacks",
     "Canary",
     "CancelResult",
     "Counts",

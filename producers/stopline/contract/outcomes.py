@@ -100,6 +100,7 @@ class Join(Recorded):
 
     source: str
     reason: str | None = None
+    callback_url: str | None = None
     traceparent: str | None = None
     at: Moment
 
@@ -121,6 +122,7 @@ class RequestDocument(Recorded):
     idempotency_key: str | None = None
     batch_id: str | None = None
     redrive_of: str | None = None
+    callback_url: str | None = None
     traceparent: str | None = None
     """The context of the trace that it belongs to, if any."""
     accepted_at: Moment

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Self
 import orjson
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
+from stopline.contract.callbacks import CallbackUrl
 from stopline.contract.document import Document
 from stopline.contract.lanes import Lane
 from stopline.contract.names import Identifier, Name, TraceParent, new_request_id
@@ -49,6 +50,8 @@ class StopRequest(Document):
     not_after: Moment | None = None
     idempotency_key: Name | None = None
     batch_id: Identifier | None = None
+    callback_url: CallbackUrl | None = None
+    """Where the outcome is told, too, by `stopline outcomes run`, if its host is allowed there."""
     traceparent: TraceParent | None = None
     """The context of the trace that it belongs to, if any."""
     request_id: Identifier = Field(default_factory=new_request_id)

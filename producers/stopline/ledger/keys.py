@@ -28,6 +28,10 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:h:<process_id>` | string | a heartbeat, JSON |
 | `{stopline}:outcomes` | stream | outcomes as they come, JSON; where they are wanted |
 | `{stopline}:sinks` | string | who must have all outcomes: groups of their stream, a line each |
+| `{stopline}:callback:<id>` | string | an outcome for a URL (`scripts/_callbacks.lua`) |
+| `{stopline}:callbacks` | sorted set | ids of callbacks by when they are to be sent |
+| `{stopline}:untold` | sorted set | ids of callbacks that were given up, by when |
+| `{stopline}:gone` | hash | URLs that want no callbacks, by when they said so |
 | `{stopline}:audit` | stream | who changed what, JSON (`contract.AuditEntry`) |
 | `{stopline}:counts` | hash | counters (`scripts/_tally.lua`), and of what leaves no record |
 | `{stopline}:ages` | hash | open requests by lane and the second in which they were accepted |
@@ -79,6 +83,10 @@ PROCESSES: Final = "{stopline}:processes"
 HEARTBEAT: Final = "{stopline}:h:"
 OUTCOMES: Final = "{stopline}:outcomes"
 SINKS: Final = "{stopline}:sinks"
+CALLBACK: Final = "{stopline}:callback:"
+CALLBACKS: Final = "{stopline}:callbacks"
+UNTOLD: Final = "{stopline}:untold"
+GONE: Final = "{stopline}:gone"
 COUNTS: Final = "{stopline}:counts"
 AGES: Final = "{stopline}:ages"
 AGE: Final = "{stopline}:age:"
@@ -121,6 +129,10 @@ LUA_NAMES: Final = {
     "HEARTBEAT": HEARTBEAT,
     "OUTCOMES": OUTCOMES,
     "SINKS": SINKS,
+    "CALLBACK": CALLBACK,
+    "CALLBACKS": CALLBACKS,
+    "UNTOLD": UNTOLD,
+    "GONE": GONE,
     "COUNTS": COUNTS,
     "AGES": AGES,
     "AGE": AGE,

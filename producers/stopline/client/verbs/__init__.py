@@ -1,6 +1,14 @@
 """What a client can do, written once for both clients."""
 
 from stopline.client.verbs.batches import open_batch, pause_batch, redrive_batch, resume_batch
+from stopline.client.verbs.calling_back import (
+    add_callbacks,
+    claim_callbacks,
+    count_callbacks,
+    dead_callbacks,
+    redrive_callbacks,
+    settle_callbacks,
+)
 from stopline.client.verbs.dead_letters import dead_count, dead_letter, dead_page, discard, redrive
 from stopline.client.verbs.gates import gate, pause_lane, resume_lane
 from stopline.client.verbs.guards import (
@@ -93,6 +101,7 @@ __all__ = [
     "Step",
     "Take",
     "Verb",
+    "add_callbacks",
     "apply_guards",
     "audit_page",
     "batch",
@@ -101,8 +110,11 @@ __all__ = [
     "beat",
     "cancel",
     "cancel_batch",
+    "claim_callbacks",
     "count",
+    "count_callbacks",
     "counts",
+    "dead_callbacks",
     "dead_count",
     "dead_letter",
     "dead_page",
@@ -135,11 +147,13 @@ __all__ = [
     "recount",
     "redrive",
     "redrive_batch",
+    "redrive_callbacks",
     "release",
     "reset_guard",
     "resume_batch",
     "resume_lane",
     "resumed",
+    "settle_callbacks",
     "sink_acknowledge",
     "sink_leave",
     "sink_read",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stopline.client.verbs.calling_back import count_callbacks
 from stopline.client.verbs.sinking import view_sinks
 from stopline.client.verbs.steps import Verb, await_outcome, run
-from stopline.contract import Batch, Gate, Guards, Heartbeat, Outcome, Sinks, Status
+from stopline.contract import Batch, Callbacks, Gate, Guards, Heartbeat, Outcome, Sinks, Status
 from stopline.errors import UnknownRequestError
+from stopline.health import Around
 from stopline.ledger import batches, commands, gates, queries
 from stopline.ledger import guards as ledger_guards
 
@@ -27,6 +29,12 @@ class Heartbeats:
     gate: Gate
     guards: Guards
     sinks: Sinks
+    callbacks: Callbacks
+
+    @property
+    def around(self) -> Around:
+        """The same, as `stopline.health.examine` takes it."""
+        return Around(self.gate, self.guards, self.sinks, self.callbacks)
 
 
 def status(request_id: str) -> Verb[Status]:
@@ -78,7 +86,8 @@ def heartbeats(limits: Limits) -> Verb[Heartbeats]:
     gate = yield from run(gates.gate(limits))
     guards = yield from run(ledger_guards.guards(limits))
     sinks = yield from view_sinks(limits)
-    return Heartbeats(gate.at, found, gate, guards, sinks)
+    callbacks = yield from count_callbacks(limits)
+    return Heartbeats(gate.at, found, gate, guards, sinks, callbacks)
 
 
 def now(limits: Limits) -> Verb[int]:

@@ -81,11 +81,12 @@ def _item(submission: Submission) -> str:
     batch_id = batch_id or request.batch_id
     target = join(request.user_id, request.task_id, request.sub_user_id)
     more = _batch_member(batch_id)
-    if request.idempotency_key or redrive_of or request.traceparent:
+    if request.idempotency_key or redrive_of or request.traceparent or request.callback_url:
         rare = {
             "idempotency_key": request.idempotency_key,
             "redrive_of": redrive_of,
             "traceparent": request.traceparent,
+            "callback_url": request.callback_url,
         }
         more = f"{more},{members(rare)}"
     return "\n".join(

@@ -24,7 +24,8 @@ local function join(item, request, kind)
   request.joined_count = (request.joined_count or 0) + 1
   if request.joined_count <= JOINED_MAX then
     local trace = string.match(item.more, ',"traceparent":"[^"]*"') or ''
-    local entry = '{' .. item.wish .. trace .. ',"at":"' .. rfc3339(now) .. '"}'
+    local callback = string.match(item.more, ',"callback_url":"[^"]*"') or ''
+    local entry = '{' .. item.wish .. trace .. callback .. ',"at":"' .. rfc3339(now) .. '"}'
     request.joined = request.joined and request.joined .. ',' .. entry or entry
   end
   if item.batch_id then

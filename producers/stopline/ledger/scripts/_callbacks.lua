@@ -1,0 +1,40 @@
+-- requires: text clock
+-- Callbacks on their way: one outcome for one URL each.
+--
+-- CALLBACK   … id, string: a record of four lines: attempts, when it was to be sent first, what came of the
+--            last attempt as a JSON string, and the callback as JSON; or 'done' for an hour after it was
+-- CALLBACKS  sorted set: ids of those that wait, by when they are to be sent
+-- UNTOLD     sorted set: ids of those that were given up, by when
+-- GONE       hash: URL → when it answered 410: nothing is sent there until somebody sends one again
+local DONE_S = 3600
+
+local function read_callback(id)
+  local raw = redis.call('GET', CALLBACK .. id)
+  if not raw or raw == 'done' then return nil end
+  local attempts, first_at, said, document = string.match(raw, '^([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+  return {attempts = tonumber(attempts), first_at = tonumber(first_at), said = said, document = document}
+end
+
+local function write_callback(id, callback)
+  local raw = whole(callback.attempts) .. '\n' .. whole(callback.first_at) .. '\n' .. callback.said .. '\n'
+    .. callback.document
+  redis.call('SET', CALLBACK .. id, raw, 'EX', options.dead_letter_ttl_s)
+end
+
+local function url_of(callback)
+  return cjson.decode(callback.document).url
+end
+
+local function give_up(id, callback)
+  write_callback(id, callback)
+  redis.call('ZREM', CALLBACKS, id)
+  redis.call('ZADD', UNTOLD, whole(now), id)
+  redis.call('EXPIRE', UNTOLD, options.dead_letter_ttl_s)
+  local old = now - options.dead_letter_ttl_s * 1000000
+  redis.call('ZREMRANGEBYSCORE', UNTOLD, '-inf', whole(old))
+end
+
+local function wait_until(id, at)
+  redis.call('ZADD', CALLBACKS, whole(at), id)
+  redis.call('EXPIRE', CALLBACKS, options.dead_letter_ttl_s)
+end
