@@ -44,7 +44,9 @@ def test_joined_senders_get_the_outcome_under_their_own_ids(stack: Stack) -> Non
     stack.api.start([{"task_id": "t", "replies": [{"delay_s": 4}]}])
     stack.worker()
     stack.wait_ready()
-    results = [_stop(stack, user_id="u", task_id="t") for _ in range(20)]
+    results = [_stop(stack, user_id="u", task_id="t")]
+    wait_until(lambda: stack.api.calls("u/t"), what="the first call")
+    results += [_stop(stack, user_id="u", task_id="t") for _ in range(19)]
     documents = [result.get(timeout=60) for result in results]
     assert {document["outcome"] for document in documents} == {"stopped"}
     assert len({document["request_id"] for document in documents}) == 2  # in flight, and next

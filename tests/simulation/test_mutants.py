@@ -138,8 +138,8 @@ SCRIPTS = [
     Mutant(
         "an outcome at once is not in the stream",
         "f",
-        "if options.outcomes_max then",
-        "if options.outcomes_max and request.token then",
+        "  stream(document)\n",
+        "  if request.token then stream(document) end\n",
     ),
     Mutant(
         "the index of dead letters is kept for ever",

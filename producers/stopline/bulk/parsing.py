@@ -23,6 +23,7 @@ FIELDS: Final = (
     "issued_at",
     "not_after",
     "idempotency_key",
+    "callback_url",
 )
 """What a line may hold; the batch and the request ids are Stopline's to give."""
 _REQUIRED: Final = ("user_id", "task_id")

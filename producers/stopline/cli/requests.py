@@ -34,6 +34,9 @@ def stop(  # noqa: PLR0913, PLR0917  # each is an option
     not_after: Annotated[
         str | None, typer.Option(help="When it is too late to call (RFC 3339).")
     ] = None,
+    callback_url: Annotated[
+        str | None, typer.Option(help="Where the outcome is told, too, if that is allowed.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
     timeout_s: TimeoutS = None,
     as_json: AsJson = False,
@@ -49,6 +52,7 @@ def stop(  # noqa: PLR0913, PLR0917  # each is an option
         "idempotency_key": idempotency_key,
         "issued_at": issued_at,
         "not_after": not_after,
+        "callback_url": callback_url,
     }
     request = StopRequest.parse({"user_id": user_id, "task_id": task_id, **fields})
     with StopClient() as client:
