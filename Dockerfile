@@ -6,7 +6,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY producers producers
 COPY worker worker
 RUN /opt/stopline/bin/pip install --no-cache-dir --disable-pip-version-check \
-    -c constraints.txt '.[worker,gateway]'
+    -c constraints.txt '.[worker,gateway,events,outcomes]'
 
 # Run: that environment, and a user without rights.
 FROM python:3.13-slim

@@ -19,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo demo-console screenshots test package simulate chaos bench bench-gateway bench-console care bench-smoke budget growth check time-to-stop format map constraints clean
+.PHONY: demo demo-console screenshots test package simulate chaos bench bench-gateway bench-console care bench-smoke budget growth check check-deploy time-to-stop format map constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -75,6 +75,16 @@ check: $(INSTALLED)
 	$(BIN)/mypy tests/typed
 	$(BIN)/lint-imports
 
+# What is in deploy/, the compose file and the Dockerfile; in an environment of its own.
+CHECK_DEPLOY := $(VENV)-deploy
+check-deploy: $(CHECK_DEPLOY)/.installed
+	$(CHECK_DEPLOY)/bin/python deploy/check.py
+
+$(CHECK_DEPLOY)/.installed: deploy/requirements-check.txt
+	$(PYTHON) -m venv $(CHECK_DEPLOY)
+	$(CHECK_DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check -r deploy/requirements-check.txt
+	touch $(CHECK_DEPLOY)/.installed
+
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -100,4 +110,4 @@ constraints:
 	rm -rf $(VENV)-constraints
 
 clean:
-	rm -rf $(VENV) .stopline .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-deploy .stopline .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -101,6 +101,15 @@ def _requests(seen: Seen) -> Iterator[Metric]:
         late.add_metric((one.lane,), one.late_s or 0)
     yield oldest
     yield late
+    turn = GaugeMetricFamily(
+        f"{_PREFIX}_turn_wait_seconds",
+        "How long the first request of those that wait for the turn of their batch has waited.",
+        labels=("lane",),
+    )
+    for lane, view in seen.overview.lanes.items():
+        since = view.waits_since
+        turn.add_metric((lane,), (seen.overview.at - since).total_seconds() if since else 0)
+    yield turn
     dead = GaugeMetricFamily(
         f"{_PREFIX}_dead_letters", "Outcomes and messages that a person may want to look at."
     )

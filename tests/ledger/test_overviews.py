@@ -12,6 +12,7 @@ from stopline.contract import (
     Beat,
     Histogram,
     Lane,
+    LaneView,
     OpenPlace,
     OutcomeKind,
     ProcessRole,
@@ -160,7 +161,7 @@ class TestTheOldest:
     def test_nothing_is_open(self, desk: Desk) -> None:
         desk.begin(desk.stop().request_id).succeed()
         overview = desk.run(overviews.overview(desk.limits))
-        assert overview.lanes[Lane.DEFAULT] == (0, None, None)
+        assert overview.lanes[Lane.DEFAULT] == LaneView(0, None, None)
         assert not desk.ledger.client.exists(keys.AGES)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +13,25 @@ import yaml
 
 from stopline.cli import COMMANDS
 from stopline.cli.supervisor import stopline_command
-from stopline.cli.workers import start_gateway, start_workers
+from stopline.cli.workers import start_gateway, start_outcomes, start_workers
 from stopline.settings.model import Settings
 from stopline_archive.settings import ArchiveSettings
+from stopline_events.policy import PolicySettings
 from stopline_events.settings import BridgeSettings
 from stopline_gateway.settings import GatewaySettings
 from stopline_outcomes.settings import CallbackSettings, SinkSettings
 
 ROOT = Path(__file__).parents[2]
+_OURS = ("worker", "worker-emergency", "gateway", "outcomes")
+_CLASSES = (
+    Settings,
+    ArchiveSettings,
+    BridgeSettings,
+    CallbackSettings,
+    GatewaySettings,
+    PolicySettings,
+    SinkSettings,
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +40,7 @@ def compose() -> dict[str, Any]:
 
 
 def test_there_is_a_redis_and_a_worker_for_each_group_of_lanes(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"redis", "worker", "worker-emergency", "gateway"}
+    assert set(compose["services"]) == {*_OURS, "redis", "postgres"}
 
 
 def test_containers_run_what_up_runs(compose: dict[str, Any]) -> None:
@@ -40,12 +54,13 @@ def test_containers_run_what_up_runs(compose: dict[str, Any]) -> None:
     recorder = Recorder()
     start_workers(recorder, None, "info")  # type: ignore[arg-type]  # a stand-in
     start_gateway(recorder)  # type: ignore[arg-type]
+    start_outcomes(recorder)  # type: ignore[arg-type]
     services = compose["services"]
-    contained = [services[name]["command"] for name in ("worker", "worker-emergency", "gateway")]
+    contained = [services[name]["command"] for name in _OURS]
     assert [stopline_command(*command) for command in contained] == recorder.commands
 
 
-@pytest.mark.parametrize("name", ["redis", "worker", "worker-emergency", "gateway"])
+@pytest.mark.parametrize("name", [*_OURS, "redis", "postgres"])
 def test_each_container_has_no_rights_and_looks_after_itself(
     compose: dict[str, Any], name: str
 ) -> None:
@@ -56,6 +71,7 @@ def test_each_container_has_no_rights_and_looks_after_itself(
     assert not service["user"].startswith("0")
     assert service["restart"] == "unless-stopped"
     assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+    assert {"mem_limit", "cpus", "pids_limit"} <= set(service)
 
 
 def test_redis_keeps_what_it_is_given(compose: dict[str, Any]) -> None:
@@ -73,19 +89,88 @@ def test_secrets_come_from_files_only(compose: dict[str, Any]) -> None:
         "./secrets/api_token",
         "./secrets/redis_password",
         "./secrets/gateway_keys",
+        "./secrets/archive_password",
     }
     for service in compose["services"].values():
         for name, value in service["environment"].items():
             secret = "TOKEN" in name or "PASSWORD" in name
             assert not secret or (name.endswith("_FILE") and value.startswith("/run/secrets/"))
-            assert "@" not in value
+            assert "@" not in value or value == "postgresql://stopline@postgres/archive"
 
 
-def test_every_variable_is_a_setting(compose: dict[str, Any]) -> None:
-    known = {f"STOPLINE_{name.upper()}" for name in Settings.model_fields}
-    known |= {f"STOPLINE_GATEWAY_{name.upper()}" for name in GatewaySettings.model_fields}
-    for name in ("worker", "worker-emergency", "gateway"):
-        assert set(compose["services"][name]["environment"]) <= known
+def _known_variables() -> set[str]:
+    prefixes = {one: one.model_config.get("env_prefix", "STOPLINE_") for one in _CLASSES}
+    return {f"{prefixes[one]}{name.upper()}" for one in _CLASSES for name in one.model_fields}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "docker-compose.yml",
+        *sorted(
+            str(path.relative_to(ROOT))
+            for path in (ROOT / "deploy").rglob("*")
+            if path.is_file()
+            and path.suffix in {".yaml", ".tpl", ".json", ".service", ".env", ".conf"}
+        ),
+    ],
+)
+def test_every_variable_that_is_named_there_is_a_setting(file: str) -> None:
+    text = (ROOT / file).read_text()
+    named = set(re.findall(r"\bSTOPLINE_[A-Z0-9_]+[A-Z0-9]\b", text))
+    own = {"STOPLINE_REDIS_MAXMEMORY", "STOPLINE_REDIS_MEMORY_LIMIT"}  # the compose file's
+    prefixes = {one.rstrip("_") for one in ("STOPLINE_GATEWAY", "STOPLINE_API")}
+    assert named - own - prefixes <= _known_variables() | {"STOPLINE_API_TOKEN"}
+
+
+@pytest.mark.parametrize("unit", sorted((ROOT / "deploy" / "systemd").glob("*.service")))
+def test_units_run_commands_that_there_are_and_have_no_rights(unit: Path) -> None:
+    text = unit.read_text()
+    command = re.search(r"/opt/stopline/bin/stopline ([a-z]+)", text)
+    assert command is not None
+    assert command[1] in COMMANDS
+    for words in ("NoNewPrivileges=true", "ProtectSystem=strict", "CapabilityBoundingSet=\n"):
+        assert words in text
+    assert re.search(r"TimeoutStopSec=(\d+)", text)[1] == "45"  # type: ignore[index]
+    assert not re.search(r"(TOKEN|PASSWORD)=", text)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+@pytest.mark.parametrize("unit", sorted((ROOT / "deploy" / "systemd").glob("*.service")))
+def test_systemd_understands_the_units(unit: Path, tmp_path: Path) -> None:
+    name = unit.name.replace("@.", "@emergency.")
+    (tmp_path / name).write_text(
+        unit.read_text().replace("/opt/stopline/bin/stopline", "/bin/true")
+    )
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / name)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ours = [line for line in done.stderr.splitlines() if name in line]
+    assert not ours, ours
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="there is no nginx")
+def test_nginx_understands_its_file(tmp_path: Path) -> None:
+    text = (ROOT / "deploy" / "nginx" / "stopline.conf").read_text()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=t"]
+        + ["-keyout", str(tmp_path / "privkey.pem"), "-out", str(tmp_path / "fullchain.pem")],
+        capture_output=True,
+        check=True,
+    )
+    (tmp_path / "site.conf").write_text(text.replace("/etc/ssl/stopline", str(tmp_path)))
+    whole = tmp_path / "nginx.conf"
+    whole.write_text(
+        f"pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}}\n"
+        f"http {{ access_log off; include {tmp_path}/site.conf; }}\n"
+    )
+    done = subprocess.run(
+        ["nginx", "-t", "-c", str(whole)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_gateway_is_on_the_hosts_loopback_and_asks_for_keys(compose: dict[str, Any]) -> None:

@@ -44,16 +44,9 @@ def stop(  # noqa: PLR0913, PLR0917  # each is an option
     """Stop one task; prints the receipt, with --wait the outcome."""
     if timeout_s is not None and not wait:
         raise InvalidRequestError("--timeout goes with --wait")
-    fields = {
-        "sub_user_id": sub_user_id,
-        "lane": lane,
-        "source": source,
-        "reason": reason,
-        "idempotency_key": idempotency_key,
-        "issued_at": issued_at,
-        "not_after": not_after,
-        "callback_url": callback_url,
-    }
+    fields = {"sub_user_id": sub_user_id, "lane": lane, "source": source, "reason": reason}
+    fields |= {"idempotency_key": idempotency_key, "callback_url": callback_url}
+    fields |= {"issued_at": issued_at, "not_after": not_after}
     request = StopRequest.parse({"user_id": user_id, "task_id": task_id, **fields})
     with StopClient() as client:
         receipt = client.stop_request(request)

@@ -24,11 +24,13 @@ class LaneView(NamedTuple):
         oldest_at: when the oldest of them was accepted, to a second; None: there is none, or
             nothing is counted.
         due_at: when the first is to be looked at again; what lies behind now is late.
+        waits_since: when the first was accepted that waits for the turn of its batch, if one does.
     """
 
     open: int
     oldest_at: datetime | None
     due_at: datetime | None
+    waits_since: datetime | None = None
 
 
 class ServerMemory(NamedTuple):

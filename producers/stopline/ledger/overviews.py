@@ -49,13 +49,13 @@ def overview(limits: Limits) -> Command[Overview]:
 
 def _parse_overview(reply: Any) -> Overview:
     now, counts, dead, lanes, used, limit = reply
-    views = zip(Lane, lanes[::3], lanes[1::3], lanes[2::3], strict=True)
+    views = zip(Lane, *(lanes[field::4] for field in range(4)), strict=True)
     return Overview(
         at=from_microseconds(int(now)),
         counts=parse_counts(numbers(counts)),
         lanes={
-            lane: LaneView(int(count), _moment(oldest, _SECOND), _moment(due, 1))
-            for lane, count, oldest, due in views
+            lane: LaneView(int(count), _moment(oldest, _SECOND), *(_moment(one, 1) for one in rest))
+            for lane, count, oldest, *rest in views
         },
         dead_letters=int(dead),
         memory=ServerMemory(int(used), int(limit)) if used else None,
