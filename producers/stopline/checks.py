@@ -19,6 +19,7 @@ from stopline.dispatch.publisher import Publisher
 from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
 from stopline.health import examine as judge
 from stopline.ledger import Ledger, commands, overviews, queries
+from stopline.ledger.keys import FORMAT_VERSION
 from stopline.servers.connecting import connect
 from stopline.settings.model import Durability, Settings
 from stopline.settings.names import API_TOKEN_FILE
@@ -119,6 +120,7 @@ def _ledger(settings: Settings, *, repair: bool) -> Iterator[Finding]:
     yield _version(info)
     yield _persistence(info)
     yield _fsync(ledger)
+    yield _format(ledger)
     if settings.durability is Durability.FSYNC:
         yield _durability(settings, ledger)
     yield _eviction(info)
@@ -152,6 +154,20 @@ def _persistence(info: dict[str, Any]) -> Finding:
         "no append-only file",
         "set 'appendonly yes': without it a restart of Redis loses accepted requests",
     )
+
+
+def _format(ledger: Ledger) -> Finding:
+    found = ledger.run(queries.ledger_format())
+    if found is None:
+        return Finding(Level.OK, "ledger", "no worker has begun on it yet")
+    if found > FORMAT_VERSION:
+        return Finding(
+            Level.PROBLEM,
+            "ledger",
+            f"its format is {found}, and this version writes {FORMAT_VERSION}",
+            "use the version of Stopline that its workers have (docs/upgrading.md)",
+        )
+    return Finding(Level.OK, "ledger", f"format {found}")
 
 
 def _fsync(ledger: Ledger) -> Finding:

@@ -23,6 +23,7 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:bodies` | sorted set | ids of those that were not cut |
 | `{stopline}:quarantine` | hash | bytes of each and of all; how many were cut and dropped |
 | `{stopline}:clock` | string | what the ledger's clock gave last (`scripts/_clock.lua`) |
+| `{stopline}:format` | string | the format of all of this, a number (`FORMAT_VERSION`) |
 | `{stopline}:durable` | string | written before a promise, so that there is a write to wait for |
 | `{stopline}:processes` | sorted set | ids of worker processes by their last heartbeat |
 | `{stopline}:h:<process_id>` | string | a heartbeat, JSON |
@@ -63,6 +64,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from stopline.contract import Lane, Target
 
+FORMAT_VERSION: Final = 1
+"""Of what is written here. It counts up where the version before could not work with it any more: a
+worker of that version does not start then (docs/upgrading.md)."""
 RECORD: Final = "{stopline}:r:"
 TARGET: Final = "{stopline}:t:"
 DUE: Final = "{stopline}:due:"
@@ -78,6 +82,7 @@ MESSAGES: Final = "{stopline}:messages"
 BODIES: Final = "{stopline}:bodies"
 QUARANTINE: Final = "{stopline}:quarantine"
 CLOCK: Final = "{stopline}:clock"
+FORMAT: Final = "{stopline}:format"
 DURABLE: Final = "{stopline}:durable"
 PROCESSES: Final = "{stopline}:processes"
 HEARTBEAT: Final = "{stopline}:h:"
@@ -124,6 +129,7 @@ LUA_NAMES: Final = {
     "BODIES": BODIES,
     "QUARANTINE": QUARANTINE,
     "CLOCK": CLOCK,
+    "FORMAT": FORMAT,
     "DURABLE": DURABLE,
     "PROCESSES": PROCESSES,
     "HEARTBEAT": HEARTBEAT,

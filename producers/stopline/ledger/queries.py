@@ -285,6 +285,12 @@ def info(section: str) -> Command[dict[str, Any]]:
     return Command("INFO", (section,), dict, is_script=False)
 
 
+def ledger_format() -> Command[int | None]:
+    """The ledger's format; None: no worker has begun on it yet."""
+    given = (keys.FORMAT,)
+    return Command("GET", given, lambda reply: int(reply) if reply else None, is_script=False)
+
+
 def config(name: str) -> Command[str | None]:
     """A setting of the server; None where it does not tell."""
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from celery import signals
 
 from stopline.dispatch.broker import is_amqp, undelivered_queue
-from stopline.errors import StoplineError
+from stopline.errors import InvalidSettingsError, StoplineError, UnavailableError
 from stopline.exits import Exit, exit_code
-from stopline.ledger import commands
+from stopline.ledger import commands, keys
 from stopline.logs import configure_logging
 from stopline.supervised import drain_with_supervisor
 from stopline_worker.liveness.consumer_watch import ConsumerWatch
@@ -65,9 +65,22 @@ class WorkerLife:
         try:
             ApiToken.from_settings(self._runtime.settings)
             check_http_client(self._runtime.settings)
+            self._join_ledger()
         except StoplineError as error:
             sys.stderr.write(f"stopline: {error}\n")
             raise SystemExit(exit_code(error)) from None
+
+    def _join_ledger(self) -> None:
+        """Do not touch what a later version writes; a ledger that is away is asked by nobody."""
+        try:
+            found = self._runtime.ledger.run(commands.join_ledger(self._runtime.limits))
+        except UnavailableError:
+            return
+        if found > keys.FORMAT_VERSION:
+            raise InvalidSettingsError(
+                f"The ledger is of format {found}, and this version of Stopline writes "
+                f"{keys.FORMAT_VERSION}: a later version works on it (docs/upgrading.md)"
+            )
 
     def _serve(self, **_: Any) -> None:
         """The lanes of this worker's queues, as `-Q` chose them."""

@@ -7,7 +7,14 @@ from stopline.ledger.commands.accepting import REFUSALS, Replies, accept, redriv
 from stopline.ledger.commands.attempting import claim, claim_due, renew, settle
 from stopline.ledger.commands.auditing import audit_text, count, note, spend
 from stopline.ledger.commands.batches import open_batch, pause_batch, resume_batch
-from stopline.ledger.commands.keeping import beat, leave, quarantine, read_clock, report
+from stopline.ledger.commands.keeping import (
+    beat,
+    join_ledger,
+    leave,
+    quarantine,
+    read_clock,
+    report,
+)
 from stopline.ledger.commands.keeping_values import forget, recall, remember
 from stopline.ledger.commands.steering import cancel, discard, resume
 
@@ -23,6 +30,7 @@ __all__ = [
     "count",
     "discard",
     "forget",
+    "join_ledger",
     "leave",
     "note",
     "open_batch",

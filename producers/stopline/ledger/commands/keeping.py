@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from stopline.ledger import keys
 from stopline.ledger.commands.encoding import members, options
 from stopline.ledger.values import Clock, Command, Quarantined
 
@@ -38,6 +39,12 @@ def quarantine(limits: Limits, junk: Junk) -> Command[Quarantined]:
         (options(limits), junk.message_id, known, f"{headers}\n{body}"),
         lambda reply: Quarantined(int(reply[0]), int(reply[1])),
     )
+
+
+def join_ledger(limits: Limits) -> Command[int]:
+    """Begin to work on a ledger; its format before, 0 where nobody has written one."""
+    given = (options(limits), str(keys.FORMAT_VERSION))
+    return Command("join_ledger", given, int)
 
 
 def beat(limits: Limits, said: Beat) -> Command[None]:

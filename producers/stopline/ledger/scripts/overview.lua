@@ -35,6 +35,6 @@ for index = 2, #ARGV do
   lanes[#lanes + 1] = first_of(due)
   lanes[#lanes + 1] = waits_since(ARGV[index])
 end
+local server = {used and whole(used) or '', whole(limit)}
 commit()
-return {whole(now), redis.call('HGETALL', COUNTS), redis.call('ZCARD', DEAD), lanes,
-  used and whole(used) or '', whole(limit)}
+return {whole(now), redis.call('HGETALL', COUNTS), redis.call('ZCARD', DEAD), lanes, unpack(server)}
