@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError
 
 from stopline.contract import Outcome, to_microseconds
 from stopline_archive.database import connect, is_current, migrate, translated
@@ -14,12 +16,15 @@ from stopline_archive.places import HistoryFilter, Place
 from stopline_archive.tables import outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.engine import URL, RowMapping
 
+_log = logging.getLogger(__name__)
+_OF_A_ROW: Final = (DataError, IntegrityError)
+"""What is wrong with a row, and not with the database."""
 _INSERTS: Final = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 _PAGE: Final = 500
 _DELETED_AT_ONCE: Final = 5_000
@@ -56,11 +61,28 @@ class Archive:
         if not some:
             return
         rows = {one.request_id: _row(one) for one in some}
+        with translated(self._engine):
+            try:
+                self._insert(list(rows.values()))
+            except _OF_A_ROW:
+                self._insert_each(rows.values())
+
+    def _insert(self, rows: list[dict[str, Any]]) -> None:
         insert: Any = _INSERTS[self._engine.dialect.name](outcomes)
-        with translated(self._engine), self._engine.begin() as connection:
-            connection.execute(
-                insert.on_conflict_do_nothing(index_elements=["request_id"]), list(rows.values())
-            )
+        with self._engine.begin() as connection:
+            connection.execute(insert.on_conflict_do_nothing(index_elements=["request_id"]), rows)
+
+    def _insert_each(self, rows: Iterable[dict[str, Any]]) -> None:
+        """One that the database cannot take must not keep the others waiting for ever."""
+        for row in rows:
+            try:
+                self._insert([row])
+            except _OF_A_ROW as error:
+                _log.error(  # the traceback has all that is in the row
+                    "an outcome cannot be archived: %s",
+                    type(error.orig).__name__,
+                    extra={"action": "archive_refused", "request_id": row["request_id"]},
+                )
 
     def page(
         self, wanted: HistoryFilter, *, after: Place | None = None, limit: int = _PAGE
@@ -106,6 +128,15 @@ class Archive:
 
 
 def _row(one: Outcome) -> dict[str, Any]:
+    # PostgreSQL has no text with a NUL; the document has it as an escape.
+    return {name: _without_nul(value) for name, value in _fields(one).items()}
+
+
+def _without_nul(value: Any) -> Any:
+    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
+
+
+def _fields(one: Outcome) -> dict[str, Any]:
     return {
         "request_id": one.request_id,
         "user_id": one.user_id,
@@ -137,7 +168,7 @@ def _query(wanted: HistoryFilter) -> Select[Any]:
 def _conditions(wanted: HistoryFilter) -> Iterator[ColumnElement[bool]]:
     for name in ("user_id", "task_id", "source", "batch_id", "outcome"):
         if (value := getattr(wanted, name)) is not None:
-            yield outcomes.c[name] == str(value)
+            yield outcomes.c[name] == _without_nul(str(value))
     if wanted.since is not None:
         yield outcomes.c.finished_at >= to_microseconds(wanted.since)
     if wanted.until is not None:

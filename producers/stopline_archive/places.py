@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from stopline.contract import is_identifier
 from stopline.errors import InvalidRequestError
+
+_DIGITS_MAX: Final = 18
+"""Of a moment in microseconds: what SQL has as a large number has one more."""
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,7 +46,8 @@ class Place(NamedTuple):
     def parse(cls, text: str) -> Self:
         """The place that `str` gave; raises `InvalidRequestError`."""
         moment, separator, request_id = text.partition(":")
-        if not (separator and request_id and moment.isascii() and moment.isdigit()):
+        is_moment = moment.isascii() and moment.isdigit() and len(moment) <= _DIGITS_MAX
+        if not (separator and is_moment and is_identifier(request_id)):
             raise InvalidRequestError(
                 "cursor: this is none of a page of the archive", field="cursor"
             )

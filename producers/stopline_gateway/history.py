@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from stopline.errors import UnavailableError
+from stopline.errors import StoplineError, UnavailableError
 from stopline_gateway.problems import Kind, Problem, retry_after
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+_FAILED_HOLDS_S: Final = 2.0
 PAGE_MAX: Final = 250
 _AT_ONCE: Final = 4
 """Threads of the archive's: a database that hangs must not take those of everybody."""
@@ -32,6 +35,7 @@ class History:
         self._library = library
         self._archive: Archive | None = None
         self._opening = asyncio.Lock()
+        self._failed: tuple[float, Problem] | None = None
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def page(
@@ -61,19 +65,32 @@ class History:
     async def _opened(self) -> Archive:
         async with self._opening:
             if self._archive is None:
-                if find_spec("sqlalchemy") is None or find_spec("alembic") is None:
-                    raise Problem(
-                        Kind.NO_ARCHIVE, "Here the archive's packages are not installed (outcomes)."
-                    )
-                self._archive = await asyncio.to_thread(self._open)
+                self._check_failed()
+                try:
+                    self._archive = await asyncio.to_thread(self._open)
+                except Problem as problem:
+                    self._failed = (asyncio.get_running_loop().time(), problem)
+                    raise
             return self._archive
+
+    def _check_failed(self) -> None:
+        """What failed a moment ago is not tried again for each who asks: it may take seconds."""
+        if find_spec("sqlalchemy") is None or find_spec("alembic") is None:
+            raise Problem(
+                Kind.NO_ARCHIVE, "Here the archive's packages are not installed (outcomes)."
+            )
+        if self._failed is not None:
+            at, problem = self._failed
+            if asyncio.get_running_loop().time() - at < _FAILED_HOLDS_S:
+                raise Problem(problem.kind, problem.detail)
 
     def _open(self) -> Archive:
         from stopline_archive.opening import open_archive  # noqa: PLC0415  # may be missing
 
         try:
             return open_archive(self._library)
-        except UnavailableError as error:
+        except StoplineError as error:
+            _log.warning("no archive: %s", error, extra={"action": "no_archive"})
             raise Problem(Kind.NO_ARCHIVE, _without_place(error)) from None
 
     async def _ask(self, look: Callable[[], T]) -> T:
@@ -86,7 +103,7 @@ class History:
                 ) from None
 
 
-def _without_place(error: UnavailableError) -> str:
+def _without_place(error: StoplineError) -> str:
     """What callers may know: no paths, no hosts."""
     if "no archive yet" in str(error):
         return "There is no archive where this gateway looks (STOPLINE_ARCHIVE_URL)."

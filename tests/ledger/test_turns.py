@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from stopline.contract import Lane, OutcomeKind, StopRequest
+from stopline.contract import Lane, OutcomeKind, Rate, StopRequest
 from stopline.ledger import batches, commands, keys
-from stopline.ledger.limits import Limits
+from stopline.ledger.limits import GateLimits, Limits
 from stopline.ledger.values import Submission
+from tests.ledger.desk import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -216,3 +218,92 @@ def test_each_lane_has_its_own_turns(desk: Desk, lane: Lane) -> None:
     others = [one for one in Lane if one is not lane]
     assert not desk.sweep(*others).grants
     assert len(desk.sweep(lane).grants) == 3
+
+
+@pytest.mark.parametrize(
+    "gate", [GateLimits(rate=Rate(10, 10)), GateLimits(concurrent=5)], ids=["rate", "concurrent"]
+)
+def test_what_is_overdue_starves_no_other_batch_behind_a_narrow_gate(
+    desk: Desk, gate: GateLimits
+) -> None:
+    desk.limits = replace(desk.limits, gate=gate)
+    _send(desk, "large", range(500))
+    desk.time.advance(120)
+    _send(desk, "small", range(20))
+    found: list[str] = []
+    for _ in range(60):
+        for grant in desk.sweep(limit=200).grants:
+            found.append(grant.target.task_id.split("-")[0])
+            Call(desk, grant).succeed()
+        desk.time.advance(1)
+    assert found.count("small") == 20
+
+
+def test_a_batch_has_one_place_among_the_turns_however_it_grows(desk: Desk) -> None:
+    _send(desk, "b", range(50))
+    for n in range(30):
+        _send(desk, "a", [n])
+        desk.sweep(limit=1)
+    turns = [one.decode() for one in desk.ledger.client.lrange(keys.TURNS + "bulk", 0, -1)]
+    assert sorted(turns) in (["b:a", "b:b"], ["b:b"])
+
+
+def test_what_two_paused_batches_want_goes_on_with_either(desk: Desk) -> None:
+    for goes_on in ("x", "y"):
+        place = 1 if goes_on == "x" else 2
+        first = desk.stop(goes_on, batch_id="x", place=place)
+        desk.stop(goes_on, batch_id="y", place=place)
+        desk.begin(first.request_id).fail(retry_in_s=1)
+        for batch_id in ("x", "y"):
+            _pause(desk, batch_id)
+        desk.time.advance(5)
+        assert not desk.sweep().grants
+        assert _resume(desk, goes_on)
+        assert [one.request_id for one in desk.sweep().grants] == [first.request_id]
+        _resume(desk, "x")
+        _resume(desk, "y")
+        desk.cancel(first.request_id)
+
+
+@pytest.mark.parametrize("batch_id", [None, "y"])
+def test_the_same_wish_again_from_outside_a_paused_batch_goes_on(
+    desk: Desk, batch_id: str | None
+) -> None:
+    first = desk.stop("t", batch_id="x", place=1, idempotency_key="k")
+    _pause(desk, "x")
+    desk.claim(first.request_id)
+    fields = {"batch_id": batch_id} if batch_id else {}
+    again = desk.stop("t", idempotency_key="k", place=7 if batch_id else None, **fields)
+    assert again.request_id == first.request_id
+    assert [one.request_id for one in desk.sweep().grants] == [first.request_id] or desk.claim(
+        first.request_id
+    ).grants
+
+
+def test_a_new_batch_of_an_old_name_is_not_paused(desk: Desk) -> None:
+    _send(desk, "b", [1])
+    _pause(desk, "b")
+    desk.ledger.client.delete(keys.batch("b"))
+    _send(desk, "b", [2])
+    assert desk.batch("b").paused is None
+    assert desk.sweep().grants
+
+
+def test_turns_are_kept_as_long_as_what_waits_for_them(desk: Desk) -> None:
+    _send(desk, "b", [1])
+    client = desk.ledger.client
+    client.expire(keys.TURNS + "bulk", 100)
+    _send(desk, "b", [2])
+    line = client.ttl(keys.BACKLOG + "bulk:b:b")
+    assert client.ttl(keys.TURNS + "bulk") >= line > 100
+
+
+def test_places_that_are_kept_no_more_take_no_time(desk: Desk) -> None:
+    client = desk.ledger.client
+    client.rpush(keys.BACKLOG + "bulk:b:gone", "0-100000000")
+    client.rpush(keys.TURNS + "bulk", "b:gone")
+    _send(desk, "b", range(10))
+    found: list[str] = []
+    for _ in range(3):
+        found += _batches_of(desk.sweep(limit=100))
+    assert found == ["b"] * 10

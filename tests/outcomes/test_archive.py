@@ -83,7 +83,9 @@ def test_pages_lose_and_repeat_nothing_where_many_ended_in_one_moment(archive: A
     assert seen == [f"r{number:08}" for number in reversed(range(25))]
 
 
-@pytest.mark.parametrize("cursor", ["", "1", "1:", ":r", "x:r", "1.5:r", "²:r"])
+@pytest.mark.parametrize(
+    "cursor", ["", "1", "1:", ":r", "x:r", "1.5:r", "²:r", "9" * 100 + ":r", "1:a b"]
+)
 def test_a_cursor_that_is_none(cursor: str) -> None:
     with pytest.raises(InvalidRequestError, match="cursor"):
         Place.parse(cursor)
@@ -102,6 +104,15 @@ def test_the_steps_make_the_tables_that_the_code_knows(archive: Archive, archive
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
+
+
+def test_one_that_the_database_cannot_take_keeps_no_other_waiting(archive: Archive) -> None:
+    archive.put([outcome(1), outcome(2, source="a\x00b", reason="\x00"), outcome(3)])
+    assert _ids(archive) == [3, 2, 1]
+    assert _ids(archive, source="a\x00b") == [2]
+    found = archive.find("r00000002")
+    assert found is not None
+    assert found.source == "a\x00b"
 
 
 _PREPARE = """

@@ -115,6 +115,21 @@ class TestWhatIsTold:
         assert "secret" not in str(body)
         assert "joined" not in body["data"]
 
+    def test_of_the_first_sender_a_joiner_learns_nothing(self, tmp_path: Path) -> None:
+        joined = (Join(source="other", callback_url="https://a.org/2", at=START),)
+        secret = {"batch_id": "their-batch", "held_by": "their-guard", "redrive_of": "their-letter"}
+        secret |= {"idempotency_key": "their-key", "source": "their-source"}
+        found = self._of(tmp_path, "allow: [a.org]\n", joined=joined, **secret)
+        assert "their" not in str(found)
+
+    def test_a_url_that_two_sources_share_is_told_for_each(self, tmp_path: Path) -> None:
+        joined = (Join(source="other", callback_url="https://a.org/", at=START),)
+        file = read(_file(tmp_path, f"secrets: ['{SECRET}']\nallow: [a.org]\n"))
+        ended = outcome(1, joined=joined, callback_url="https://a.org/")
+        found = list(callbacks_of(ended, file))
+        assert [one.source for one in found] == ["crm", "other"]
+        assert len({one.callback_id for one in found}) == 2
+
     def test_a_joined_callback_url_is_kept_in_the_ledger(self, redis_url: str) -> None:
         with StopClient(Settings.load(redis_url=redis_url)) as client:
             first = client.stop("u", "t", source="a")
@@ -339,5 +354,18 @@ def test_the_same_outcome_again_is_told_once(redis_url: str, tmp_path: Path) -> 
                     await _until(lambda: receiver.came.total() == 1)
                 await _until_no_more_wait(client)
         assert receiver.came.total() == 1
+
+    _scene(run)
+
+
+def test_backoff_has_an_end_however_often_it_was_sent(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with AsyncStopClient(Settings.load(redis_url="redis://127.0.0.1:1")) as client:
+            sending = Sending(
+                client.callbacks,
+                read(_to(tmp_path, "http://127.0.0.1:1/")),
+                CallbackSettings.load(),
+            )
+            assert 1800 <= sending._backoff_s(100_000) <= 3600
 
     _scene(run)

@@ -167,6 +167,7 @@ def test_nothing_is_trimmed_before_the_slowest_sink_has_it(
         assert len(slow.kept) == 3000
         await asyncio.to_thread(_end_some, redis_url, 1000, "third")
         await _until(lambda: late.kept == 4000 and sink.kept == 4000)
+        await asyncio.to_thread(_end_some, redis_url, 300, "fourth")  # what is had by all goes now
         for one in (sink, late):
             one.end()
         await asyncio.gather(running, reading)
@@ -229,3 +230,85 @@ def test_who_is_behind_for_long_is_told_of(redis_url: str, ledger: redis.Redis) 
     ((part, text),) = list(_view(redis_url).notices())
     assert part == "sink shelf"
     assert "1 outcomes wait for it, the first for 60" in text
+
+
+def test_who_is_stopped_while_it_cannot_keep_leaves_what_it_was_given_to_others(
+    redis_url: str,
+) -> None:
+    async def scene(client: AsyncStopClient) -> None:
+        await _open(client)
+        await asyncio.to_thread(_end_some, redis_url, 10)
+        shelf = Shelf()
+        shelf.fails = 1000
+        sink = Sink(client.sinks, shelf, "reader", MOST)
+        running = asyncio.create_task(sink.run())
+        await _until(lambda: shelf.fails < 1000)
+        sink.end()
+        await running
+        assert _view(redis_url).views[0].waiting == 10
+        left = await client.sinks.take_over("shelf", "heir", 0.0, 100)
+        assert len(left) == 10
+
+    _run(redis_url, scene)
+
+
+def test_a_stream_that_is_gone_takes_no_sink_along(
+    redis_url: str, ledger: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody emptied the server, or forgot a sink that runs."""
+    monkeypatch.setattr("stopline_outcomes.sink._AGAIN_S", 0.05)
+
+    async def scene(client: AsyncStopClient) -> None:
+        shelf = Shelf()
+        sink = Sink(client.sinks, shelf, "reader", MOST)
+        running = asyncio.create_task(sink.run())
+        for gone in (ledger.flushall, lambda: _forget(redis_url)):
+            await _until(lambda: bool(ledger.exists(keys.SINKS)))
+            gone()
+            kept = sink.kept
+            await _until(lambda: bool(ledger.exists(keys.SINKS)))
+            await asyncio.to_thread(_end_some, redis_url, 5, f"b{kept}")
+            await _until(lambda: sink.kept >= kept + 5)  # noqa: B023
+        sink.end()
+        await running
+
+    _run(redis_url, scene)
+
+
+def _forget(redis_url: str) -> None:
+    with StopClient(_settings(redis_url)) as client:
+        client.sinks.forget("shelf")
+
+
+def test_a_sink_without_its_group_is_seen_and_gets_what_follows(
+    redis_url: str, ledger: redis.Redis
+) -> None:
+    async def scene(client: AsyncStopClient) -> None:
+        await _open(client)
+        ledger.delete(keys.OUTCOMES)
+        assert [one.name for one in _view(redis_url).views] == ["shelf"]
+        ledger.xadd(keys.OUTCOMES, {"outcome": "{}"})
+        ledger.expire(keys.OUTCOMES, 1000)
+        await asyncio.to_thread(_end_some, redis_url, 1500)
+        assert ledger.ttl(keys.OUTCOMES) == -1
+        assert ledger.xlen(keys.OUTCOMES) == 1501
+        assert len(await client.sinks.read("shelf", "reader", 2000)) == 1501
+
+    _run(redis_url, scene)
+
+
+def test_an_entry_that_is_no_outcome_is_passed_over(redis_url: str, ledger: redis.Redis) -> None:
+    async def scene(client: AsyncStopClient) -> None:
+        await _open(client)
+        ledger.xadd(keys.OUTCOMES, {"outcome": "{"})
+        ledger.xadd(keys.OUTCOMES, {"other": "x"})
+        await asyncio.to_thread(_end_some, redis_url, 3)
+        shelf = Shelf()
+        sink = Sink(client.sinks, shelf, "reader", MOST)
+        running = asyncio.create_task(sink.run())
+        await _until(lambda: sink.kept == 5)
+        sink.end()
+        await running
+        assert shelf.kept.total() == 3
+
+    _run(redis_url, scene)

@@ -270,7 +270,7 @@ SCRIPTS = [
     Mutant(
         "what waits for its turn waits for ever",
         "memory",
-        "  keep(TURNS .. lane, seconds)\n",
+        "  keep(TURNS .. line.lane, whole(seconds))\n",
         "",
     ),
     Mutant(

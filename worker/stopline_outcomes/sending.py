@@ -36,6 +36,7 @@ _AGAIN_S: Final = 1.0
 _READ_MAX: Final = 64 << 10
 _SETTLE_TOGETHER: Final = 100
 _GONE: Final = 410
+_DOUBLED_MAX: Final = 30
 _TOO_LONG: Final = 6 * 3600.0
 _AGENT: Final = f"stopline/{stopline.__version__}"
 
@@ -91,23 +92,32 @@ class Sending:
             return 1
         lease_s = self._settings.timeout_s + _LEASE_MARGIN_S
         found = await self._callbacks.claim(room, lease_s)
-        for one in found:
-            self._begin(one)
-        return len(found)
+        return sum(self._begins(one) for one in found)
 
-    def _begin(self, callback: Callback) -> None:
+    def _begins(self, callback: Callback) -> bool:
+        """Begin to send one; not where its host has enough of them."""
         host = urlsplit(callback.url).hostname or ""
         if self._of_host[host] >= _OF_HOST:
-            self._results.append(Sent(callback.callback_id, Follows.LATER, _FULL_S))
-            return
+            self._results.append(self._later(callback))
+            return False
         self._of_host[host] += 1
         task = asyncio.create_task(self._send(callback, host))
         self._under_way[task] = None
         task.add_done_callback(self._under_way.pop)
+        return True
+
+    def _later(self, callback: Callback) -> Sent:
+        delay_s = _FULL_S * random.uniform(0.2, 1)  # noqa: S311  # spreads load, hides nothing
+        if self._is_over(callback, delay_s):
+            return Sent(callback.callback_id, Follows.DEAD, said="its host was full all the time")
+        return Sent(callback.callback_id, Follows.LATER, delay_s)
 
     async def _send(self, callback: Callback, host: str) -> None:
         try:
             follows, said, least_s = await self._call(callback)
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not send it for ever
+            _log.exception("callback not sent", extra={"action": "callback_failed"})
+            follows, said, least_s = Follows.AGAIN, type(error).__name__, 0.0
         finally:
             self._of_host[host] -= 1
         self.delivered += follows is Follows.DONE
@@ -166,7 +176,10 @@ class Sending:
         return Follows.AGAIN, f"it answered {status}", least_s
 
     def _backoff_s(self, attempts: int) -> float:
-        most_s = min(self._settings.backoff_cap_s, self._settings.backoff_base_s * 2**attempts)
+        most_s = min(
+            self._settings.backoff_cap_s,
+            self._settings.backoff_base_s * 2 ** min(attempts, _DOUBLED_MAX),
+        )
         return float(most_s * random.uniform(0.5, 1.0))  # noqa: S311  # spreads load, hides nothing
 
     def _is_over(self, callback: Callback, delay_s: float) -> bool:

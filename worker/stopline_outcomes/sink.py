@@ -13,13 +13,14 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
-from stopline.errors import StoplineError, UnavailableError
+from stopline.errors import StoplineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stopline.client.sinks import AsyncSinks
-    from stopline.contract import KeptOutcome, Outcome
+    from stopline.contract import Outcome
+    from stopline.ledger.sinks import SinkEntry
 
 _log = logging.getLogger(__name__)
 _TOGETHER: Final = 500
@@ -80,8 +81,8 @@ class Sink:
                     await self._sinks.open(self.name, self._most)
                     is_open = True
                 is_idle = not await self._step()
-            except UnavailableError as error:
-                self._tell(str(error))
+            except Exception as error:  # noqa: BLE001  # whatever it is, others must not end for it
+                self._tell(error)
                 await self._pause(again_s)
                 again_s = min(2 * again_s, _AGAIN_MOST_S)
                 is_open = False  # the ledger may be another one, or empty
@@ -97,12 +98,18 @@ class Sink:
         """Keep the next ones, and what others left behind; how many."""
         found = await self._next()
         if found:
-            await self._target.keep([one.outcome for one in found])
+            await self._target.keep([one.outcome for one in found if one.outcome is not None])
             await self._sinks.acknowledge(self.name, [one.place for one in found])
             self.kept += len(found)
+        for one in found:
+            if one.outcome is None:
+                _log.error(
+                    "an entry of the stream is no outcome",
+                    extra={"action": "sink_unread", "place": one.place},
+                )
         return len(found)
 
-    async def _next(self) -> tuple[KeptOutcome, ...]:
+    async def _next(self) -> tuple[SinkEntry, ...]:
         now = asyncio.get_running_loop().time()
         if now >= self._look_after_at:
             left = await self._sinks.take_over(self.name, self._reader, _SILENT_S, _TOGETHER)
@@ -116,10 +123,18 @@ class Sink:
             async with asyncio.timeout(longest_s):
                 await self._ending.wait()
 
-    def _tell(self, problem: str | None) -> None:
+    def _tell(self, error: Exception | None) -> None:
         """Log what changed, once."""
-        if problem is not None and problem != self._problem:
-            _log.warning("%s waits: %s", self.name, problem, extra={"action": "sink_waits"})
+        problem = None if error is None else f"{error}"
+        if error is not None and problem != self._problem:
+            expected = isinstance(error, StoplineError)
+            _log.warning(
+                "%s waits: %s",
+                self.name,
+                problem,
+                extra={"action": "sink_waits"},
+                exc_info=None if expected else error,
+            )
         elif problem is None and self._problem is not None:
             _log.info("%s goes on", self.name, extra={"action": "sink_goes_on"})
         self._problem = problem

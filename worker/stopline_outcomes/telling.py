@@ -18,8 +18,20 @@ if TYPE_CHECKING:
 
 _EVENT: Final = "stop.outcome"
 _TOGETHER: Final = 250
-_OF_OTHERS: Final = ("source", "reason", "idempotency_key", "callback_url", "traceparent")
-"""What somebody who joined a request is not told: it is the first sender's."""
+_SHARED: Final = (
+    "request_id",
+    "user_id",
+    "task_id",
+    "sub_user_id",
+    "lane",
+    "accepted_at",
+    "attempts",
+    "outcome",
+    "detail",
+    "finished_at",
+    "verified",
+)
+"""What somebody who joined a request is told; the rest is the first sender's."""
 
 
 class Telling:
@@ -39,24 +51,23 @@ class Telling:
 
 
 def callbacks_of(outcome: Outcome, file: CallbackFile) -> Iterator[Callback]:
-    """The callbacks of an outcome, each URL once: of its sender, of its source, of who joined."""
+    """The callbacks of an outcome: of its sender, of its source, of who joined; each once."""
     whole = outcome.model_dump(mode="json", exclude_none=True, exclude={"joined"})
-    own = file.of(outcome.source)
-    seen: set[str] = set()
-    for url in (outcome.callback_url, own.url):
-        if url is not None and url not in seen and file.allows(url):
-            seen.add(url)
-            yield _callback(outcome, url, outcome.source, whole)
-    shared = {name: value for name, value in whole.items() if name not in _OF_OTHERS}
+    shared: dict[str, Any] = {name: whole[name] for name in _SHARED if name in whole}
+    wanted = [(outcome.callback_url, outcome.source, whole)]
+    wanted.append((file.of(outcome.source).url, outcome.source, whole))
     for joined in outcome.joined:
-        for url in (joined.callback_url, file.of(joined.source).url):
-            if url is not None and url not in seen and file.allows(url):
-                seen.add(url)
-                known = {"source": joined.source, "reason": joined.reason}
-                yield _callback(outcome, url, joined.source, {**shared, **known})
+        told: dict[str, Any] = {**shared, "source": joined.source, "reason": joined.reason}
+        wanted.append((joined.callback_url, joined.source, told))
+        wanted.append((file.of(joined.source).url, joined.source, told))
+    seen: set[tuple[str, str]] = set()
+    for url, source, data in wanted:
+        if url is not None and (url, source) not in seen and file.allows(url):
+            seen.add((url, source))
+            yield _callback(outcome, url, source, data)
 
 
 def _callback(outcome: Outcome, url: str, source: str, data: dict[str, Any]) -> Callback:
-    digest = hashlib.sha256(url.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{source}\n{url}".encode()).hexdigest()[:12]
     body = {"type": _EVENT, "timestamp": rfc3339(outcome.finished_at), "data": data}
     return Callback(f"{outcome.request_id}.{digest}", url, orjson.dumps(body).decode(), source)

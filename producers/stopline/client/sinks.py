@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stopline.client.views import AsyncTake, Take
-    from stopline.contract import KeptOutcome, Sinks
+    from stopline.contract import Sinks
     from stopline.ledger.limits import Limits
+    from stopline.ledger.sinks import SinkEntry
 
 
 class SinkViews:
@@ -54,13 +55,13 @@ class AsyncSinks:
         """
         return await self._take(verbs.open_sink(self._limits, name, most))
 
-    async def read(self, name: str, reader: str, count: int) -> tuple[KeptOutcome, ...]:
+    async def read(self, name: str, reader: str, count: int) -> tuple[SinkEntry, ...]:
         """The next outcomes that no reader of a sink has; none where it has them all."""
         return await self._take(verbs.sink_read(name, reader, count))
 
     async def take_over(
         self, name: str, reader: str, silent_s: float, count: int
-    ) -> tuple[KeptOutcome, ...]:
+    ) -> tuple[SinkEntry, ...]:
         """Outcomes of readers that have not acknowledged them for so long: they may be dead."""
         return await self._take(verbs.sink_take_over(name, reader, silent_s, count))
 
@@ -70,5 +71,5 @@ class AsyncSinks:
             await self._take(verbs.sink_acknowledge(name, places))
 
     async def leave(self, name: str, reader: str) -> None:
-        """A reader that has acknowledged everything reads no more."""
+        """A reader reads no more; what it has not acknowledged stays, for others."""
         await self._take(verbs.sink_leave(name, reader))

@@ -15,7 +15,6 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:b:<batch_id>:chunks` | set | the n of these hundreds |
 | `{stopline}:turns:<lane>` | list | whose requests wait for their turn (`scripts/_backlog.lua`) |
 | `{stopline}:backlog:<lane>:<whose>` | list | those that wait, of a batch or of a user |
-| `{stopline}:paused` | set | batches that are paused |
 | `{stopline}:dead` | sorted set | ids of dead letters and messages by when they died |
 | `{stopline}:s:<engine>` | string | an engine's last sweep: its token, and what it granted |
 | `{stopline}:m:<message_id>` | string | a quarantined message (`scripts/_quarantine.lua`) |
@@ -32,7 +31,7 @@ prefixes from `LUA_NAMES`. The one exception is the outcome, whose key belongs t
 | `{stopline}:callback:<id>` | string | an outcome for a URL (`scripts/_callbacks.lua`) |
 | `{stopline}:callbacks` | sorted set | ids of callbacks by when they are to be sent |
 | `{stopline}:untold` | sorted set | ids of callbacks that were given up, by when |
-| `{stopline}:gone` | hash | URLs that want no callbacks, by when they said so |
+| `{stopline}:gone` | sorted set | URLs that want no callbacks, by when they said so |
 | `{stopline}:audit` | stream | who changed what, JSON (`contract.AuditEntry`) |
 | `{stopline}:counts` | hash | counters (`scripts/_tally.lua`), and of what leaves no record |
 | `{stopline}:ages` | hash | open requests by lane and the second in which they were accepted |
@@ -74,7 +73,6 @@ IDEMPOTENCY: Final = "{stopline}:i:"
 BATCH: Final = "{stopline}:b:"
 TURNS: Final = "{stopline}:turns:"
 BACKLOG: Final = "{stopline}:backlog:"
-PAUSED: Final = "{stopline}:paused"
 DEAD: Final = "{stopline}:dead"
 MESSAGE: Final = "{stopline}:m:"
 SWEEP: Final = "{stopline}:s:"
@@ -121,7 +119,6 @@ LUA_NAMES: Final = {
     "BATCH": BATCH,
     "TURNS": TURNS,
     "BACKLOG": BACKLOG,
-    "PAUSED": PAUSED,
     "DEAD": DEAD,
     "MESSAGE": MESSAGE,
     "SWEEP": SWEEP,

@@ -106,6 +106,7 @@ local function repeat_earlier(item, id, known_by)
     remember(item, id)
   end
   if request then
+    if known_by ~= 'place' and not item.batch_id then request.joined_alone = 1 end
     add_alias(item, request)
     save_record(request)
   elseif outcome and item.alias and item.id ~= id then
@@ -113,7 +114,8 @@ local function repeat_earlier(item, id, known_by)
       math.max(1, redis.call('TTL', RESULT .. id)))
   end
   -- Its sender may have died between accepting it and sending its message.
-  local dispatch = request and request.state == 'queued' and known_by ~= 'key'
+  local dispatch = request and request.state == 'queued'
+    and (known_by ~= 'key' or waits_for_turn(request))
   reply('duplicate', id, request and request.lane or outcome and outcome.lane or item.lane,
     dispatch)
 end

@@ -5,7 +5,7 @@
 --
 -- TURNS    … lane, list: whose requests wait there: b:batch or u:user, the next first
 -- BACKLOG  … lane:whose, list: what waits, the first first: `first-last` places of the batch, or `=id`
--- PAUSED   set: the batches that have no turns
+-- BATCH    … batch, hash: while it has the field `paused`, the batch has no turns
 
 -- Of a batch with so many entries waiting nobody needs to be told: they know.
 local KNOWN_FROM = 16
@@ -51,19 +51,18 @@ local function line_up_item(item)
 end
 
 local function is_batch_paused(batch_id)
-  return redis.call('SISMEMBER', PAUSED, batch_id) == 1
+  return redis.call('HEXISTS', BATCH .. batch_id, 'paused') == 1
 end
 
 local function entry_text(entry)
   return entry.id and '=' .. entry.id or whole(entry.first) .. '-' .. whole(entry.last)
 end
 
-local function give_turns(lane, whose, seconds)
-  redis.call('RPUSH', TURNS .. lane, whose)
-  keep(TURNS .. lane, seconds)
+local function give_turns(lane, whose)
+  if not redis.call('LPOS', TURNS .. lane, whose) then redis.call('RPUSH', TURNS .. lane, whose) end
 end
 
--- Whether it was empty before; then whoever it belongs to has turns from now on.
+-- Whoever it belongs to has turns from now on.
 local function write_line(line)
   local key, entries, before = BACKLOG .. line.lane .. ':' .. line.whose, {}, nil
   for index, entry in ipairs(line) do
@@ -74,11 +73,12 @@ local function write_line(line)
       entries = {}
     end
   end
-  local wait_s = math.max(0, math.ceil((line.not_after - now) / 1000000))
-  keep(key, whole(options.result_ttl_s + wait_s))
+  local seconds = options.result_ttl_s + math.max(0, math.ceil((line.not_after - now) / 1000000))
+  keep(key, whole(seconds))
   local batch_id = string.match(line.whose, '^b:(.*)$')
   if batch_id and is_batch_paused(batch_id) then return end
-  if before == 0 then give_turns(line.lane, line.whose, whole(options.result_ttl_s + wait_s)) end
+  give_turns(line.lane, line.whose)
+  keep(TURNS .. line.lane, whole(seconds))
   if line.row and before < KNOWN_FROM then replies[line.row] = '1' end
 end
 

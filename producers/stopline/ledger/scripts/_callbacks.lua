@@ -5,7 +5,8 @@
 --            last attempt as a JSON string, and the callback as JSON; or 'done' for an hour after it was
 -- CALLBACKS  sorted set: ids of those that wait, by when they are to be sent
 -- UNTOLD     sorted set: ids of those that were given up, by when
--- GONE       hash: URL → when it answered 410: nothing is sent there until somebody sends one again
+-- GONE       sorted set: URLs by when they answered 410: nothing is sent there for so long as dead letters
+--            are kept, or until somebody sends one again
 local DONE_S = 3600
 
 local function read_callback(id)
@@ -34,7 +35,19 @@ local function give_up(id, callback)
   redis.call('ZREMRANGEBYSCORE', UNTOLD, '-inf', whole(old))
 end
 
+local function is_gone(url)
+  local at = redis.call('ZSCORE', GONE, url)
+  return at and tonumber(at) > now - options.dead_letter_ttl_s * 1000000
+end
+
+local function note_gone(url)
+  redis.call('ZADD', GONE, whole(now), url)
+  redis.call('ZREMRANGEBYSCORE', GONE, '-inf', whole(now - options.dead_letter_ttl_s * 1000000))
+  redis.call('EXPIRE', GONE, options.dead_letter_ttl_s)
+end
+
 local function wait_until(id, at)
+  redis.call('EXPIRE', CALLBACK .. id, options.dead_letter_ttl_s)
   redis.call('ZADD', CALLBACKS, whole(at), id)
   redis.call('EXPIRE', CALLBACKS, options.dead_letter_ttl_s)
 end

@@ -17,10 +17,11 @@ local function is_paused(request)
   return all
 end
 
--- It waits with the others of its batch, and is looked at again when it may have to end.
+-- It waits with the others of its batches, whichever goes on first, and is looked at again when it may have to end.
 local function park(request)
-  local batch_id = string.match(request.batches, '^[^=]+')
-  line_up(line_of(request.lane, 'b:' .. batch_id), nil, request.id, request.not_after)
+  each_batch(request.batches, function(batch_id)
+    line_up(line_of(request.lane, 'b:' .. batch_id), nil, request.id, request.not_after)
+  end)
   request.state, request.token = 'queued', nil
   set_due(request, request.not_after)
   save_record(request)

@@ -27,23 +27,33 @@ local function is_before(one, other)
   return tonumber(number) < tonumber(other_number)
 end
 
-local function is_sink(name)
-  return string.find(sinks_text .. '\n', '\n' .. name .. '\n', 1, true) ~= nil
+-- The groups of the stream by their names; one that a sink has lost (somebody emptied the server) begins
+-- anew with what there is.
+local function groups_of_sinks()
+  local found, wanted = {}, {}
+  for _, flat in ipairs(redis.call('XINFO', 'GROUPS', OUTCOMES)) do
+    local group = fields_of(flat)
+    found[group.name] = group
+  end
+  for name in string.gmatch(sinks_text, '\n([^\n]+)') do
+    if not found[name] then
+      redis.call('XGROUP', 'CREATE', OUTCOMES, name, '0')
+      found[name] = {name = name, pending = 0, ['last-delivered-id'] = '0-0'}
+    end
+    wanted[#wanted + 1] = found[name]
+  end
+  return wanted
 end
 
 -- The first entry that some sink does not have yet, as far as that is known, and how many follow the
 -- last that all of them were given (nil: unknown, or some was given and not acknowledged).
 local function slowest()
   local first, unread = nil, 0
-  for _, flat in ipairs(redis.call('XINFO', 'GROUPS', OUTCOMES)) do
-    local group = fields_of(flat)
-    if is_sink(group.name) then
-      local at = group['last-delivered-id']
-      if group.pending > 0 then at, unread = redis.call('XPENDING', OUTCOMES, group.name)[2], nil end
-      local lag = group.lag
-      unread = unread and type(lag) == 'number' and math.max(unread, lag) or nil
-      if not first or is_before(at, first) then first = at end
-    end
+  for _, group in ipairs(groups_of_sinks()) do
+    local at = group['last-delivered-id']
+    if group.pending > 0 then at, unread = redis.call('XPENDING', OUTCOMES, group.name)[2], nil end
+    unread = unread and type(group.lag) == 'number' and math.max(unread, group.lag) or nil
+    if not first or is_before(at, first) then first = at end
   end
   return first, unread
 end
@@ -66,6 +76,7 @@ at_commit(function()
   local length = redis.call('XLEN', OUTCOMES)
   local is_time = length > (options.outcomes_max or 0) and length % TRIM_EVERY < streamed
   if sinks_text then
+    redis.call('PERSIST', OUTCOMES) -- workers of before let it expire
     if is_time then trim(length) end
     return
   end

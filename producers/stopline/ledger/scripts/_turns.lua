@@ -35,14 +35,13 @@ local function next_piece(lane, wanted)
   local whose = redis.call('LMOVE', TURNS .. lane, TURNS .. lane, 'LEFT', 'RIGHT')
   local key, piece = BACKLOG .. lane .. ':' .. whose, {}
   wanted = math.min(PIECE, wanted)
-  while #piece < wanted do
+  for _ = 1, wanted do
     local ids, rest = look_at_line(key, whose, wanted - #piece)
-    if not ids then
-      redis.call('LREM', TURNS .. lane, 0, whose)
-      break
-    end
+    if not ids then break end
     for _, id in ipairs(ids) do piece[#piece + 1] = id end
     if rest then redis.call('LSET', key, 0, rest) else redis.call('LPOP', key) end
+    if #piece == wanted then break end
   end
+  if redis.call('EXISTS', key) == 0 then redis.call('LREM', TURNS .. lane, 0, whose) end
   return piece
 end

@@ -1,4 +1,5 @@
 -- requires: text clock callbacks
+-- flags: allow-oom
 -- Gives out callbacks that are to be sent now; they come again when the lease is over.
 --
 -- KEYS    none: they follow from the ids

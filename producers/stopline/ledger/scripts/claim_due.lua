@@ -42,6 +42,12 @@ local function due_in(key, room)
 end
 
 local room = options.limit
+-- What is due and what waits for its turn share a lane's room: one place alone is now of these, now of
+-- those.
+local function half_of(places)
+  return places == 1 and now % 2 or math.ceil(places / 2)
+end
+
 -- Pieces of what waits for its turn, as far as there is room; whether more waits. Of what has ended
 -- meanwhile so many are looked at.
 local LOOKS_MAX = 1000
@@ -50,6 +56,7 @@ local function take_turns(lane)
   while has_turns(lane) do
     local most = math.min(room, room_at_gate(lane))
     if most <= 0 or looks >= LOOKS_MAX then return true end
+    looks = looks + 1
     for _, id in ipairs(next_piece(lane, most)) do
       local before = #grants
       look_at(DUE .. lane, id)
@@ -75,7 +82,7 @@ for index = 2, #ARGV do
   local lane = ARGV[index]
   local key = DUE .. lane
   -- Those that end take no room of the gate's.
-  local share = has_turns(lane) and math.ceil(room / 2) or room
+  local share = has_turns(lane) and half_of(math.min(room, (room_at_gate(lane)))) or room
   for _, id in ipairs(room_at_gate(lane) > 0 and due_in(key, share) or {}) do
     if room_at_gate(lane) == 0 then break end
     look_at(key, id)

@@ -1,4 +1,5 @@
 -- requires: clock
+-- flags: allow-oom
 -- Forgets a consumer group: nobody keeps outcomes for it any more.
 --
 -- KEYS    none: the stream is a fixed name

@@ -1,4 +1,5 @@
 -- requires: clock
+-- flags: allow-oom
 -- Names a consumer group that is to have every outcome, from the first that is kept on.
 --
 -- KEYS    none: the stream is a fixed name

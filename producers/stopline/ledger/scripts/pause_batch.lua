@@ -1,4 +1,4 @@
--- requires: text clock commit audit durable turns backlog lanes
+-- requires: text clock commit audit durable turns backlog lanes places
 -- flags: allow-oom
 -- Lets a batch wait, or go on. Its requests wait in their lines, and expire in time.
 --
@@ -10,23 +10,20 @@
 local batch_id, known = ARGV[2], ARGV[3]
 local key, whose, told = BATCH .. batch_id, 'b:' .. ARGV[2], {}
 
--- As long as anything of the batch may be there.
 local function pause()
-  redis.call('SADD', PAUSED, batch_id)
-  redis.call('EXPIRE', PAUSED, whole(2 * options.result_ttl_s))
   redis.call('HSET', key, 'paused', '{' .. known .. ',"at":"' .. rfc3339(now) .. '"}')
+  redis.call('EXPIRE', key, options.result_ttl_s)
   for lane in pairs(URGENCY) do redis.call('LREM', TURNS .. lane, 0, whose) end
 end
 
 local function go_on()
-  redis.call('SREM', PAUSED, batch_id)
   redis.call('HDEL', key, 'paused')
   for lane in pairs(URGENCY) do
     local line = BACKLOG .. lane .. ':' .. whose
     local ids = look_at_line(line, whose, 1)
     if ids then
-      redis.call('LREM', TURNS .. lane, 0, whose)
-      give_turns(lane, whose, whole(math.max(1, redis.call('TTL', line))))
+      give_turns(lane, whose)
+      keep(TURNS .. lane, whole(math.max(1, redis.call('TTL', line))))
     end
     if ids and ids[1] then told[#told + 1], told[#told + 2] = ids[1], lane end
   end

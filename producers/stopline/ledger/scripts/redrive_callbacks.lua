@@ -1,4 +1,5 @@
 -- requires: clock callbacks
+-- flags: allow-oom
 -- Sends callbacks again that were given up, or drops them. A URL that was gone is tried again.
 --
 -- KEYS    none: they follow from the ids
@@ -14,7 +15,7 @@ for index = 3, #ARGV do
   if callback and drops then
     redis.call('DEL', CALLBACK .. id)
   elseif callback then
-    redis.call('HDEL', GONE, url_of(callback))
+    redis.call('ZREM', GONE, url_of(callback))
     callback.attempts, callback.first_at = 0, now
     write_callback(id, callback)
     wait_until(id, now)

@@ -1,4 +1,5 @@
--- requires: text clock callbacks
+-- requires: clock callbacks
+-- flags: allow-oom
 -- Writes down what came of sending callbacks.
 --
 -- KEYS    none: they follow from the ids
@@ -25,7 +26,7 @@ local function settle(id, callback, follows, delay, said)
     write_callback(id, callback)
     return wait_until(id, now + delay)
   end
-  if follows == 'gone' then redis.call('HSET', GONE, url_of(callback), whole(now)) end
+  if follows == 'gone' then note_gone(url_of(callback)) end
   give_up(id, callback)
 end
 
