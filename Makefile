@@ -13,13 +13,15 @@
 # make budget   where the CPU of a stop goes, step by step; a minute
 # make growth  a million requests in one batch, five minutes
 # make check  formatting, lint, types, architecture
+# make check-deploy   the Helm chart, the compose file and the Dockerfile; in an environment of its own
+# make docs   docs/ as a site in site/, which needs no network; make reference: docs/reference/
 # make map    the map of the source tree in docs/architecture.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo demo-console screenshots test package simulate chaos bench bench-gateway bench-console care bench-smoke budget growth check check-deploy time-to-stop format map constraints clean
+.PHONY: demo demo-console screenshots test package simulate chaos bench bench-gateway bench-console care bench-smoke budget growth check check-deploy reference docs time-to-stop format map constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -92,6 +94,20 @@ format: $(INSTALLED)
 map: $(INSTALLED)
 	$(BIN)/python -m tests.support.source_map
 
+reference: $(INSTALLED)
+	$(BIN)/python -m tests.support.reference
+
+# The site of docs/, with its search, for reading without a network; in an environment of its own.
+DOCS := $(VENV)-docs
+docs: $(DOCS)/.installed
+	$(DOCS)/bin/mkdocs build --strict --quiet
+	$(DOCS)/bin/python docs/site/check.py site
+
+$(DOCS)/.installed: docs/site/requirements.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r docs/site/requirements.txt
+	touch $(DOCS)/.installed
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stopline needs Python 3.11 or later; set PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
@@ -110,4 +126,4 @@ constraints:
 	rm -rf $(VENV)-constraints
 
 clean:
-	rm -rf $(VENV) $(VENV)-deploy .stopline .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-deploy $(VENV)-docs site .stopline .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -43,27 +43,16 @@ def _command(path: str, command: Any) -> Iterator[str]:
     with typer.Context(command) as context:
         usage = " ".join(command.collect_usage_pieces(context))
         yield f"\n```\n{path} {usage}\n```\n"
-        rows = [one for one in command.params if "--help" not in one.opts]
-        if rows:
-            yield "\n| option | |\n|---|---|\n"
-        for one in rows:
-            yield f"| {_names(one)} | {_text(one, context)} |\n"
+        records = [one.get_help_record(context) for one in command.params]
+    rows = [one for one in records if one and "--help" not in one[0]]
+    if rows:
+        yield "\n| | |\n|---|---|\n"
+    for names, text in rows:
+        yield f"| `{_cell(names)}` | {_cell(text)} |\n"
 
 
-def _names(parameter: Any) -> str:
-    if parameter.param_type_name == "argument":
-        return f"`{parameter.make_metavar(typer.Context(typer.core.TyperCommand('x')))}`"
-    value = "" if parameter.is_flag else f" {parameter.human_readable_name.upper()}"
-    return f"`{', '.join([*parameter.opts, *parameter.secondary_opts])}{value}`"
-
-
-def _text(parameter: Any, context: typer.Context) -> str:
-    text = (getattr(parameter, "help", None) or "").replace("|", "\\|")
-    if (choices := getattr(parameter.type, "choices", None)) is not None:
-        text += f" One of {', '.join(str(getattr(one, 'value', one)) for one in choices)}."
-    default = parameter.get_default(context)
-    is_told = default not in {None, False, ()} if isinstance(default, (str, int, float)) else False
-    return text + (f" Default: {getattr(default, 'value', default)}." if is_told else "")
+def _cell(text: str) -> str:
+    return _sentence(text).replace("|", "\\|")
 
 
 def _sentence(text: str | None) -> str:
@@ -86,7 +75,7 @@ def calls() -> str:
             parts.append(f"\n## {method.upper()} {path}\n\n{operation['summary']}.")
             parts.append(f" {_sentence(operation.get('description'))}\n")
             parts += _parameters(operation)
-            parts.append(f"\nAnswers: {', '.join(map(_answer, operation['responses'].items()))}.\n")
+            parts.append(f"\nAnswers: {', '.join(operation['responses'])}.\n")
     return "".join(parts)
 
 
@@ -97,11 +86,6 @@ def _parameters(operation: dict[str, Any]) -> Iterator[str]:
     for one in found:
         text = _sentence(one.get("description")).replace("|", "\\|")
         yield f"| `{one['name']}` | {one['in']} | {text} |\n"
-
-
-def _answer(item: tuple[str, dict[str, Any]]) -> str:
-    status, reply = item
-    return f"{status} ({_sentence(reply['description']).rstrip('.').lower()})"
 
 
 PAGES: Final = {"commands.md": commands, "calls.md": calls}

@@ -6,14 +6,15 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import stopline
 from stopline.testing import AsyncFakeStopClient, FakeStopClient
+from tests.support import reference
 from tests.support.source_map import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -40,3 +41,16 @@ def test_the_example_of_the_client_in_readme_holds(
     (example,) = [one for one in _blocks(ROOT / "README.md") if "import StopClient" in one]
     exec(compile(example, "README.md", "exec"), {})  # our own page
     assert capsys.readouterr().out.startswith("stopped The API confirmed the stop.")
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_the_reference_is_that_of_the_code(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    made = reference.PAGES[name]()
+    assert (reference.PLACE / name).read_text("utf-8") == made, "run: make reference"
+
+
+def test_every_page_is_in_the_site() -> None:
+    listed = set(re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    pages = {str(one.relative_to(ROOT / "docs")) for one in (ROOT / "docs").rglob("*.md")}
+    assert listed == pages | {"index.md"}
