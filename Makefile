@@ -8,6 +8,7 @@
 # make bench   Stopline and its peers side by side, an hour; WRITE=1: the figures to docs/
 # make bench-gateway   what the HTTP gateway carries; three minutes, needs wrk
 # make bench-console   the console on a million open requests; five minutes
+# make bench-archive   outcomes into the archive, and queries over ten million of them; needs PostgreSQL
 # make care    rules, guards and care for the API at full size; six minutes
 # make bench-smoke   what a stop costs, counted, against what is stored; WRITE=1: stores it
 # make budget   where the CPU of a stop goes, step by step; a minute
@@ -21,7 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo demo-console screenshots test package simulate chaos bench bench-gateway bench-console care bench-smoke budget growth check check-deploy reference docs time-to-stop format map constraints clean
+.PHONY: demo demo-console screenshots test package simulate chaos bench bench-gateway bench-console bench-archive care bench-smoke budget growth check check-deploy reference docs time-to-stop format map constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/stopline demo
@@ -59,6 +60,10 @@ bench-console: $(INSTALLED)
 
 care: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.care $(ONLY)
+
+ROWS ?= 10000000
+bench-archive: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.archive $(ROWS)
 
 bench-smoke: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.smoke $(if $(WRITE),--write)
