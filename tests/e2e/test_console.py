@@ -10,11 +10,14 @@ from urllib.parse import urlencode, urlsplit
 import axe_playwright_python
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+from sqlalchemy.engine import make_url
 
 from stopline import Lane
 from stopline.contract import Guard, GuardLimit, junk_of
+from stopline_archive.archive import Archive
 from stopline_gateway.keys import Scope
 from tests.conftest import wait_until
+from tests.outcomes.made import outcome
 from tests.support.gateway import KeyRing
 
 if TYPE_CHECKING:
@@ -98,6 +101,17 @@ def look(browser: Browser) -> Iterator[Callable[..., Watched]]:
         assert watched.complaints == []
 
 
+def _archive(stack: Stack) -> None:
+    """One of everything hostile, where the gateway looks."""
+    place = stack.directory / "archive.db"
+    stack.variables["STOPLINE_ARCHIVE_URL"] = f"sqlite:///{place}"
+    archive = Archive(make_url(f"sqlite:///{place}"))
+    archive.prepare()
+    hostile = {"source": _HOSTILE[:150], "reason": _HOSTILE, "detail": _HOSTILE}
+    archive.put([outcome(n, **hostile) for n in range(60)])
+    archive.close()
+
+
 def _some_of_everything(stack: Stack) -> str:
     """Requests in every state, dead letters, a batch, junk; the id of one that waits.
 
@@ -116,6 +130,7 @@ def _some_of_everything(stack: Stack) -> str:
     wishes = [{"user_id": "u", "task_id": f"t{number}"} for number in range(20)]
     wishes += [{"user_id": "u", "task_id": f"bad{number}"} for number in range(3)]
     client.stop_many(wishes, batch_id="nightly")
+    _archive(stack)
     waiting = client.stop("u", "slow", source=_HOSTILE[:150], reason=_HOSTILE)
     client.stop("u", "slow", source="joins", reason="too")
     limit = GuardLimit(requests=1, window_s=60)
@@ -140,6 +155,7 @@ def test_every_page_is_usable_by_all(
         *("batches", "batches/nightly", "dead", "dead/junk", "workers", "audit"),
         *("guards", f"guards?{_OF_WILD}", f"guards/act?act=release&{_OF_WILD}"),
         *("targets/u/t1", "requests/cancel?user_id=u", "dead/act?act=discard&id=junk"),
+        *("history", "history?task_id=t1&outcome=stopped"),
     ]
     watched = look(f"{gateway.url}/console/", scheme=scheme)
     page = watched.page

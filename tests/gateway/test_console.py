@@ -34,6 +34,7 @@ _PAGES = (
     "/console/dead",
     "/console/workers",
     "/console/audit",
+    "/console/history",
 )
 
 

@@ -7,7 +7,7 @@ import select
 import sys
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 from rich.console import Group
@@ -26,14 +26,17 @@ from stopline.settings.model import Settings
 from stopline.texts import duration_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.console import RenderableType
 
+    from stopline.contract import Batch
     from stopline.health import Health
     from stopline.pulse import LanePulse, Pulse
 
 _LOOK_S: Final = 1.0
+_BATCHES_LOOKED_AT: Final = 20
+_BATCHES_SHOWN: Final = 5
 _LATE_S: Final = 5.0
 """Sooner than so long after it was due nothing is late: sweeps take turns."""
 
@@ -54,6 +57,14 @@ def top(
             _live(watched)
 
 
+class _Seen(NamedTuple):
+    """What there is to see at a moment; the batches are those that are not over."""
+
+    pulse: Pulse
+    health: Health
+    batches: tuple[Batch, ...]
+
+
 class _Watched:
     """Looks at a ledger, and compares with what was before."""
 
@@ -64,7 +75,7 @@ class _Watched:
         since = client.now() - timedelta(minutes=3)
         self._recorder.learn(client.view.history(since))
 
-    def look(self) -> tuple[Pulse, Health]:
+    def look(self) -> _Seen:
         """How it is now."""
         beats = self._client.heartbeats()
         found = health.examine(
@@ -73,7 +84,9 @@ class _Watched:
             call_timeout_s=self._call_timeout_s,
             around=beats.around,
         )
-        return self._recorder.add(self._client.view.overview()), found
+        pulse = self._recorder.add(self._client.view.overview())
+        batches, _ = self._client.view.batches(limit=_BATCHES_LOOKED_AT)
+        return _Seen(pulse, found, tuple(one for one in batches if one.pending))
 
 
 def _live(watched: _Watched) -> None:
@@ -111,8 +124,24 @@ def _keys() -> Iterator[Any]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-def _screen(pulse: Pulse, found: Health) -> RenderableType:
-    return Group(_headline(pulse, found), _lanes(pulse), _rates(pulse), *_troubles(found), _hint())
+def _screen(pulse: Pulse, found: Health, batches: Sequence[Batch]) -> RenderableType:
+    head = (_headline(pulse, found), _lanes(pulse), _rates(pulse))
+    return Group(*head, *_batches(batches), *_troubles(found), _hint())
+
+
+def _batches(batches: Sequence[Batch]) -> Iterator[Table]:
+    """The newest that are not over."""
+    if not batches:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold dim")
+    table.add_column("open batches", no_wrap=True, max_width=40)
+    for name in ("ended", "of", ""):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in batches[:_BATCHES_SHOWN]:
+        state = Text("paused", style="yellow") if one.paused else Text("")
+        named = shown(one.name or one.batch_id)
+        table.add_row(named, f"{one.total - one.pending:,}", f"{one.total:,}", state)
+    yield table
 
 
 def _headline(pulse: Pulse, found: Health) -> Text:
@@ -187,7 +216,7 @@ def _hint() -> Text:
     return Text("rates and times to stop are of the last minute; q ends", style="dim")
 
 
-def _document(pulse: Pulse, found: Health) -> dict[str, Any]:
+def _document(pulse: Pulse, found: Health, batches: Sequence[Batch]) -> dict[str, Any]:
     return {
         "at": pulse.at.isoformat(),
         "lanes": [one._asdict() for one in pulse.lanes],
@@ -203,5 +232,6 @@ def _document(pulse: Pulse, found: Health) -> dict[str, Any]:
         "processes": len(found.processes),
         "healthy": found.is_healthy,
         "standstills": [{"part": one.part, "problem": one.problem} for one in found.standstills],
+        "batches": [one.to_json() for one in batches],
         "gate": found.around.gate.to_json() if found.around.gate else None,
     }
