@@ -33,6 +33,10 @@ COLUMNS: Final = (
 )
 
 
+_TEXTS: Final = ("detail", "source", "reason")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
 def head() -> str:
     """The first line."""
     return _line(COLUMNS)
@@ -41,7 +45,14 @@ def head() -> str:
 def row(one: Outcome) -> str:
     """An outcome; an empty cell is null, and `attempts` says how many there were."""
     document = {**one.to_json(), "attempts": len(one.attempts)}
-    return _line("" if document.get(name) is None else str(document[name]) for name in COLUMNS)
+    return _line(_cell(name, document.get(name)) for name in COLUMNS)
+
+
+def _cell(name: str, value: object) -> str:
+    text = "" if value is None else str(value)
+    # What somebody wrote must not be a formula in whoever's spreadsheet (OWASP, CSV injection).
+    is_formula = name in _TEXTS and text.startswith(_FORMULA)
+    return f"'{text}" if is_formula else text
 
 
 def _line(cells: Iterable[str]) -> str:

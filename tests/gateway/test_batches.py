@@ -224,3 +224,16 @@ def test_others_have_their_turn_while_a_batch_is_read(desk: Desk, line: bytes) -
         return turns
 
     assert desk.run(race()) > 10
+
+
+def test_a_batch_of_another_source_is_left_alone(keys: KeyRing) -> None:
+    with Desk(keys_file=keys.path) as desk:
+        bob, alice = keys.add("bob", Scope.BULK), keys.add("alice", Scope.BULK)
+        desk.services.access._keys._look_at = float("-inf")  # type: ignore[union-attr]
+        sent = {"content": b'{"user_id":"u","task_id":"1"}', "headers": {"Content-Type": NDJSON}}
+        path = "/v1/batches?batch_id=shared"
+        assert desk.call("POST", path, key=bob, **sent).status_code == 202
+        assert desk.call("POST", path, key=bob, **sent).status_code == 202
+        assert_problem(
+            desk.call("POST", path, key=alice, **sent), 422, "invalid-request", "batch_id"
+        )

@@ -22,7 +22,6 @@ from tests.support.gateway import Desk, KeyRing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 _COUNTED = Limits(counts=True, recent_max=100)
 _HOSTILE = "<script>owned()</script>\"'><img src=x onerror=owned()>\x1b]0;x\x07\u202e{{7*7}}"
 _CHOSEN = choosing.written(RequestFilter(task_id="t"))

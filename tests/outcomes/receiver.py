@@ -50,10 +50,12 @@ class Receiver:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with suppress(OSError, EOFError, ValueError):
-            while await self._answer_one(reader, writer):
-                pass
-        writer.close()
+        try:
+            with suppress(OSError, EOFError, ValueError):
+                while await self._answer_one(reader, writer):
+                    pass
+        finally:
+            writer.close()
 
     async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         raw = (await reader.readuntil(b"\r\n\r\n")).decode()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import httpcore
 import pytest
 
-from stopline_outcomes.addresses import HostRules, is_public
+from stopline_outcomes.addresses import HostRules, canonical, is_public
 from stopline_outcomes.network import CheckedBackend, RefusedAddressError
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ PRIVATE = [
     "64:ff9b:1::7f00:1",
     "2002:7f00:1::1",
     "2002:a00:1::",
+    "168.63.129.16",
+    "fec0::1",
+    "3fff::1",
+    "192.88.99.1",
+    "2001:4860::5efe:7f00:1",
+    "2001:4860::200:5efe:10.0.0.1",
 ]
 
 
@@ -132,12 +139,12 @@ def test_a_name_that_changes_what_it_means_is_looked_up_once(
     answers = [["198.51.100.7"], ["127.0.0.1"]]
     asked: list[str] = []
 
-    async def getaddrinfo(_loop: object, host: str, port: int, **_: Any) -> list[Any]:
+    def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
         asked.append(host)
         found = answers.pop(0)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in found]
 
-    monkeypatch.setattr("asyncio.base_events.BaseEventLoop.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
     rules = HostRules(("rebinding.example.com",))
     port = trap.getsockname()[1]
     for _ in range(2):
@@ -151,7 +158,7 @@ def test_of_several_addresses_only_those_that_are_allowed_are_tried(
 ) -> None:
     tried: list[str] = []
 
-    async def getaddrinfo(_loop: object, _host: str, port: int, **_: Any) -> list[Any]:
+    def getaddrinfo(_host: str, port: int, **_: Any) -> list[Any]:
         return [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port))
             for one in ("127.0.0.1", "8.8.8.8")
@@ -161,7 +168,7 @@ def test_of_several_addresses_only_those_that_are_allowed_are_tried(
         tried.append(host)
         raise httpcore.ConnectError("nobody answers")
 
-    monkeypatch.setattr("asyncio.base_events.BaseEventLoop.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
     monkeypatch.setattr("httpcore.AnyIOBackend.connect_tcp", connect_tcp)
     with pytest.raises(httpcore.ConnectError, match="nobody answers"):
         _connect(HostRules(("two.example.com",)), "two.example.com", trap.getsockname()[1])
@@ -171,3 +178,39 @@ def test_of_several_addresses_only_those_that_are_allowed_are_tried(
 def test_loopback_is_reached_where_it_is_listed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         _connect(HostRules(("127.0.0.0/8",)), "127.0.0.1", listener.getsockname()[1])
+
+
+def test_a_name_server_that_hangs_takes_one_thread_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs = threading.Event()
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+        asked.append(host)
+        if host == "slow.example.com":
+            hangs.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
+
+    async def main(port: int) -> None:
+        backend = CheckedBackend(HostRules(("127.0.0.0/8",)))
+        slow = [backend.connect_tcp("slow.example.com", port, timeout=5) for _ in range(50)]
+        waiting = [asyncio.create_task(one) for one in slow]  # type: ignore[arg-type]
+        stream = await backend.connect_tcp("well.example.com", port, timeout=5)
+        await stream.aclose()
+        await asyncio.to_thread(lambda: None)
+        hangs.set()
+        for one in await asyncio.gather(*waiting):
+            await one.aclose()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asyncio.run(main(listener.getsockname()[1]))
+    assert asked.count("slow.example.com") == 1
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.9", "[::ffff:127.0.0.9]", "[::ffff:7f00:9]", "[0:0:0:0:0:ffff:7f00:9]"]
+)
+def test_one_host_counts_as_one_however_it_is_written(host: str) -> None:
+    assert canonical(host.strip("[]")) == "127.0.0.9"
+    assert canonical("HOOKS.example.com.") == canonical("hooks.example.com")

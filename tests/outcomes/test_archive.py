@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from datetime import timedelta
@@ -16,6 +17,7 @@ from sqlalchemy.engine import make_url
 from stopline import Settings
 from stopline.contract import OutcomeKind
 from stopline.errors import InvalidRequestError, InvalidSettingsError, UnavailableError
+from stopline_archive import sheet
 from stopline_archive.archive import Archive
 from stopline_archive.opening import open_archive
 from stopline_archive.places import HistoryFilter, Place
@@ -119,6 +121,7 @@ _PREPARE = """
 import sys
 from sqlalchemy.engine import make_url
 from stopline.errors import UnavailableError
+from stopline_archive import sheet
 from stopline_archive.archive import Archive
 archive = Archive(make_url(sys.argv[1]))
 while True:
@@ -186,3 +189,11 @@ class TestSettings:
         with pytest.raises(UnavailableError, match="no archive yet"):
             open_archive(Settings.load(data_dir=tmp_path))
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["=cmd|'/c calc'!A1", "+1", "-1", "@x", "\t="])
+def test_what_somebody_wrote_is_no_formula_in_a_spreadsheet(text: str) -> None:
+    row = sheet.row(outcome(1, reason=text, source=text, task_id="-1"))
+    cells = next(csv.reader([row]))
+    told = dict(zip(sheet.COLUMNS, cells, strict=True))
+    assert (told["reason"], told["source"], told["task_id"]) == (f"'{text}", f"'{text}", "-1")

@@ -103,10 +103,6 @@ class TestWhatIsTold:
         assert (body["data"]["outcome"], body["data"]["reason"]) == ("stopped", "budget")
         assert len({one["id"] for one in found.values()}) == 2
 
-    def test_none_where_its_host_is_not_allowed(self, tmp_path: Path) -> None:
-        assert not self._of(tmp_path, "allow: [a.org]\n", callback_url="https://b.org/")
-        assert not self._of(tmp_path, "", callback_url="http://127.0.0.1/")
-
     def test_who_joined_is_told_and_not_what_the_first_sender_said(self, tmp_path: Path) -> None:
         joined = (Join(source="other", callback_url="https://a.org/2", at=START),)
         found = self._of(tmp_path, "allow: [a.org]\n", joined=joined, reason="secret reason")
@@ -361,11 +357,42 @@ def test_the_same_outcome_again_is_told_once(redis_url: str, tmp_path: Path) -> 
 def test_backoff_has_an_end_however_often_it_was_sent(tmp_path: Path) -> None:
     async def run() -> None:
         async with AsyncStopClient(Settings.load(redis_url="redis://127.0.0.1:1")) as client:
-            sending = Sending(
-                client.callbacks,
-                read(_to(tmp_path, "http://127.0.0.1:1/")),
-                CallbackSettings.load(),
-            )
+            file = read(_to(tmp_path, "http://127.0.0.1:1/"))
+            sending = Sending(client.callbacks, file, CallbackSettings.load())
             assert 1800 <= sending._backoff_s(100_000) <= 3600
+
+    _scene(run)
+
+
+def test_what_one_sender_is_told_to_be_gone_is_told_to_others(
+    redis_url: str, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        file = _file(tmp_path, f"secrets: ['{SECRET}']\nallow: [127.0.0.0/8]\n")
+        async with Receiver().serving() as receiver, _told(redis_url, file) as (client, _):
+            receiver._answer = lambda *_: status(410)
+            await _end_some(client, 1, source="bob", callback_url=receiver.url)
+            await _until_no_more_wait(client, dead=1)
+            receiver._answer = lambda *_: OK
+            await _end_some(client, 1, source="alice", callback_url=f"{receiver.url};a=b?c=d")
+            await _end_some(client, 1, source="alicia", callback_url=receiver.url)
+            await _until(lambda: receiver.delivered.total() == 2)
+        assert f"127.0.0.1:{receiver.port}" == receiver.heads[-1]["host"]
+
+    _scene(run)
+
+
+def test_a_host_that_is_not_allowed_is_given_up_at_once_and_says_so(
+    redis_url: str, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        file = _file(tmp_path, f"secrets: ['{SECRET}']\nallow: [a.org]\n")
+        async with Receiver().serving() as receiver, _told(redis_url, file) as (client, _):
+            await _end_some(client, 1, callback_url=receiver.url)
+            await _until_no_more_wait(client, dead=1)
+        with StopClient(Settings.load(redis_url=redis_url)) as looking:
+            (found,) = looking.callbacks.dead()
+        assert found.said == "127.0.0.1 is not in allow (STOPLINE_CALLBACKS_FILE)"
+        assert not receiver.connections
 
     _scene(run)

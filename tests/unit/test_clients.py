@@ -21,6 +21,8 @@ from stopline import (
     StopRequest,
     UnknownRequestError,
 )
+from stopline.client import verbs
+from stopline.client.verbs import steering
 from stopline.contract import (
     Actor,
     AuditAction,
@@ -358,3 +360,23 @@ def test_a_look_for_the_embedded_server_does_not_hold_up_the_loop(
                 await client.stop("u", "t")
 
     asyncio.run(run())
+
+
+def test_a_batch_is_paused_while_it_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, seen = steering.cancel, []
+
+    def cancel(*args: Any, **options: Any) -> Any:
+        seen.append((yield from verbs.batch("b")).paused)
+        return (yield from real(*args, **options))
+
+    monkeypatch.setattr(steering, "cancel", cancel)
+    with FakeStopClient() as client:
+        client.stop_many([{"user_id": "u", "task_id": str(n)} for n in range(300)], batch_id="b")
+        assert client.cancel_batch("b", by="me")[CancelResult.CANCELLED] == 300
+        assert client.batch("b").paused is None
+        assert {(one.by, one.reason) for one in seen} == {("me", "it is being cancelled")}
+        client.batches.pause("b", reason="look first", by="you")
+        client.cancel_batch("b", by="me")
+        paused = client.batch("b").paused
+        assert paused is not None
+        assert (paused.by, paused.reason) == ("you", "look first")

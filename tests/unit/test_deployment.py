@@ -14,7 +14,9 @@ import yaml
 from stopline.cli import COMMANDS
 from stopline.cli.supervisor import stopline_command
 from stopline.cli.workers import start_gateway, start_outcomes, start_workers
+from stopline.contract import Lane
 from stopline.settings.model import Settings
+from stopline.settings.names import FIELDS, PREFIX, Family
 from stopline_archive.settings import ArchiveSettings
 from stopline_events.policy import PolicySettings
 from stopline_events.settings import BridgeSettings
@@ -207,3 +209,30 @@ def test_readme_and_docs_list_every_command_and_setting() -> None:
     ):
         for name in fields:
             assert f"`{name.upper()}`" in text, name
+
+
+def test_a_service_s_settings_are_not_unknown_to_the_library() -> None:
+    family = Family(PREFIX, FIELDS)
+    for kind in _CLASSES[1:]:
+        for name in kind.model_fields:
+            variable = f"{kind.model_config['env_prefix']}{name.upper()}"
+            assert not family.is_ours(variable), variable
+
+
+def test_the_lanes_of_a_unit_are_lanes(tmp_path: Path) -> None:
+    unit = (ROOT / "deploy/systemd/stopline-worker@.service").read_text()
+    (command,) = re.findall(r"^ExecStart=/bin/sh -c '(.*)'$", unit, re.MULTILINE)
+    told = tmp_path / "told"
+    program = tmp_path / "stopline"
+    program.write_text(f'#!/bin/sh\necho "$@" >{told}\n')
+    program.chmod(0o755)
+    guide = (ROOT / "docs" / "deploying.md").read_text()
+    instances = re.findall(r"stopline-worker@(\S+)", guide)
+    assert instances
+    for instance in instances:
+        assert re.fullmatch(r"[A-Za-z0-9:_.-]+", instance), "systemd would escape it"
+        line = command.replace("/opt/stopline/bin/stopline", str(program))
+        line = line.replace("%%", "%").replace("%i", instance)
+        subprocess.run(["/bin/sh", "-c", line], check=True)  # the unit's own line
+        lanes = told.read_text().split("--lane")[1:]
+        assert {Lane(one.strip()) for one in lanes}

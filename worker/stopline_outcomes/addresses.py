@@ -16,6 +16,13 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+_ISATAP: Final = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
+_NOBODYS: Final = tuple(
+    ipaddress.ip_network(one)
+    # Azure's own services; 6to4 relays; site-local (RFC 3879); documentation (RFC 9637).
+    for one in ("168.63.129.16/32", "192.88.99.0/24", "fec0::/10", "3fff::/20")
+)
+"""What the standard library takes for public, and is not."""
 
 
 class HostRules:
@@ -76,23 +83,32 @@ def is_public(address: Address) -> bool:
     inner = _inner(address)
     if inner is not None:
         return is_public(inner)
+    if any(address.version == one.version and address in one for one in _NOBODYS):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
+def canonical(host: str) -> str:
+    """One way to write a host, for counting: of an address the one that it leads to."""
+    name = host.lower().partition("%")[0].rstrip(".")
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name
+    return str(_inner(address) or address)
+
+
 def _inner(address: Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 one leads to (RFC 4291, 3056, 4380, 6052, 8215)."""
+    """The IPv4 address that an IPv6 one leads to (RFC 4291, 3056, 4380, 5214, 6052, 8215)."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    for network in (_NAT64, _NAT64_LOCAL, _COMPATIBLE):
-        if address in network:
-            return ipaddress.IPv4Address(address.packed[-4:])
-    return None
+    known = address.ipv4_mapped or address.sixtofour
+    if known is not None or address.teredo is not None:
+        return known or (address.teredo or (None, None))[1]
+    is_embedded = address.packed[8:12] in _ISATAP or any(
+        address in network for network in (_NAT64, _NAT64_LOCAL, _COMPATIBLE)
+    )
+    return ipaddress.IPv4Address(address.packed[-4:]) if is_embedded else None
 
 
 def _is_name(name: str) -> bool:

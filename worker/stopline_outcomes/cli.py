@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from stopline.cli import output
@@ -80,7 +81,7 @@ def forget(name: Annotated[str, typer.Argument(help="The sink's name.")]) -> Non
 
 
 def _cells(one: SinkView) -> Iterator[str]:
-    yield one.name
+    yield escape(one.name)
     yield str(one.readers)
     yield "?" if one.waiting is None else f"{one.waiting:,}"
     yield "-" if one.oldest_s is None else f"{one.oldest_s:,.0f} s"

@@ -6,6 +6,8 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import httpcore
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from stopline_outcomes.addresses import Address, HostRules
 
 _CONNECTIONS_MAX: Final = 200
+_LOOKUPS_AT_ONCE: Final = 16
 _IDLE_MAX: Final = 20
 _IDLE_S: Final = 15.0
 
@@ -29,6 +32,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self, rules: HostRules) -> None:
         self._rules = rules
+        self._lookups = _Lookups()
         self._inner = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -42,7 +46,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         """Connect to the first allowed address of a host that answers."""
         try:
             async with asyncio.timeout(timeout):
-                addresses = await _addresses(host, port)
+                addresses = await self._lookups.addresses(host, port)
         except TimeoutError:
             raise httpcore.ConnectTimeout(f"the name {host} was not found in time") from None
         except OSError as error:
@@ -74,10 +78,31 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
-async def _addresses(host: str, port: int) -> list[Address]:
-    """The addresses of a host, each once; the same for all ways to write one (decimal, hex)."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+class _Lookups:
+    """Looks names up in threads of its own: a name server that hangs must take nobody else's.
+
+    Who asks for a name that is being looked up waits for that, so a name takes one thread.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_LOOKUPS_AT_ONCE, thread_name_prefix="lookup")
+        self._under_way: dict[tuple[str, int], asyncio.Future[list[Address]]] = {}
+
+    async def addresses(self, host: str, port: int) -> list[Address]:
+        """The addresses of a host, each once; the same for all ways to write one."""
+        with suppress(ValueError):
+            return [ipaddress.ip_address(host)]
+        found = self._under_way.get((host, port))
+        if found is None:
+            loop = asyncio.get_running_loop()
+            found = loop.run_in_executor(self._threads, _look_up, host, port)
+            self._under_way[host, port] = found
+            found.add_done_callback(lambda _: self._under_way.pop((host, port), None))
+        return await asyncio.shield(found)
+
+
+def _look_up(host: str, port: int) -> list[Address]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     texts = (str(address[0]).partition("%")[0] for *_, address in found)
     return list(dict.fromkeys(ipaddress.ip_address(text) for text in texts))
 

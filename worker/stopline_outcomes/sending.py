@@ -16,6 +16,7 @@ import httpcore
 import stopline
 from stopline.client.callbacks import Follows, Sent
 from stopline.errors import StoplineError
+from stopline_outcomes.addresses import canonical
 from stopline_outcomes.network import RefusedAddressError, pool_of
 from stopline_outcomes.signing import headers
 
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 _AT_ONCE: Final = 100
 _OF_HOST: Final = 20
 """Of those at once: a host that hangs leaves room for others."""
+_OF_SOURCE: Final = 60
+_BREATH_S: Final = 0.002
 _LEASE_MARGIN_S: Final = 30.0
 _IDLE_S: Final = 0.25
 _FULL_S: Final = 1.0
@@ -59,7 +62,7 @@ class Sending:
         self._pool = pool_of(file.rules)
         self._ending = asyncio.Event()
         self._under_way: dict[asyncio.Task[None], None] = {}
-        self._of_host: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
         self._results: list[Sent] = []
         self.delivered = 0
 
@@ -92,16 +95,20 @@ class Sending:
             return 1
         lease_s = self._settings.timeout_s + _LEASE_MARGIN_S
         found = await self._callbacks.claim(room, lease_s)
-        return sum(self._begins(one) for one in found)
+        begun = [self._begins(one) for one in found]
+        if found and not any(begun):
+            await asyncio.sleep(_BREATH_S)  # behind those of a full host are others
+        return len(found)
 
     def _begins(self, callback: Callback) -> bool:
-        """Begin to send one; not where its host has enough of them."""
-        host = urlsplit(callback.url).hostname or ""
-        if self._of_host[host] >= _OF_HOST:
+        """Begin to send one; not where its host, or its source, has enough of them."""
+        host = f"host {canonical(urlsplit(callback.url).hostname or '')}"
+        source = f"source {callback.source}"
+        if self._taken[host] >= _OF_HOST or self._taken[source] >= _OF_SOURCE:
             self._results.append(self._later(callback))
             return False
-        self._of_host[host] += 1
-        task = asyncio.create_task(self._send(callback, host))
+        self._taken.update((host, source))
+        task = asyncio.create_task(self._send(callback, (host, source)))
         self._under_way[task] = None
         task.add_done_callback(self._under_way.pop)
         return True
@@ -112,14 +119,17 @@ class Sending:
             return Sent(callback.callback_id, Follows.DEAD, said="its host was full all the time")
         return Sent(callback.callback_id, Follows.LATER, delay_s)
 
-    async def _send(self, callback: Callback, host: str) -> None:
+    async def _send(self, callback: Callback, takes: tuple[str, ...]) -> None:
         try:
             follows, said, least_s = await self._call(callback)
         except Exception as error:  # noqa: BLE001  # a fault of ours must not send it for ever
             _log.exception("callback not sent", extra={"action": "callback_failed"})
             follows, said, least_s = Follows.AGAIN, type(error).__name__, 0.0
         finally:
-            self._of_host[host] -= 1
+            self._taken.subtract(takes)
+            for one in takes:  # names of senders and hosts: they must not stay for ever
+                if not self._taken[one]:
+                    del self._taken[one]
         self.delivered += follows is Follows.DONE
         delay_s = 0.0
         if follows is Follows.AGAIN:
@@ -142,7 +152,8 @@ class Sending:
     async def _call(self, callback: Callback) -> tuple[Follows, str, float]:
         """Make one call; what follows, what came of it, and after how long at the least."""
         if not self._file.allows(callback.url):
-            return Follows.DEAD, "its host is not allowed (any more)", 0.0
+            host = urlsplit(callback.url).hostname
+            return Follows.DEAD, f"{host} is not in allow (STOPLINE_CALLBACKS_FILE)", 0.0
         body = callback.body.encode()
         secrets = self._file.of(callback.source).secrets
         signed = headers(secrets, callback.callback_id, int(time.time()), body)
@@ -161,10 +172,15 @@ class Sending:
     async def _post(
         self, url: str, body: bytes, signed: list[tuple[str, str]]
     ) -> tuple[Follows, str, float]:
-        sent = [("content-type", "application/json"), ("user-agent", _AGENT), *signed]
+        sent = [
+            ("host", urlsplit(url).netloc),
+            ("content-type", "application/json"),
+            ("user-agent", _AGENT),
+            *signed,
+        ]
         timeouts = dict.fromkeys(("connect", "read", "write", "pool"), self._settings.timeout_s)
         async with self._pool.stream(
-            "POST", url, headers=sent, content=body, extensions={"timeout": timeouts}
+            "POST", _target_of(url), headers=sent, content=body, extensions={"timeout": timeouts}
         ) as reply:
             status = reply.status
             least_s = _retry_after_s(reply.headers)
@@ -190,6 +206,15 @@ class Sending:
         with suppress(TimeoutError):
             async with asyncio.timeout(longest_s):
                 await self._ending.wait()
+
+
+def _target_of(url: str) -> httpcore.URL:
+    """The URL as it was written: httpcore would leave out what follows a semicolon."""
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return httpcore.URL(
+        scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=target
+    )
 
 
 async def _read_some(reply: httpcore.Response) -> None:

@@ -44,7 +44,7 @@ class Telling:
         self._file = file
 
     async def keep(self, outcomes: Sequence[Outcome]) -> None:
-        """Make a callback for each URL that wants to be told; of none that is not allowed."""
+        """Make a callback for each URL that wants to be told; `Sending` refuses what may not be."""
         wanted = [one for outcome in outcomes for one in callbacks_of(outcome, self._file)]
         for first in range(0, len(wanted), _TOGETHER):
             await self._callbacks.add(wanted[first : first + _TOGETHER])
@@ -62,7 +62,7 @@ def callbacks_of(outcome: Outcome, file: CallbackFile) -> Iterator[Callback]:
         wanted.append((file.of(joined.source).url, joined.source, told))
     seen: set[tuple[str, str]] = set()
     for url, source, data in wanted:
-        if url is not None and (url, source) not in seen and file.allows(url):
+        if url is not None and (url, source) not in seen:
             seen.add((url, source))
             yield _callback(outcome, url, source, data)
 

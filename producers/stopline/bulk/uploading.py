@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stopline.bulk.lines import Line, LineError
 from stopline.contract import REQUESTS_A_CALL, RefusalKind
+from stopline.errors import InvalidRequestError
 from stopline.ledger.values import Accepted, Submission
 
 if TYPE_CHECKING:
@@ -130,7 +131,12 @@ class Upload:
     async def _submit(self, lines: Sequence[Line]) -> None:
         head, self._head = self._head, None
         if head is not None:
-            await self._client.batches.open(self._reader.batch_id, head)
+            owner = await self._client.batches.open(self._reader.batch_id, head)
+            if self._source is not None and owner not in {None, self._source}:
+                raise InvalidRequestError(
+                    "batch_id: this batch is of another source; put your name into yours",
+                    field="batch_id",
+                )
         await self._client.submit_all(lines, _submission, self._learn)
 
     async def _rehearse(self, lines: Sequence[Line]) -> None:

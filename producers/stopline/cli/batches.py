@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from stopline.bulk.reporting import REPORT, UNDO, ReportFormat, Sheet
 from stopline.cli import output
-from stopline.cli.options import AsJson, By, operator
+from stopline.cli.options import AsJson, ByOperator, operator
 from stopline.client.sync_client import StopClient
 from stopline.contract import OutcomeKind
+from stopline.texts import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +31,6 @@ app = typer.Typer(
 )
 _BatchId = Annotated[str, typer.Argument(metavar="BATCH_ID", help="The id that 'bulk' printed.")]
 _AsLines = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of CSV.")]
-_By = Annotated[str | None, typer.Option(help="Who does this; you if left out.")]
 _PAGE = 250
 
 
@@ -54,7 +55,7 @@ def list_(
 def pause(
     batch_id: _BatchId,
     reason: Annotated[str, typer.Option(help="Why, for all who look.")],
-    by: _By = None,
+    by: ByOperator = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a batch wait, what of it is still to be sent too; calls under way finish.
@@ -65,6 +66,8 @@ def pause(
         found = client.batches.pause(
             batch_id, reason=reason, by=by or operator().name, actor=operator()
         )
+    if not found.pending and not as_json:
+        output.say("all that was sent of it has ended already; what is still to come waits")
     output.show_batch(found, as_json=as_json)
 
 
@@ -79,10 +82,14 @@ def resume(batch_id: _BatchId, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def cancel(batch_id: _BatchId, by: By = "cli", as_json: AsJson = False) -> None:
-    """Cancel every request of a batch that is open, for those who joined them too."""
+def cancel(batch_id: _BatchId, by: ByOperator = None, as_json: AsJson = False) -> None:
+    """Cancel every request of a batch that is open, for those who joined them too.
+
+    It is paused until all are cancelled; what is sent of it afterwards goes on.
+    """
     with StopClient() as client:
-        counts = client.cancel_batch(batch_id, by=by)
+        actor = operator()
+        counts = client.cancel_batch(batch_id, by=by or actor.name, actor=actor)
     output.print_counts(counts, as_json=as_json)
 
 
@@ -95,7 +102,7 @@ def redrive(
     reason: Annotated[
         str | None, typer.Option(help="Only where the outcome's detail has this text.")
     ] = None,
-    by: _By = None,
+    by: ByOperator = None,
     as_json: AsJson = False,
 ) -> None:
     """Send again what of a batch is among the dead letters, each as a new request of yours."""
@@ -108,7 +115,10 @@ def redrive(
             actor=operator(),
         )
     counts = Counter(str(one.receipt) for one in receipts.values())
-    output.print_counts({"redriven": len(receipts), **counts}, as_json=as_json)
+    if receipts or as_json:
+        output.print_counts({"redriven": len(receipts), **counts}, as_json=as_json)
+    else:
+        output.say(f"nothing of batch {batch_id} is among the dead letters")
 
 
 @app.command()
@@ -141,9 +151,10 @@ def undo(batch_id: _BatchId, as_json: _AsLines = False) -> None:
 def _not_named(lines: Iterable[BatchLine], batch: Batch) -> Iterator[str]:
     """What undo leaves out, and may be paused all the same, in sentences."""
     earlier, unclear, kept = 0, 0, 0
+    clear = {None, OutcomeKind.STOPPED, OutcomeKind.REJECTED}
     for one in lines:
         earlier += one.stopped_before is not None
-        unclear += bool(one.attempts) and one.outcome not in {None, OutcomeKind.STOPPED}
+        unclear += bool(one.attempts) and one.outcome not in clear
         kept += one.state is not None or one.outcome is not None
     if earlier:
         yield f"{earlier:,} were stopped before, and nobody told of a resume (stopped_before)."
@@ -177,7 +188,7 @@ def _table(batches: list[Batch]) -> Table:
         counts = (one.total, one.pending, stopped, one.total - one.pending - stopped)
         begun = f"{one.submitted_at:%m-%d %H:%M:%S}"
         words = [one.batch_id, *(["(paused)"] if one.paused else [])]
-        named = " ".join(words) + (f"\n  {one.name}" if one.name else "")
+        named = Text(" ".join(words) + (f"\n  {shown(one.name)}" if one.name else ""))
         table.add_row(named, begun, *(f"{count:,}" for count in counts))
     return table
 

@@ -62,9 +62,7 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
 ) -> None:
     """Stop many tasks; the same file again resumes what was interrupted and doubles nothing."""
     _check_options(batch_id, rejected, waits=wait, limits_its_wait=timeout_s is not None)
-    defaults = {"lane": lane, "source": source}
-    if reason is not None:
-        defaults["reason"] = reason
+    defaults = {"lane": lane, "source": source} | ({} if reason is None else {"reason": reason})
     with _opened(file) as opened, reading.seekable(opened) as stream:
         scanned = _scan(file, stream)
         job = _Job(
@@ -77,13 +75,24 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
         )
         if strict:
             job.check()
+        input_ = None if file == _STDIN else Path(file)
         if dry_run:
-            job.rehearse(as_json=as_json)
+            with _listed(rejected, input_) as listed:
+                job.rehearse(listed, as_json=as_json)
             return
         place = rejected or _beside(file, job.batch_id)
-        input_ = None if file == _STDIN else Path(file)
         with RejectedFile(place, is_named=rejected is not None, source=input_) as refused:
             job.run(refused, wait=wait, timeout_s=timeout_s, as_json=as_json)
+
+
+@contextmanager
+def _listed(rejected: Path | None, source: Path | None) -> Iterator[RejectedFile | None]:
+    """A dry run leaves no file, but where one was named."""
+    if rejected is None:
+        yield None
+        return
+    with RejectedFile(rejected, is_named=True, source=source) as refused:
+        yield refused
 
 
 def _check_options(
@@ -182,11 +191,13 @@ class _Job:
                 f"{errors} of {lines} lines are bad; nothing was sent.\n" + "\n".join(shown) + more
             )
 
-    def rehearse(self, *, as_json: bool) -> None:
+    def rehearse(self, refused: RejectedFile | None, *, as_json: bool) -> None:
         """Tell what would become of the lines now, and send nothing."""
         shown: list[LineError] = []
 
         def reject(line: LineError) -> None:
+            if refused is not None:
+                refused.write(line)
             if len(shown) < _SHOWN_ERRORS:
                 shown.append(line)
 
@@ -211,6 +222,10 @@ class _Job:
             output.print_counts({**counts, "refused lines": report.rejected}, as_json=False)
         for line in shown:
             output.say(str(line))
+        if report.rejected > len(shown):
+            output.say(
+                f"… and {report.rejected - len(shown)} more (--rejected FILE writes them all)"
+            )
         if report.rejected:
             raise typer.Exit(Exit.NOT_ALL_STOPPED)
 

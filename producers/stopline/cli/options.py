@@ -24,6 +24,7 @@ def operator() -> Actor:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 SubUserId = Annotated[str | None, typer.Option(help="The sub-user, where the target has one.")]
 By = Annotated[str, typer.Option(help="Who does this; the record keeps it.")]
+ByOperator = Annotated[str | None, typer.Option("--by", help="Who does this; you if left out.")]
 TimeoutS = Annotated[
     float | None, typer.Option("--timeout", min=0, help="Seconds to wait at the most.")
 ]

@@ -70,12 +70,12 @@ def say(text: str) -> None:
     messages.print(lines, highlight=False, markup=False, soft_wrap=True, emoji=False)
 
 
-def announce(text: str, action: str) -> None:
+def announce(text: str, action: str, level: int = logging.INFO) -> None:
     """What a command that runs for long says: for people, or as a line among JSON logs."""
     if messages.is_terminal:
         say(text)
     else:
-        _log.info(text, extra={"action": action})
+        _log.log(level, text, extra={"action": action})
 
 
 def styled(word: object) -> Text:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stopline.cli import output
-from stopline.cli.options import AsJson, By, SubUserId, TimeoutS
+from stopline.cli.options import AsJson, ByOperator, SubUserId, TimeoutS, operator
 from stopline.cli.watching import watch_batch
 from stopline.client.sync_client import StopClient
 from stopline.contract import CancelResult, Lane, OutcomeKind, StopRequest, parse_moment
@@ -121,17 +121,18 @@ def cancel(
         str | None, typer.Argument(metavar="REQUEST_ID", help="The id from the receipt.")
     ] = None,
     batch_id: Annotated[str | None, typer.Option("--batch", help="Cancel a whole batch.")] = None,
-    by: By = "cli",
+    by: ByOperator = None,
     as_json: AsJson = False,
 ) -> None:
     """Cancel a request, or every request of a batch."""
     if (request_id is None) == (batch_id is None):
         raise InvalidRequestError("give either a request id or --batch")
+    actor = operator()
     with StopClient() as client:
         if batch_id is not None:
-            counts = client.cancel_batch(batch_id, by=by)
+            counts = client.cancel_batch(batch_id, by=by or actor.name, actor=actor)
         else:
-            result = client.cancel(str(request_id), by=by)
+            result = client.cancel(str(request_id), by=by or actor.name, actor=actor)
             if result is CancelResult.UNKNOWN:
                 raise InvalidRequestError(f"the ledger knows no request {request_id}")
             counts = {kind: int(kind is result) for kind in CancelResult}
@@ -150,7 +151,7 @@ def resumed(
     """Tell that a task was resumed: stops issued before are superseded."""
     moment = parse_moment(at, "--at") if at else None
     with StopClient() as client:
-        result = client.resumed(user_id, task_id, sub_user_id, at=moment)
+        result = client.resumed(user_id, task_id, sub_user_id, at=moment, actor=operator())
     if as_json:
         output.print_json(result.model_dump(mode="json"))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -148,7 +149,8 @@ class Supervisor:
                 if code is None:
                     continue
                 if child.is_optional and code in _CANNOT_RUN:
-                    announce(f"{child.name} cannot run; the others go on without it", "gave_up")
+                    text = f"{child.name} cannot run; the others go on without it"
+                    announce(text, "gave_up", logging.ERROR)
                     self._children.remove(child)
                     continue
                 if code in fatal:

@@ -139,7 +139,7 @@ def _batches(batches: Sequence[Batch]) -> Iterator[Table]:
         table.add_column(name, justify="right", no_wrap=True)
     for one in batches[:_BATCHES_SHOWN]:
         state = Text("paused", style="yellow") if one.paused else Text("")
-        named = shown(one.name or one.batch_id)
+        named = Text(shown(one.name or one.batch_id))
         table.add_row(named, f"{one.total - one.pending:,}", f"{one.total:,}", state)
     yield table
 

@@ -53,13 +53,16 @@ class Batches:
         for page in self._pages(batch_id, verbs.undo_page):
             yield from once.of(page)
 
-    def open(self, batch_id: str, head: BatchHead) -> None:
+    def open(self, batch_id: str, head: BatchHead) -> str | None:
         """Say what a batch is, best before its first request; what was said before stays.
+
+        Returns:
+            The source that it is of, where somebody said one.
 
         Raises:
             InvalidRequestError: a name or the reason cannot be meant.
         """
-        self._take(verbs.open_batch(self._limits, batch_id, head))
+        return self._take(verbs.open_batch(self._limits, batch_id, head))
 
     def pause(self, batch_id: str, *, reason: str, by: str, actor: Actor | None = None) -> Batch:
         """Let the requests of a batch wait, those that are still to come too.
@@ -161,9 +164,9 @@ class AsyncBatches:
         async for page in self._pages(batch_id, verbs.undo_page):
             yield once.of(page)
 
-    async def open(self, batch_id: str, head: BatchHead) -> None:
+    async def open(self, batch_id: str, head: BatchHead) -> str | None:
         """As `Batches.open`."""
-        await self._take(verbs.open_batch(self._limits, batch_id, head))
+        return await self._take(verbs.open_batch(self._limits, batch_id, head))
 
     async def pause(
         self, batch_id: str, *, reason: str, by: str, actor: Actor | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -11,11 +12,15 @@ from stopline.contract.document import Recorded
 from stopline.contract.times import Moment
 
 URL_CHARACTERS_MAX: Final = 500
+_CHARACTERS: Final = re.compile(r"[!#-\[\]-~]+")
 _PORT_MAX: Final = 65_535
 
 
 def _checked(url: str) -> str:
     """An address that says nothing of who calls it, and that cannot be read in two ways."""
+    if not _CHARACTERS.fullmatch(url):
+        msg = "printable ASCII is needed, without blanks, quotes and backslashes"
+        raise ValueError(msg)
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -36,7 +41,7 @@ def _checked(url: str) -> str:
 
 CallbackUrl = Annotated[
     str,
-    StringConstraints(max_length=URL_CHARACTERS_MAX, pattern=r"^[!#-\[\]-~]+$"),
+    StringConstraints(max_length=URL_CHARACTERS_MAX),
     AfterValidator(_checked),
 ]
 """Where an outcome is told: printable ASCII, without quotes and backslashes."""

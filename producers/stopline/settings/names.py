@@ -27,7 +27,14 @@ SIMULATED_TOKEN: Final = "STOPLINE_SIMULATED_TOKEN"  # noqa: S105  # a variable'
 """The token that the simulated API asks for."""
 _OTHERS: Final = frozenset({SUPERVISED, SIMULATED_TOKEN})
 """Variables with the prefix that are no settings."""
-_OF_SERVICES: Final = ("STOPLINE_GATEWAY_", "STOPLINE_BRIDGE_", "STOPLINE_POLICY_")
+_OF_SERVICES: Final = (
+    "STOPLINE_ARCHIVE_",
+    "STOPLINE_BRIDGE_",
+    "STOPLINE_CALLBACKS_",
+    "STOPLINE_GATEWAY_",
+    "STOPLINE_POLICY_",
+    "STOPLINE_SINKS_",
+)
 """Prefixes of services that have settings of their own, each in its package."""
 
 

@@ -93,7 +93,10 @@ class Acting:
         """Let the requests of a lane wait for some minutes."""
         session.require(Scope.OPERATE)
         minutes = form.one("minutes").strip()
-        if not (minutes.isascii() and minutes.isdigit() and 0 < int(minutes) <= _DAY_MINUTES):
+        is_number = (
+            minutes.isascii() and minutes.isdigit() and len(minutes) <= len(str(_DAY_MINUTES))
+        )
+        if not (is_number and 0 < int(minutes) <= _DAY_MINUTES):
             raise Problem(Kind.INVALID, "minutes: 1 to 1440 are needed.", field="minutes")
         caller = session.caller
         await self._client.gate.pause_lane(

@@ -32,15 +32,14 @@ if TYPE_CHECKING:
     from stopline.ledger.limits import Limits
 
 
-def open_batch(limits: Limits, batch_id: str, head: BatchHead) -> Verb[None]:
-    """Write down what a batch is; what was said of it before stays. Nothing where nothing is."""
+def open_batch(limits: Limits, batch_id: str, head: BatchHead) -> Verb[str | None]:
+    """Write down what a batch is; what was said before stays. Whose it is, where that was said."""
     for field in ("name", "source"):
         if (value := getattr(head, field)) is not None:
             check_name(value, field)
     if head.reason is not None:
         check_reason(head.reason)
-    if any(head):
-        yield from run(commands.open_batch(limits, batch_id, head))
+    return (yield from run(commands.open_batch(limits, batch_id, head))) if any(head) else None
 
 
 def pause_batch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stopline.client.verbs.steps import Verb, run
 from stopline.contract import ReceiptKind, Refusal
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from stopline.ledger.commands import Replies
     from stopline.ledger.limits import Limits
     from stopline.ledger.values import Submission
+
+
+_REMEMBERED_MAX: Final = 1_000_000
+"""Targets: of more, a second request for one counts as another."""
 
 
 class Rehearsal:
@@ -41,6 +45,7 @@ class Rehearsal:
             return reply
         known = hash(submission.request.target)  # 64 bits of each: there may be millions
         if known not in self._wanted:
-            self._wanted.add(known)
+            if len(self._wanted) < _REMEMBERED_MAX:
+                self._wanted.add(known)
             return reply
         return Accepted(reply.receipt._replace(receipt=ReceiptKind.JOINED), dispatch=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stopline.client.verbs.dispatching import dispatch_promoted
+from stopline.client.verbs.looking import batch
 from stopline.client.verbs.reporting import batch_place, batch_places
 from stopline.client.verbs.steps import Verb, run
 from stopline.contract import (
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from stopline.contract import Actor, Target
     from stopline.ledger.limits import Limits
+
+_CANCELLING: Final = "it is being cancelled"
+"""Why a batch is paused while it is."""
 
 
 def cancel(
@@ -47,11 +51,18 @@ def cancel(
 def cancel_batch(
     limits: Limits, batch_id: str, by: str, actor: Actor | None = None
 ) -> Verb[dict[CancelResult, int]]:
-    """Cancel every request of a batch; the reply counts what came of it."""
+    """Cancel every request of a batch; the reply counts what came of it.
+
+    It is paused meanwhile: workers begin at its front, too, and would call for most of it first.
+    Whoever dies in between leaves it paused.
+    """
+    check_name(by, "by")
     place = yield from batch_place(batch_id)
     if actor is not None:  # once for all of them, and before the first
         text = commands.audit_text(AuditAction.CANCEL, actor, batch_id=batch_id)
         yield from run(commands.note(limits, text))
+    if (yield from batch(batch_id)).paused is None:
+        yield from run(commands.pause_batch(limits, batch_id, by, _CANCELLING, None))
     counts = dict.fromkeys(CancelResult, 0)
     while place is not None:
         found, place = yield from batch_places(place)
@@ -59,6 +70,10 @@ def cancel_batch(
         results = yield from cancel(limits, request_ids, by)
         for result in results.values():
             counts[result] += 1
+    paused = (yield from batch(batch_id)).paused
+    if paused is not None and paused.reason == _CANCELLING:
+        steered = yield from run(commands.resume_batch(limits, batch_id, None))
+        yield from dispatch_promoted(steered.told)
     return counts
 
 

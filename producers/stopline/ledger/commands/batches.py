@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stopline.ledger.commands.auditing import audit_options
-from stopline.ledger.commands.encoding import Promotions, members, options, promotions
+from stopline.ledger.commands.encoding import Promotions, members, options, promotions, text
 from stopline.ledger.values import Command
 
 if TYPE_CHECKING:
@@ -25,10 +25,12 @@ class Steered(NamedTuple):
     told: Promotions
 
 
-def open_batch(limits: Limits, batch_id: str, head: BatchHead) -> Command[None]:
-    """Write down what a batch is; what was said of it before stays."""
+def open_batch(limits: Limits, batch_id: str, head: BatchHead) -> Command[str | None]:
+    """Write down what a batch is; what was said before stays. Whose it is, where that was said."""
     known = [word for name, value in head._asdict().items() if value for word in (name, value)]
-    return Command("open_batch", (options(limits), batch_id, *known), lambda _reply: None)
+    return Command(
+        "open_batch", (options(limits), batch_id, *known), lambda reply: text(reply) or None
+    )
 
 
 def pause_batch(

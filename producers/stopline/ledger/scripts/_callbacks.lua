@@ -5,8 +5,8 @@
 --            last attempt as a JSON string, and the callback as JSON; or 'done' for an hour after it was
 -- CALLBACKS  sorted set: ids of those that wait, by when they are to be sent
 -- UNTOLD     sorted set: ids of those that were given up, by when
--- GONE       sorted set: URLs by when they answered 410: nothing is sent there for so long as dead letters
---            are kept, or until somebody sends one again
+-- GONE       sorted set: sources and URLs by when these answered 410: nothing of the source is sent there for
+--            so long as dead letters are kept, or until somebody sends one again
 local DONE_S = 3600
 
 local function read_callback(id)
@@ -22,8 +22,10 @@ local function write_callback(id, callback)
   redis.call('SET', CALLBACK .. id, raw, 'EX', options.dead_letter_ttl_s)
 end
 
-local function url_of(callback)
-  return cjson.decode(callback.document).url
+-- Whose URL it is: what one sender's says of his is nobody else's.
+local function subscriber_of(callback)
+  local document = cjson.decode(callback.document)
+  return document.source .. '\n' .. document.url
 end
 
 local function give_up(id, callback)
@@ -35,13 +37,13 @@ local function give_up(id, callback)
   redis.call('ZREMRANGEBYSCORE', UNTOLD, '-inf', whole(old))
 end
 
-local function is_gone(url)
-  local at = redis.call('ZSCORE', GONE, url)
+local function is_gone(subscriber)
+  local at = redis.call('ZSCORE', GONE, subscriber)
   return at and tonumber(at) > now - options.dead_letter_ttl_s * 1000000
 end
 
-local function note_gone(url)
-  redis.call('ZADD', GONE, whole(now), url)
+local function note_gone(subscriber)
+  redis.call('ZADD', GONE, whole(now), subscriber)
   redis.call('ZREMRANGEBYSCORE', GONE, '-inf', whole(now - options.dead_letter_ttl_s * 1000000))
   redis.call('EXPIRE', GONE, options.dead_letter_ttl_s)
 end

@@ -11,7 +11,7 @@ for index = 2, #ARGV, 2 do
   if redis.call('EXISTS', CALLBACK .. id) == 0 then
     local callback = {attempts = 0, first_at = now, said = '', document = document}
     new = new + 1
-    if is_gone(url_of(callback)) then
+    if is_gone(subscriber_of(callback)) then
       callback.said = '"the URL answered 410 (gone) before"'
       give_up(id, callback)
     else

@@ -15,7 +15,7 @@ for index = 3, #ARGV do
   if callback and drops then
     redis.call('DEL', CALLBACK .. id)
   elseif callback then
-    redis.call('ZREM', GONE, url_of(callback))
+    redis.call('ZREM', GONE, subscriber_of(callback))
     callback.attempts, callback.first_at = 0, now
     write_callback(id, callback)
     wait_until(id, now)

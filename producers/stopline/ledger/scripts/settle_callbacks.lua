@@ -26,7 +26,7 @@ local function settle(id, callback, follows, delay, said)
     write_callback(id, callback)
     return wait_until(id, now + delay)
   end
-  if follows == 'gone' then note_gone(url_of(callback)) end
+  if follows == 'gone' then note_gone(subscriber_of(callback)) end
   give_up(id, callback)
 end
 
