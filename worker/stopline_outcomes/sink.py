@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stopline.client.sinks import AsyncSinks
-    from stopline.contract import Outcome
-    from stopline.ledger.sinks import SinkEntry
+    from stopline.contract import Outcome, SinkEntry
 
 _log = logging.getLogger(__name__)
 _TOGETHER: Final = 500

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stopline.client.views import AsyncTake, Take
-    from stopline.contract import Sinks
+    from stopline.contract import SinkEntry, Sinks
     from stopline.ledger.limits import Limits
-    from stopline.ledger.sinks import SinkEntry
 
 
 class SinkViews:

@@ -112,7 +112,7 @@ from stopline.contract.requests import (
     StopRequest,
     check_reason,
 )
-from stopline.contract.sinks import SINK_LATE_S, Sinks, SinkView
+from stopline.contract.sinks import SINK_LATE_S, SinkEntry, Sinks, SinkView
 from stopline.contract.targets import Target
 from stopline.contract.times import (
     Moment,
@@ -199,6 +199,7 @@ __all__ = [
     "RequestFilter",
     "ResumeResult",
     "ServerMemory",
+    "SinkEntry",
     "SinkView",
     "Sinks",
     "Snapshot",

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from stopline.contract.outcomes import Outcome
+
 SINK_LATE_S: Final = 60.0
 """Whoever is so far behind is told of."""
+
+
+class SinkEntry(NamedTuple):
+    """An entry of the stream; without an outcome it is none that this version can read."""
+
+    place: str
+    outcome: Outcome | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ had not acknowledged goes to another one. `scripts/_stream.lua` trims behind the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stopline.contract import Outcome, Sinks, SinkView
+from stopline.contract import Outcome, SinkEntry, Sinks, SinkView
 from stopline.ledger import keys
 from stopline.ledger.commands.encoding import options, text
 from stopline.ledger.values import Command
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stopline.ledger.limits import Limits
-
-
-class SinkEntry(NamedTuple):
-    """An entry of the stream; without an outcome it is none that this version can read."""
-
-    place: str
-    outcome: Outcome | None
 
 
 Entries = tuple[SinkEntry, ...]
