@@ -50,6 +50,12 @@ def test_a_batch_by_mistake_is_seen_line_by_line_and_undone(stack: Stack, tmp_pa
     assert b"accepted" in tried.stdout  # it would be new: a call that began before cannot serve it
     again = stack.run("batches", "redrive", batch_id, "--outcome", "rejected", "--json")
     assert orjson.loads(again.stdout) == {"redriven": 1, "accepted": 1}
+    bad = stack.run("resumed", "--file", "-", stdin=b"user_id,task_id\nu,1\nu,\n")
+    assert bad.returncode == 2
+    assert b"nothing was told" in bad.stderr
+    resumed = stack.run("resumed", "--file", "-", "--json", stdin=undone.stdout)
+    assert orjson.loads(resumed.stdout) == {"resumed": 2, "superseded": 0, "in_flight": 0}
+    assert stack.run("batches", "undo", batch_id).stdout == b"user_id,task_id,sub_user_id\n"
     unknown = stack.run("batches", "report", "none")
     assert unknown.returncode == 2
     assert b"no batch none" in unknown.stderr

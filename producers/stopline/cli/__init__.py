@@ -56,7 +56,7 @@ COMMANDS: Final = {
     ),
     "cancel": ("stopline.cli.requests:cancel", "Cancel a request, or every request of a batch."),
     "resumed": (
-        "stopline.cli.requests:resumed",
+        "stopline.cli.resuming:resumed",
         "Tell that a task was resumed: stops issued before are superseded.",
     ),
     "lane": ("stopline.cli.lanes:app", "Pause a lane, let it go on, see which are paused."),

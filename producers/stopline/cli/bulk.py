@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -17,7 +14,7 @@ from stopline.bulk.lines import Line, LineError
 from stopline.bulk.reading import Format, Scan
 from stopline.bulk.rejected import RejectedFile
 from stopline.bulk.sending import Report, rehearse, send
-from stopline.cli import output
+from stopline.cli import files, output
 from stopline.cli.options import AsJson, TimeoutS
 from stopline.cli.watching import watch_batch
 from stopline.client.sync_client import StopClient
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-_STDIN = "-"
 _SHOWN_ERRORS = 5
 
 
@@ -63,8 +59,8 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
     """Stop many tasks; the same file again resumes what was interrupted and doubles nothing."""
     _check_options(batch_id, rejected, waits=wait, limits_its_wait=timeout_s is not None)
     defaults = {"lane": lane, "source": source} | ({} if reason is None else {"reason": reason})
-    with _opened(file) as opened, reading.seekable(opened) as stream:
-        scanned = _scan(file, stream)
+    with files.opened(file) as opened, reading.seekable(opened) as stream:
+        scanned = files.scan(file, stream)
         job = _Job(
             stream,
             scanned,
@@ -75,7 +71,7 @@ def bulk(  # noqa: PLR0913, PLR0917  # each is an option
         )
         if strict:
             job.check()
-        input_ = None if file == _STDIN else Path(file)
+        input_ = None if file == files.STDIN else Path(file)
         if dry_run:
             with _listed(rejected, input_) as listed:
                 job.rehearse(listed, as_json=as_json)
@@ -102,43 +98,21 @@ def _check_options(
         raise InvalidRequestError("--batch-id: 1 to 128 of the characters A-Z a-z 0-9 . _ ~ -")
     if limits_its_wait and not waits:
         raise InvalidRequestError("--timeout goes with --wait")
-    if rejected is not None and str(rejected) == _STDIN:
+    if rejected is not None and str(rejected) == files.STDIN:
         raise InvalidRequestError("--rejected names a file; - is for FILE alone")
 
 
 def _name_of(file: str) -> str | None:
     """The name of the file, as far as a name of a batch can be it."""
     name = "".join(one for one in Path(file).name if one.isprintable())[:200]
-    return name if file != _STDIN else None
+    return name if file != files.STDIN else None
 
 
 def _beside(name: str, batch_id: str) -> Path:
     """Where refused lines go: beside a file; for what is none (a pipe, stdin), here."""
     path = Path(name)
-    stem = name if name != _STDIN and path.is_file() else batch_id
+    stem = name if name != files.STDIN and path.is_file() else batch_id
     return Path(f"{stem}.rejected.jsonl")
-
-
-@contextmanager
-def _opened(name: str) -> Iterator[IO[bytes]]:
-    if name == _STDIN:
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = Path(name).open("rb")  # noqa: SIM115  # closed below
-    except OSError as error:
-        raise InvalidRequestError(f"cannot read {name}: {error.strerror}") from None
-    with stream:
-        if stat.S_ISCHR(os.fstat(stream.fileno()).st_mode) and not stream.isatty():
-            raise InvalidRequestError(f"cannot read {name}: it is a device")
-        yield stream
-
-
-def _scan(name: str, stream: IO[bytes]) -> Scan:
-    try:
-        return reading.scan(stream)
-    except OSError as error:
-        raise InvalidRequestError(f"cannot read {name}: {error.strerror}") from None
 
 
 class _Job:

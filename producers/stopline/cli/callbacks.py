@@ -78,6 +78,8 @@ def _chosen(client: StopClient, ids: list[str] | None, url: str | None, *, all_:
 
 def _tell(results: Mapping[str, bool], *, as_json: bool) -> None:
     done = sum(results.values())
+    if results and not done:
+        raise InvalidRequestError(f"none of the {len(results)} is among the callbacks given up")
     counts = {"done": done, "unknown": len(results) - done}
     output.print_counts(counts, as_json=as_json)
 

@@ -1,4 +1,4 @@
-"""Commands for single requests and batches: stop, status, batch, cancel, resumed."""
+"""Commands for single requests and batches: stop, status, batch, cancel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stopline.cli import output
 from stopline.cli.options import AsJson, ByOperator, SubUserId, TimeoutS, operator
 from stopline.cli.watching import watch_batch
 from stopline.client.sync_client import StopClient
-from stopline.contract import CancelResult, Lane, OutcomeKind, StopRequest, parse_moment
+from stopline.contract import CancelResult, Lane, OutcomeKind, StopRequest
 from stopline.errors import InvalidRequestError
 from stopline.exits import Exit
 
@@ -137,25 +137,3 @@ def cancel(
                 raise InvalidRequestError(f"the ledger knows no request {request_id}")
             counts = {kind: int(kind is result) for kind in CancelResult}
     output.print_counts(counts, as_json=as_json)
-
-
-def resumed(
-    user_id: UserId,
-    task_id: TaskId,
-    sub_user_id: SubUserId = None,
-    at: Annotated[
-        str | None, typer.Option(help="When it was resumed (RFC 3339); now if left out.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Tell that a task was resumed: stops issued before are superseded."""
-    moment = parse_moment(at, "--at") if at else None
-    with StopClient() as client:
-        result = client.resumed(user_id, task_id, sub_user_id, at=moment, actor=operator())
-    if as_json:
-        output.print_json(result.model_dump(mode="json"))
-    else:
-        superseded = ", ".join(result.superseded) or "nothing"
-        output.console.print(
-            output.facts({"superseded": superseded, "in flight": result.in_flight})
-        )

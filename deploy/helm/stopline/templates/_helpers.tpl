@@ -70,6 +70,12 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
               path: {{ .path }}
     {{- end }}
     {{- end }}
+{{- range .root.Values.extraSecrets }}
+- name: extra-{{ . }}
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
 - name: tmp
   emptyDir: {}
 {{- end -}}
@@ -78,6 +84,11 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 - name: secrets
   mountPath: /run/secrets/stopline
   readOnly: true
+{{- range .Values.extraSecrets }}
+- name: extra-{{ . }}
+  mountPath: /run/secrets/extra/{{ . }}
+  readOnly: true
+{{- end }}
 - name: tmp
   mountPath: /tmp
 {{- end -}}
