@@ -307,3 +307,5 @@ def test_places_that_are_kept_no_more_take_no_time(desk: Desk) -> None:
     for _ in range(3):
         found += _batches_of(desk.sweep(limit=100))
     assert found == ["b"] * 10
+    (left,) = client.lrange(keys.BACKLOG + "bulk:b:gone", 0, -1)
+    assert int(left.split(b"-")[0]) <= 3 * 1_100 * 100  # so many looks a sweep, of a chunk each

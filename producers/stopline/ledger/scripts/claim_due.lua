@@ -56,11 +56,11 @@ local function take_turns(lane)
   while has_turns(lane) do
     local most = math.min(room, room_at_gate(lane))
     if most <= 0 or looks >= LOOKS_MAX then return true end
-    looks = looks + 1
-    for _, id in ipairs(next_piece(lane, most)) do
+    local piece, looked = next_piece(lane, most)
+    looks = looks + looked + #piece
+    for _, id in ipairs(piece) do
       local before = #grants
       look_at(DUE .. lane, id)
-      looks = looks + 1
       if #grants > before then room = room - 1 end
     end
   end
