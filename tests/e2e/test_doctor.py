@@ -18,6 +18,7 @@ def _findings(stack: Stack) -> dict[str, dict[str, str]]:
 def test_everything_that_the_promise_rests_on_is_looked_at(stack: Stack) -> None:
     stack.api.start()
     assert set(_findings(stack)) == {
+        "ledger",
         "settings",
         "timeouts",
         "API token",

@@ -268,10 +268,10 @@ SCRIPTS = [
         "    all = false\n",
     ),
     Mutant(
-        "what waits for its turn waits for ever",
+        "what waits for its turn is kept for ever",
         "memory",
-        "  keep(TURNS .. line.lane, whole(seconds))\n",
-        "",
+        "  keep(key, whole(seconds))\n  local batch_id",
+        "  local batch_id",
     ),
     Mutant(
         "a batch is said to have stopped what others had",

@@ -64,7 +64,7 @@ def pause(
     """
     with StopClient() as client:
         found = client.batches.pause(
-            batch_id, reason=reason, by=by or operator().name, actor=operator()
+            batch_id, reason=reason, by=operator().name if by is None else by, actor=operator()
         )
     if not found.pending and not as_json:
         output.say("all that was sent of it has ended already; what is still to come waits")
@@ -89,7 +89,7 @@ def cancel(batch_id: _BatchId, by: ByOperator = None, as_json: AsJson = False) -
     """
     with StopClient() as client:
         actor = operator()
-        counts = client.cancel_batch(batch_id, by=by or actor.name, actor=actor)
+        counts = client.cancel_batch(batch_id, by=actor.name if by is None else by, actor=actor)
     output.print_counts(counts, as_json=as_json)
 
 
@@ -109,7 +109,7 @@ def redrive(
     with StopClient() as client:
         receipts = client.batches.redrive(
             batch_id,
-            by=by or operator().name,
+            by=operator().name if by is None else by,
             outcomes=outcome or (),
             reason=reason,
             actor=operator(),

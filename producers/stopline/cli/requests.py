@@ -130,9 +130,11 @@ def cancel(
     actor = operator()
     with StopClient() as client:
         if batch_id is not None:
-            counts = client.cancel_batch(batch_id, by=by or actor.name, actor=actor)
+            counts = client.cancel_batch(batch_id, by=actor.name if by is None else by, actor=actor)
         else:
-            result = client.cancel(str(request_id), by=by or actor.name, actor=actor)
+            result = client.cancel(
+                str(request_id), by=actor.name if by is None else by, actor=actor
+            )
             if result is CancelResult.UNKNOWN:
                 raise InvalidRequestError(f"the ledger knows no request {request_id}")
             counts = {kind: int(kind is result) for kind in CancelResult}
