@@ -225,7 +225,7 @@ def run(count: int) -> Report:
                 with (
                     bench.fleet(stopline, _CONDITIONS) as fleet,
                     bench.fleet(stopline, replace(_CONDITIONS, processes=1)) as doomed,
-                    QueueMemory(bench.server) as queue,
+                    QueueMemory(bench.server, batch_id) as queue,
                 ):
                     steering = Steering(client, batch_id, target, report, doomed)
                     _drain(bench, fleet, onlooker, steering, count)

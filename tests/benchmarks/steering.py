@@ -30,6 +30,7 @@ class QueueMemory:
     """The most that a lane's queue, and what waits for its turn, took; looked at by a thread."""
 
     client: redis.Redis
+    batch_id: str
     most: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -43,8 +44,10 @@ class QueueMemory:
         self._thread.join()
 
     def _look(self) -> None:
+        lane = Lane.BULK
+        line = f"{keys.BACKLOG}{lane}:b:{self.batch_id}"
+        names = (lane.queue, f"{keys.TURNS}{lane}", line)
         while not self._over.wait(0.05):
-            names = [Lane.BULK.queue, *self.client.keys(keys.BACKLOG + "*")]
             used: list[Any] = [self.client.memory_usage(name, samples=0) for name in names]
             self.most = max(self.most, sum(one or 0 for one in used))
 
