@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+import csv
+import io
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SECONDS_READ_BETTER_S: Final = 120
 
@@ -32,3 +37,10 @@ def duration_text(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def csv_row(cells: Iterable[object]) -> str:
+    """A row of CSV, with its end of line."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()

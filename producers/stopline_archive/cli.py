@@ -12,8 +12,9 @@ import typer
 from stopline.cli import output
 from stopline.cli.options import AsJson
 from stopline.contract import OutcomeKind, parse_moment
-from stopline.errors import InvalidRequestError, InvalidSettingsError
+from stopline.errors import InvalidRequestError
 from stopline.settings.model import Settings
+from stopline_archive.installed import require_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,7 @@ def history(  # noqa: PLR0913, PLR0917  # each is an option
     """Show what became of requests, from the archive: who stopped a task, when and why."""
     if as_csv and as_json:
         raise InvalidRequestError("give either --csv or --json")
-    _require()
+    require_installed()
     from stopline_archive.opening import open_archive  # noqa: PLC0415  # --help needs none of it
     from stopline_archive.places import HistoryFilter  # noqa: PLC0415
 
@@ -58,18 +59,6 @@ def history(  # noqa: PLR0913, PLR0917  # each is an option
             _write_csv(islice(found, most))
         else:
             output.print_some(found, most or sys.maxsize, _print, as_json=as_json)
-
-
-def _require() -> None:
-    """Say what to install where only the library is."""
-    try:
-        import alembic  # noqa: F401, PLC0415
-        import sqlalchemy  # noqa: F401, PLC0415
-    except ImportError:
-        raise InvalidSettingsError(
-            "The archive's packages are not installed: install the extra 'outcomes' (in a "
-            "checkout: pip install '.[outcomes]')"
-        ) from None
 
 
 def _write_csv(found: Iterator[Outcome]) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from stopline.texts import csv_row
 
+if TYPE_CHECKING:
     from stopline.contract import Outcome
 
 COLUMNS: Final = (
@@ -39,13 +37,13 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 def head() -> str:
     """The first line."""
-    return _line(COLUMNS)
+    return csv_row(COLUMNS)
 
 
 def row(one: Outcome) -> str:
     """An outcome; an empty cell is null, and `attempts` says how many there were."""
     document = {**one.to_json(), "attempts": len(one.attempts)}
-    return _line(_cell(name, document.get(name)) for name in COLUMNS)
+    return csv_row(_cell(name, document.get(name)) for name in COLUMNS)
 
 
 def _cell(name: str, value: object) -> str:
@@ -53,9 +51,3 @@ def _cell(name: str, value: object) -> str:
     # What somebody wrote must not be a formula in whoever's spreadsheet (OWASP, CSV injection).
     is_formula = name in _TEXTS and text.startswith(_FORMULA)
     return f"'{text}" if is_formula else text
-
-
-def _line(cells: Iterable[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()

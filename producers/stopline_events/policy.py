@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003  # pydantic reads annotations at run time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 from pydantic import NonNegativeInt  # noqa: TC002  # pydantic reads annotations at run time
 from pydantic_settings import SettingsConfigDict
 
-from stopline.settings.environment import EnvironmentSettings
+from stopline.settings.environment import ServiceSettings
 from stopline_events.decisions import Ignored, Ruled, decide
 from stopline_events.rules.book import EVENT_BYTES_MAX
 from stopline_events.rules.rule_file import RuleFile
@@ -18,7 +18,6 @@ from stopline_events.rules.tally import RuleTally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
 
     from stopline import AsyncStopClient
     from stopline_events.cloud_events import Event
@@ -28,7 +27,7 @@ _BUFFERED_MAX: Final = 2_000
 _CHUNK: Final = 250
 
 
-class PolicySettings(EnvironmentSettings):
+class PolicySettings(ServiceSettings):
     """The settings of rules, for gateway and bridge alike. Build it with `load()`."""
 
     model_config = SettingsConfigDict(env_prefix="STOPLINE_POLICY_")
@@ -37,11 +36,6 @@ class PolicySettings(EnvironmentSettings):
     """Rules over events. None: only the fixed types mean something."""
     record_max: NonNegativeInt = 0
     """How many of the last events are kept for `stopline policy replay`; 0: none."""
-
-    @classmethod
-    def load(cls, **overrides: Any) -> Self:
-        """Read the settings; raises `InvalidSettingsError`."""
-        return cls.read({name: value for name, value in overrides.items() if value is not None})
 
 
 class Policy:

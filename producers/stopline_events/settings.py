@@ -5,14 +5,13 @@ from __future__ import annotations
 import ssl
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003  # pydantic reads annotations at run time
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from pydantic import Field, PositiveInt, SecretStr, model_validator
+from pydantic import Field, PositiveInt, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from stopline.errors import InvalidSettingsError
-from stopline.settings.environment import EnvironmentSettings, Seconds
-from stopline.settings.secret_files import read_secret
+from stopline.settings.environment import Seconds, ServiceSettings
 
 PREFIX: Final = "STOPLINE_BRIDGE_"
 
@@ -26,7 +25,7 @@ class KafkaSecurity(StrEnum):
     SASL_SSL = "SASL_SSL"
 
 
-class BridgeSettings(EnvironmentSettings):
+class BridgeSettings(ServiceSettings):
     """Every setting with its default. Build it with `load()`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX)
@@ -47,24 +46,6 @@ class BridgeSettings(EnvironmentSettings):
     kafka_password: SecretStr | None = None
     kafka_password_file: Path | None = None
     kafka_ca_file: Path | None = None
-
-    @model_validator(mode="after")
-    def _one_source_each(self) -> Self:
-        for field in ("url", "kafka_password"):
-            if getattr(self, field) is not None and getattr(self, f"{field}_file") is not None:
-                variable = f"{PREFIX}{field.upper()}"
-                msg = f"set either {variable} or {variable}_FILE, not both"
-                raise ValueError(msg)
-        return self
-
-    @classmethod
-    def load(cls, **overrides: Any) -> Self:
-        """Read the settings; arguments go before variables and `.env`.
-
-        Raises:
-            InvalidSettingsError: naming each variable that is wrong, and what is wrong with it.
-        """
-        return cls.read({name: value for name, value in overrides.items() if value is not None})
 
     def address(self) -> str:
         """The URL; raises `InvalidSettingsError` where there is none."""
@@ -95,10 +76,3 @@ class BridgeSettings(EnvironmentSettings):
         if path is not None and not path.is_file():
             raise InvalidSettingsError(f"{PREFIX}KAFKA_CA_FILE: there is no file {path}")
         return None if path is None else str(path)
-
-    def _secret(self, field: str) -> str | None:
-        value: SecretStr | None = getattr(self, field)
-        if value is not None:
-            return value.get_secret_value()
-        path: Path | None = getattr(self, f"{field}_file")
-        return None if path is None else read_secret(path, f"{PREFIX}{field.upper()}_FILE")

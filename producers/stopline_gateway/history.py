@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from stopline.errors import StoplineError, UnavailableError
+from stopline_archive.installed import is_installed
 from stopline_gateway.problems import Kind, Problem, retry_after
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class History:
 
     def _check_failed(self) -> None:
         """What failed a moment ago is not tried again for each who asks: it may take seconds."""
-        if find_spec("sqlalchemy") is None or find_spec("alembic") is None:
+        if not is_installed():
             raise Problem(
                 Kind.NO_ARCHIVE, "Here the archive's packages are not installed (outcomes)."
             )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, PositiveInt
 from pydantic_settings import SettingsConfigDict
 
 from stopline.contract import Rate, RateText
 from stopline.errors import InvalidSettingsError
-from stopline.settings.environment import EnvironmentSettings, Seconds
+from stopline.settings.environment import Seconds, ServiceSettings
 
 if TYPE_CHECKING:
     from stopline_gateway.keys_file import Keys
@@ -22,7 +22,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 _KILO, _MEGA, _GIGA = 1 << 10, 1 << 20, 1 << 30
 
 
-class GatewaySettings(EnvironmentSettings):
+class GatewaySettings(ServiceSettings):
     """Every setting with its default; times in seconds, sizes in bytes. Build it with `load()`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX)
@@ -60,15 +60,6 @@ class GatewaySettings(EnvironmentSettings):
     """Streams of outcomes of one process."""
     drain_s: Seconds = 10
     """How long calls in progress may go on after SIGTERM; who waits is told to come back."""
-
-    @classmethod
-    def load(cls, **overrides: Any) -> Self:
-        """Read the settings; arguments go before variables and `.env`.
-
-        Raises:
-            InvalidSettingsError: naming each variable that is wrong, and what is wrong with it.
-        """
-        return cls.read({name: value for name, value in overrides.items() if value is not None})
 
     @property
     def default_rate(self) -> Rate | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
@@ -18,6 +17,7 @@ from stopline.contract import DeadMessage, Outcome
 from stopline_events.decisions import STOP
 from tests.conftest import wait_until
 from tests.support.brokers import KafkaBroker, Nats
+from tests.support.processes import ServiceProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,41 +45,6 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBrok
     broker.kill()
 
 
-class BridgeProcess:
-    """A bridge as a process."""
-
-    def __init__(self, stack: Stack, *arguments: str, **variables: str) -> None:
-        self._stack, self._arguments, self._variables = stack, arguments, variables
-        self._log = stack.directory / "bridge.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        stack.at_end(self.kill)
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "stopline.cli", "bridge", *self._arguments],
-                env={**self._stack.environment, **self._variables, "PATH": ""},
-                cwd=self._stack.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def end(self) -> int:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(30)
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text("utf-8", "replace")
-
-
 def _events(seed: int, count: int) -> list[bytes]:
     """Events in no order, some of them twice or more often; and two that are none."""
     events = [
@@ -102,7 +67,7 @@ def _events(seed: int, count: int) -> list[bytes]:
 
 
 def _check(
-    stack: Stack, bridge: BridgeProcess, count: int, send: Callable[[Sequence[bytes]], None]
+    stack: Stack, bridge: ServiceProcess, count: int, send: Callable[[Sequence[bytes]], None]
 ) -> None:
     """Send events while a bridge reads and is killed: each event's stop is there once."""
     events = _events(7, count)
@@ -162,7 +127,7 @@ def test_a_redis_stream(stack: Stack, count: int) -> None:
                 pipe.xadd("stops", {"event": event})
             pipe.execute()
 
-    _check(stack, BridgeProcess(stack, "redis-stream", "stops", **_SOON), count, send)
+    _check(stack, ServiceProcess(stack, "bridge", "redis-stream", "stops", **_SOON), count, send)
 
 
 @counts
@@ -179,7 +144,7 @@ def test_nats(stack: Stack, nats_server: Nats, count: int) -> None:
 
     asyncio.run(publish(()))
     variables = {"STOPLINE_BRIDGE_URL": nats_server.url}
-    bridge = BridgeProcess(stack, "nats", name, **_SOON, **variables)
+    bridge = ServiceProcess(stack, "bridge", "nats", name, **_SOON, **variables)
     _check(stack, bridge, count, lambda events: asyncio.run(publish(events)))
 
 
@@ -197,7 +162,7 @@ def test_a_header_of_a_publishers_is_no_word_of_the_server(stack: Stack, nats_se
 
     asyncio.run(publish())
     variables = {"STOPLINE_BRIDGE_URL": nats_server.url}
-    bridge = BridgeProcess(stack, "nats", "ODD", **_SOON, **variables)
+    bridge = ServiceProcess(stack, "bridge", "nats", "ODD", **_SOON, **variables)
     bridge.start()
     wait_until(lambda: _received(stack) == 5, what="all five")
     assert bridge.end() == 0, bridge.log
@@ -216,7 +181,9 @@ def test_kafka(stack: Stack, kafka_broker: KafkaBroker, count: int) -> None:
         await producer.stop()
 
     kafka_broker.create_topic(topic, partitions=3)
-    bridge = BridgeProcess(stack, "kafka", topic, "--servers", kafka_broker.servers, **_SOON)
+    bridge = ServiceProcess(
+        stack, "bridge", "kafka", topic, "--servers", kafka_broker.servers, **_SOON
+    )
     _check(stack, bridge, count, lambda events: asyncio.run(produce(events)))
 
 
@@ -249,7 +216,9 @@ def test_a_header_that_is_no_text_holds_nobody_up(stack: Stack, kafka_broker: Ka
         env={**stack.environment, "AIOKAFKA_NO_EXTENSIONS": "1"},
         check=True,
     )
-    bridge = BridgeProcess(stack, "kafka", "odd", "--servers", kafka_broker.servers, **_SOON)
+    bridge = ServiceProcess(
+        stack, "bridge", "kafka", "odd", "--servers", kafka_broker.servers, **_SOON
+    )
     bridge.start()
     wait_until(lambda: _received(stack) == 6, what="all that can be read")
     wait_until(lambda: stack.client.dead_count() == 2, what="what cannot")
@@ -286,7 +255,7 @@ def test_a_stream_of_fields_needs_no_json(stack: Stack) -> None:
     with stack.client_of_server() as server:
         server.xadd("stops", {"user_id": "u", "task_id": "1", "reason": "über"})
         server.xadd("stops", {"user_id": "u"})
-    bridge = BridgeProcess(stack, "redis-stream", "stops")
+    bridge = ServiceProcess(stack, "bridge", "redis-stream", "stops")
     bridge.start()
     wait_until(lambda: len(list(stack.client.dead_letters())) == 1)
     wait_until(lambda: _received(stack) == 1)
@@ -299,7 +268,7 @@ def test_a_stream_of_fields_needs_no_json(stack: Stack) -> None:
 
 def test_a_stream_that_is_away_is_waited_for(stack: Stack, tmp_path: Path) -> None:
     server = Nats(tmp_path / "away")
-    bridge = BridgeProcess(stack, "nats", "STOPS", STOPLINE_BRIDGE_URL=server.url)
+    bridge = ServiceProcess(stack, "bridge", "nats", "STOPS", STOPLINE_BRIDGE_URL=server.url)
     bridge.start()
     wait_until(lambda: "it is tried again" in bridge.log)
     wait_until(lambda: b"waits: nats STOPS" in stack.run("health").stderr, limit_s=30)

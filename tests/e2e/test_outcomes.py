@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-import os
-import subprocess
-import sys
 import threading
 import zlib
 from typing import TYPE_CHECKING, Self
@@ -22,6 +19,7 @@ from tests.conftest import wait_until
 from tests.outcomes.conftest import postgres
 from tests.outcomes.receiver import OK, SECRET, Receiver, status
 from tests.support.postgres import Postgres, needs_postgres
+from tests.support.processes import ServiceProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,36 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["postgres"]  # a fixture
 _COUNT = 10_000
 _KILLS = 3
-
-
-class Outcomes:
-    """`stopline outcomes run` as a process."""
-
-    def __init__(self, stack: Stack, **variables: str) -> None:
-        self._stack = stack
-        self._variables = variables
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with (self._stack.directory / "outcomes.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "stopline.cli", "outcomes", "run"],
-                env={**os.environ, **self._stack.environment, **self._variables},
-                cwd=self._stack.directory,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def end(self) -> int:
-        assert self._process is not None
-        self._process.terminate()
-        return self._process.wait(30)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgres)])
@@ -91,7 +59,7 @@ def test_each_outcome_is_in_the_archive_once_whoever_is_killed(
 ) -> None:
     stack.api.start([{"task_id": "bad-*", "replies": [{"http_status": 400}], "for_ever": True}])
     stack.worker()
-    sink = Outcomes(stack)
+    sink = ServiceProcess(stack, "outcomes", "run")
     sink.start()
     try:
         wait_until(lambda: _waiting(stack) is not None, what="the sink")
@@ -123,7 +91,7 @@ def test_each_outcome_is_in_the_archive_once_whoever_is_killed(
 def test_history_tells_who_stopped_a_task_and_why(stack: Stack) -> None:
     stack.api.start()
     stack.worker()
-    sink = Outcomes(stack)
+    sink = ServiceProcess(stack, "outcomes", "run")
     sink.start()
     try:
         wait_until(lambda: _waiting(stack) is not None, what="the sink")
@@ -211,7 +179,7 @@ def test_each_of_ten_thousand_is_told_whoever_is_killed(stack: Stack) -> None:
         variables = {"FILE": str(file), "TIMEOUT_S": "2", "BACKOFF_BASE_S": "0.1"}
         variables |= {"BACKOFF_CAP_S": "1"}
         named = {f"STOPLINE_CALLBACKS_{name}": value for name, value in variables.items()}
-        sink = Outcomes(stack, **named)
+        sink = ServiceProcess(stack, "outcomes", "run", **named)
         sink.start()
         try:
             wait_until(lambda: len(stack.client.sinks.view().views) == 2, what="the sinks")

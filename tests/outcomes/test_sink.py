@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -16,7 +17,7 @@ from stopline.ledger import keys
 from stopline_outcomes.sink import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 MOST: Final = 1_000_000
 
@@ -76,6 +77,15 @@ def _run(redis_url: str, scene: Callable[[AsyncStopClient], Awaitable[None]]) ->
     asyncio.run(main())
 
 
+@asynccontextmanager
+async def _running(sink: Sink) -> AsyncIterator[None]:
+    """A sink at work; it ends as it should."""
+    task = asyncio.create_task(sink.run())
+    yield
+    sink.end()
+    await asyncio.wait_for(task, 30)
+
+
 async def _open(client: AsyncStopClient, name: str = "shelf", most: int = MOST) -> None:
     await client.sinks.open(name, most)
 
@@ -89,12 +99,10 @@ def test_a_sink_gets_each_outcome_and_acknowledges_it(redis_url: str, ledger: re
     async def scene(client: AsyncStopClient) -> None:
         shelf = Shelf()
         sink = Sink(client.sinks, shelf, "reader", MOST)
-        running = asyncio.create_task(sink.run())
-        await _until(lambda: bool(ledger.exists(keys.SINKS)))
-        await asyncio.to_thread(_end_some, redis_url, 1200)
-        await _until(lambda: sink.kept == 1200)
-        sink.end()
-        await running
+        async with _running(sink):
+            await _until(lambda: bool(ledger.exists(keys.SINKS)))
+            await asyncio.to_thread(_end_some, redis_url, 1200)
+            await _until(lambda: sink.kept == 1200)
         assert set(shelf.kept.values()) == {1}
 
     _run(redis_url, scene)
@@ -118,10 +126,8 @@ def test_what_a_reader_that_died_had_goes_to_another(
         dying.cancel()
         heir = Shelf()
         sink = Sink(client.sinks, heir, "heir", MOST)
-        running = asyncio.create_task(sink.run())
-        await _until(lambda: heir.kept.total() >= 700)
-        sink.end()
-        await running
+        async with _running(sink):
+            await _until(lambda: heir.kept.total() >= 700)
         assert len(heir.kept) == 700
 
     _run(redis_url, scene)
@@ -139,10 +145,8 @@ def test_who_fails_gets_the_same_again(redis_url: str, monkeypatch: pytest.Monke
         shelf = Shelf()
         shelf.fails = 2
         sink = Sink(client.sinks, shelf, "reader", MOST)
-        running = asyncio.create_task(sink.run())
-        await _until(lambda: sink.kept == 10)
-        sink.end()
-        await running
+        async with _running(sink):
+            await _until(lambda: sink.kept == 10)
 
     _run(redis_url, scene)
 
@@ -241,10 +245,8 @@ def test_who_is_stopped_while_it_cannot_keep_leaves_what_it_was_given_to_others(
         shelf = Shelf()
         shelf.fails = 1000
         sink = Sink(client.sinks, shelf, "reader", MOST)
-        running = asyncio.create_task(sink.run())
-        await _until(lambda: shelf.fails < 1000)
-        sink.end()
-        await running
+        async with _running(sink):
+            await _until(lambda: shelf.fails < 1000)
         assert _view(redis_url).views[0].waiting == 10
         left = await client.sinks.take_over("shelf", "heir", 0.0, 100)
         assert len(left) == 10
@@ -261,16 +263,14 @@ def test_a_stream_that_is_gone_takes_no_sink_along(
     async def scene(client: AsyncStopClient) -> None:
         shelf = Shelf()
         sink = Sink(client.sinks, shelf, "reader", MOST)
-        running = asyncio.create_task(sink.run())
-        for gone in (ledger.flushall, lambda: _forget(redis_url)):
-            await _until(lambda: bool(ledger.exists(keys.SINKS)))
-            gone()
-            kept = sink.kept
-            await _until(lambda: bool(ledger.exists(keys.SINKS)))
-            await asyncio.to_thread(_end_some, redis_url, 5, f"b{kept}")
-            await _until(lambda: sink.kept >= kept + 5)  # noqa: B023
-        sink.end()
-        await running
+        async with _running(sink):
+            for gone in (ledger.flushall, lambda: _forget(redis_url)):
+                await _until(lambda: bool(ledger.exists(keys.SINKS)))
+                gone()
+                kept = sink.kept
+                await _until(lambda: bool(ledger.exists(keys.SINKS)))
+                await asyncio.to_thread(_end_some, redis_url, 5, f"b{kept}")
+                await _until(lambda: sink.kept >= kept + 5)  # noqa: B023
 
     _run(redis_url, scene)
 
@@ -305,10 +305,8 @@ def test_an_entry_that_is_no_outcome_is_passed_over(redis_url: str, ledger: redi
         await asyncio.to_thread(_end_some, redis_url, 3)
         shelf = Shelf()
         sink = Sink(client.sinks, shelf, "reader", MOST)
-        running = asyncio.create_task(sink.run())
-        await _until(lambda: sink.kept == 5)
-        sink.end()
-        await running
+        async with _running(sink):
+            await _until(lambda: sink.kept == 5)
         assert shelf.kept.total() == 3
 
     _run(redis_url, scene)

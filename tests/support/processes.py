@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -20,7 +21,6 @@ from celery import Celery
 from stopline import Lane, Settings, StopClient
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -202,6 +202,41 @@ class GatewayProcess:
     def kill(self) -> None:
         """Kill it and its processes."""
         _kill_with_children(self.process)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text("utf-8", "replace")
+
+
+class ServiceProcess:
+    """A command that runs until it is ended: `stopline bridge …`, `stopline outcomes run`."""
+
+    def __init__(self, stack: Stack, *command: str, **variables: str) -> None:
+        self._stack, self._command, self._variables = stack, command, variables
+        self._log = stack.directory / f"{command[0]}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        stack.at_end(self.kill)
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "stopline.cli", *self._command],
+                env={**self._stack.environment, **self._variables, "PATH": ""},
+                cwd=self._stack.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def end(self) -> int:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(30)
 
     @property
     def log(self) -> str:

@@ -8,7 +8,6 @@ import secrets
 import signal
 import socket
 from contextlib import suppress
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,9 +16,10 @@ from rich.table import Table
 
 from stopline.cli import output
 from stopline.cli.options import AsJson
-from stopline.errors import InvalidRequestError, InvalidSettingsError
+from stopline.errors import InvalidRequestError
 from stopline.logs import configure_logging
 from stopline.supervised import drain_with_supervisor
+from stopline_archive.installed import require_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ app = typer.Typer(
 @app.command()
 def run() -> None:
     """Read outcomes for every sink that is set up, until it is stopped."""
-    _require()
+    require_installed()
     configure_logging("info")
     drain_with_supervisor()
     asyncio.run(_run())
@@ -85,14 +85,6 @@ def _cells(one: SinkView) -> Iterator[str]:
     yield str(one.readers)
     yield "?" if one.waiting is None else f"{one.waiting:,}"
     yield "-" if one.oldest_s is None else f"{one.oldest_s:,.0f} s"
-
-
-def _require() -> None:
-    if find_spec("sqlalchemy") is None or find_spec("alembic") is None:
-        raise InvalidSettingsError(
-            "The packages of what leaves are not installed: install the extra 'outcomes' (in a "
-            "checkout: pip install '.[outcomes]')"
-        )
 
 
 async def _run() -> None:

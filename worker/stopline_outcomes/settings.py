@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  # pydantic reads annotations at run time
-from typing import Any, Final, Self
+from typing import Final
 
 from pydantic import Field, PositiveInt
 from pydantic_settings import SettingsConfigDict
 
-from stopline.settings.environment import EnvironmentSettings, Seconds
+from stopline.settings.environment import Seconds, ServiceSettings
 
 PREFIX: Final = "STOPLINE_SINKS_"
 
 
-class SinkSettings(EnvironmentSettings):
+class SinkSettings(ServiceSettings):
     """Every setting with its default. Build it with `load()`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX)
@@ -22,17 +22,8 @@ class SinkSettings(EnvironmentSettings):
     """How many outcomes are kept while a sink is away, some 700 bytes each; what goes beyond is
     lost to it, and counted."""
 
-    @classmethod
-    def load(cls, **overrides: Any) -> Self:
-        """Read the settings; arguments go before variables and `.env`.
 
-        Raises:
-            InvalidSettingsError: naming each variable that is wrong, and what is wrong with it.
-        """
-        return cls.read({name: value for name, value in overrides.items() if value is not None})
-
-
-class CallbackSettings(EnvironmentSettings):
+class CallbackSettings(ServiceSettings):
     """Every setting of callbacks with its default. Build it with `load()`."""
 
     model_config = SettingsConfigDict(env_prefix="STOPLINE_CALLBACKS_")
@@ -45,12 +36,3 @@ class CallbackSettings(EnvironmentSettings):
     backoff_cap_s: Seconds = 3600
     give_up_s: Seconds = 86_400
     """How long after it was to be sent first a callback is tried."""
-
-    @classmethod
-    def load(cls, **overrides: Any) -> Self:
-        """Read the settings; arguments go before variables and `.env`.
-
-        Raises:
-            InvalidSettingsError: naming each variable that is wrong, and what is wrong with it.
-        """
-        return cls.read({name: value for name, value in overrides.items() if value is not None})

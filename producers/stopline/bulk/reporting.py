@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
 from stopline.contract import BatchLine
+from stopline.texts import csv_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +28,7 @@ class Sheet(NamedTuple):
 
     def head(self, form: ReportFormat) -> str:
         """What stands before the first line."""
-        return _row(self.columns) if form is ReportFormat.CSV else ""
+        return csv_row(self.columns) if form is ReportFormat.CSV else ""
 
     def text(self, form: ReportFormat, lines: Iterable[BatchLine]) -> str:
         """Some lines, a row each; in CSV, an empty cell is null."""
@@ -40,19 +39,13 @@ class Sheet(NamedTuple):
         values = {name: document[name] for name in self.columns}
         if form is ReportFormat.JSONL:
             return orjson.dumps(values).decode() + "\n"
-        return _row(_cell(value) for value in values.values())
+        return csv_row(_cell(value) for value in values.values())
 
 
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)
-
-
-def _row(cells: Iterable[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
 
 
 REPORT: Final = Sheet(tuple(BatchLine.model_fields))

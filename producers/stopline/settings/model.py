@@ -29,7 +29,6 @@ from stopline.errors import InvalidSettingsError
 from stopline.settings.addresses import check_broker_address, check_ledger_address
 from stopline.settings.environment import LONGEST_S, EnvironmentSettings, Seconds, WholeSeconds
 from stopline.settings.names import PREFIX, variable
-from stopline.settings.secret_files import read_secret
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -249,20 +248,6 @@ class Settings(EnvironmentSettings):
             raise ValueError(msg)
         return value
 
-    @model_validator(mode="after")
-    def _one_source_each(self) -> Self:
-        for field in (
-            "api_token",
-            "redis_url",
-            "redis_password",
-            "sentinel_password",
-            "broker_url",
-        ):
-            if getattr(self, field) is not None and getattr(self, f"{field}_file") is not None:
-                msg = f"set either {variable(field)} or {variable(field)}_FILE, not both"
-                raise ValueError(msg)
-        return self
-
     @classmethod
     def load(cls, **overrides: Unpack[SettingsFields]) -> Self:
         """Read the settings; arguments go before variables and `.env`.
@@ -300,13 +285,6 @@ class Settings(EnvironmentSettings):
             except InvalidSettingsError as error:
                 raise InvalidSettingsError(f"{variable(field)}_FILE: {error}") from None
         return url
-
-    def _secret(self, field: str) -> str | None:
-        value: SecretStr | None = getattr(self, field)
-        if value is not None:
-            return value.get_secret_value()
-        path: Path | None = getattr(self, f"{field}_file")
-        return None if path is None else read_secret(path, f"{variable(field)}_FILE")
 
 
 _PROXY_SCHEMES: Final = frozenset({"http", "https", "socks5", "socks5h"})

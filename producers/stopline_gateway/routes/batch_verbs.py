@@ -25,10 +25,20 @@ from stopline_gateway.services import services_of
 if TYPE_CHECKING:
     from starlette.responses import Response
 
+    from stopline_gateway.access import Caller
+    from stopline_gateway.services import Services
+
 router = APIRouter(prefix="/v1/batches", tags=["batches"], route_class=DirectRoute)
 _BATCH: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The batch as it is now.", "model": Batch}
 }
+
+
+async def _operator(request: Request, batch_id: str) -> tuple[Services, Caller]:
+    services = services_of(request)
+    caller = await services.admit(request, Scope.OPERATE)
+    known_form(batch_id, "batch")
+    return services, caller
 
 
 def _body(name: str) -> dict[str, Any]:
@@ -46,9 +56,7 @@ def _body(name: str) -> dict[str, Any]:
 )
 async def pause_batch(request: Request, batch_id: BatchId) -> Response:
     """Those that are still to come, too; calls under way finish. They expire as ever."""
-    services = services_of(request)
-    caller = await services.admit(request, Scope.OPERATE)
-    known_form(batch_id, "batch")
+    services, caller = await _operator(request, batch_id)
     asked = await read_document(request, services.whole, BatchPauseRequest)
     batch = await services.client.batches.pause(
         batch_id, reason=asked.reason, by=caller.name, actor=caller.actor
@@ -65,9 +73,7 @@ async def pause_batch(request: Request, batch_id: BatchId) -> Response:
 )
 async def resume_batch(request: Request, batch_id: BatchId) -> Response:
     """At once; one that was not paused stays as it is."""
-    services = services_of(request)
-    caller = await services.admit(request, Scope.OPERATE)
-    known_form(batch_id, "batch")
+    services, caller = await _operator(request, batch_id)
     await read_none(request)
     batch = await services.client.batches.resume(batch_id, actor=caller.actor)
     return json_reply(batch.to_json())
@@ -85,9 +91,7 @@ async def resume_batch(request: Request, batch_id: BatchId) -> Response:
 )
 async def cancel_batch(request: Request, batch_id: BatchId) -> Response:
     """For everybody who joined them, too."""
-    services = services_of(request)
-    caller = await services.admit(request, Scope.OPERATE)
-    known_form(batch_id, "batch")
+    services, caller = await _operator(request, batch_id)
     await read_none(request)
     client = services.client
     results = await client.cancel_batch(batch_id, by=caller.name, actor=caller.actor)
@@ -107,9 +111,7 @@ async def cancel_batch(request: Request, batch_id: BatchId) -> Response:
 )
 async def redrive_batch(request: Request, batch_id: BatchId) -> Response:
     """Each dead letter as a new request of the key's own, outside the batch."""
-    services = services_of(request)
-    caller = await services.admit(request, Scope.OPERATE)
-    known_form(batch_id, "batch")
+    services, caller = await _operator(request, batch_id)
     asked = await read_document(request, services.whole, BatchRedriveRequest)
     receipts = await services.client.batches.redrive(
         batch_id,

@@ -1,9 +1,8 @@
--- requires: clock commit
+-- requires: clock commit fields sinks
 -- Outcomes as they come, for those who follow them and for sinks. Nothing goes before every sink has it,
 -- unless sinks are away for so long that the stream reaches its cap: that is counted.
 --
 -- OUTCOMES  stream: one entry an outcome
--- SINKS     string: the cap, and the consumer groups that must have all of it, a line each
 local streamed = 0
 -- Trimming is looked at once for so many.
 local TRIM_EVERY = 128
@@ -12,12 +11,6 @@ local function stream(document)
   if not (options.outcomes_max or sinks_text) then return end
   redis.call('XADD', OUTCOMES, '*', 'outcome', document)
   streamed = streamed + 1
-end
-
-local function fields_of(flat)
-  local found = {}
-  for index = 1, #flat, 2 do found[flat[index]] = flat[index + 1] end
-  return found
 end
 
 local function is_before(one, other)
@@ -35,7 +28,7 @@ local function groups_of_sinks()
     local group = fields_of(flat)
     found[group.name] = group
   end
-  for name in string.gmatch(sinks_text, '\n([^\n]+)') do
+  for _, name in ipairs(names_of_sinks()) do
     if not found[name] then
       redis.call('XGROUP', 'CREATE', OUTCOMES, name, '0')
       found[name] = {name = name, pending = 0, ['last-delivered-id'] = '0-0'}

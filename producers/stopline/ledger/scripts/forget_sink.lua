@@ -1,4 +1,4 @@
--- requires: clock
+-- requires: clock sinks
 -- flags: allow-oom
 -- Forgets a consumer group: nobody keeps outcomes for it any more.
 --
@@ -7,7 +7,7 @@
 --         2 the group's name
 -- returns 1 where there was one, else 0
 local names, was_there = {}, 0
-for name in string.gmatch(sinks_text or '', '\n([^\n]+)') do
+for _, name in ipairs(names_of_sinks()) do
   if name == ARGV[2] then was_there = 1 else names[#names + 1] = name end
 end
 if #names > 0 then

@@ -1,3 +1,4 @@
+-- requires: fields
 -- flags: allow-oom
 -- A reader of a sink reads no more. What it was given and has not acknowledged goes to another reader, so it
 -- is forgotten only once there is nothing of that; and with it those that ended without a word.
@@ -11,8 +12,7 @@ local count = 0
 local readers = redis.pcall('XINFO', 'CONSUMERS', OUTCOMES, ARGV[2])
 if readers.err then return 0 end
 for _, flat in ipairs(readers) do
-  local reader = {}
-  for index = 1, #flat, 2 do reader[flat[index]] = flat[index + 1] end
+  local reader = fields_of(flat)
   if reader.pending == 0 and (reader.name == ARGV[3] or reader.idle > SILENT_MS) then
     redis.call('XGROUP', 'DELCONSUMER', OUTCOMES, ARGV[2], reader.name)
     count = count + 1

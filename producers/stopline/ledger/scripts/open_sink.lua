@@ -1,4 +1,4 @@
--- requires: clock
+-- requires: sinks
 -- flags: allow-oom
 -- Names a consumer group that is to have every outcome, from the first that is kept on.
 --
@@ -6,9 +6,8 @@
 -- ARGV    1 options (JSON): dead_letter_ttl_s, result_ttl_s
 --         2 the group's name, 3 how long the stream may get while it is away
 -- returns 1 where it is new, else 0
-local names, is_new = {}, 1
-for name in string.gmatch(sinks_text or '', '\n([^\n]+)') do
-  names[#names + 1] = name
+local names, is_new = names_of_sinks(), 1
+for _, name in ipairs(names) do
   if name == ARGV[2] then is_new = 0 end
 end
 if is_new == 1 then names[#names + 1] = ARGV[2] end

@@ -1,4 +1,4 @@
--- requires: text clock
+-- requires: text clock fields sinks
 -- flags: allow-oom
 -- Reads how far the sinks are.
 --
@@ -10,8 +10,7 @@
 local found, views = {}, {}
 local groups = redis.pcall('XINFO', 'GROUPS', OUTCOMES)
 for _, flat in ipairs(groups.err and {} or groups) do
-  local group = {}
-  for index = 1, #flat, 2 do group[flat[index]] = flat[index + 1] end
+  local group = fields_of(flat)
   found[group.name] = group
 end
 
@@ -22,7 +21,7 @@ local function first_of(group)
   return entry and entry[1] or ''
 end
 
-for name in string.gmatch(sinks_text or '', '\n([^\n]+)') do
+for _, name in ipairs(names_of_sinks()) do
   local group = found[name]
   local lag = group and group.lag
   if not group then lag = redis.call('XLEN', OUTCOMES) end
