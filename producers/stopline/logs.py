@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
-_NOISY = ("celery.worker.strategy", "celery.app.trace")
-"""They log each message twice; a message of 250 requests says nothing that the ledger does not."""
+_NOISY = ("celery.worker.strategy", "celery.app.trace", "alembic")
+"""The first two log each message twice, and one of 250 requests says nothing that the ledger does
+not; the last lists its plugins."""
 
 
 def configure_logging(level: int | str | None = None, path: str | None = None) -> None:

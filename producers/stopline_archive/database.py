@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 _CONNECT_S: Final = 5
 _BUSY_S: Final = 10
 _STATEMENT_MS: Final = 30_000
-logging.getLogger("alembic").setLevel(logging.WARNING)
 _LOCK: Final = 0x57_0B_11_4E
 """PostgreSQL: who migrates holds this; two that start at once do it one after the other."""
 

@@ -88,11 +88,12 @@ def _targets(name: str) -> list[Target]:
                 errors.append(line)
             else:
                 targets[line.request.target] = None
+    where = "stdin" if name == files.STDIN else name
     if errors:
         shown = "\n".join(str(one) for one in errors[:_SHOWN_ERRORS])
         raise InvalidRequestError(
-            f"{len(errors)} lines of {name} are bad; nothing was told. The first:\n{shown}"
+            f"bad lines in {where}: {len(errors)}; nothing was told. The first:\n{shown}"
         )
     if not targets:
-        raise InvalidRequestError(f"{name} has no line with a target; nothing was told")
+        raise InvalidRequestError(f"{where} has no line with a target; nothing was told")
     return list(targets)
