@@ -178,6 +178,10 @@ def test_of_several_addresses_only_those_that_are_allowed_are_tried(
 def test_loopback_is_reached_where_it_is_listed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         _connect(HostRules(("127.0.0.0/8",)), "127.0.0.1", listener.getsockname()[1])
+        listener.settimeout(10)
+        accepted, (peer, _) = listener.accept()
+        accepted.close()
+    assert peer == "127.0.0.1"
 
 
 def test_a_name_server_that_hangs_takes_one_thread_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
